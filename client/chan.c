@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "client/chan.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "common/crc32c.h"
+#include "common/err.h"
+
+void chan_init(struct chan *ch)
+{
+	ch->fd = -1;
+	ch->alive = false;
+	ch->reason = "not connected";
+	ch->features = 0;
+	TAILQ_INIT(&ch->all);
+	TAILQ_INIT(&ch->out);
+	for (size_t i = 0; i < CHAN_BUCKETS; i++)
+		LIST_INIT(&ch->table[i]);
+}
+
+void chan_open(struct chan *ch, int fd)
+{
+	assert(ch->fd < 0 && TAILQ_EMPTY(&ch->all));
+	ch->fd = fd;
+	ch->alive = true;
+	ch->out_broken = false;
+	ch->next_id = 1;
+	ch->inflight = 0;
+	ch->out_bytes = 0;
+	ch->state = CHAN_HEADER;
+	ch->cur = NULL;
+	ch->in_pos = 0;
+	ch->in_len = 0;
+	chan_set_limits(ch, 0, WIRE_BODY_HELLO_MAX, 0, 1);
+}
+
+void chan_set_limits(struct chan *ch, uint64_t features, uint32_t body_max, uint32_t payload_max,
+		     uint32_t inflight_max)
+{
+	ch->features = features;
+	ch->body_max = body_max;
+	ch->payload_max = payload_max;
+	ch->inflight_max = inflight_max;
+}
+
+void chan_close(struct chan *ch)
+{
+	chan_kill(ch, NULL, 0, -ERR_CONN, "not connected", "not connected");
+	if (ch->fd >= 0)
+		(void)close(ch->fd);
+	ch->fd = -1;
+}
+
+void chan_request_crc(struct chan_request *req)
+{
+	req->payload_crc = crc32c(0, req->payload, req->payload_len);
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+struct chan_request *chan_find(struct chan *ch, uint64_t id)
+{
+	struct chan_request *req;
+
+	LIST_FOREACH (req, &ch->table[id % CHAN_BUCKETS], bucket_link)
+		if (req->id == id)
+			return req;
+	return NULL;
+}
+
+static void chan_start(struct chan *ch, struct chan_request *req)
+{
+	req->started = true;
+	LIST_INSERT_HEAD(&ch->table[req->id % CHAN_BUCKETS], req, bucket_link);
+	ch->inflight++;
+}
+
+void chan_finish(struct chan *ch, struct chan_request *req, const struct chan_reply *reply)
+{
+	TAILQ_REMOVE(&ch->all, req, all_link);
+	if (!req->sent)
+		TAILQ_REMOVE(&ch->out, req, out_link);
+	if (req->started) {
+		LIST_REMOVE(req, bucket_link);
+		ch->inflight--;
+	}
+	req->done(req, reply);
+}
+
+void chan_kill(struct chan *ch, struct chan_request *culprit, int err, int others_err,
+	       const char *reason, const char *text)
+{
+	struct chan_reply reply = {.err = err, .text = text};
+	struct chan_request *req;
+
+	if (!ch->alive)
+		return;
+	ch->alive = false;
+	ch->reason = reason;
+	(void)shutdown(ch->fd, SHUT_RDWR);
+	if (culprit)
+		chan_finish(ch, culprit, &reply);
+	reply.err = others_err;
+	while ((req = TAILQ_FIRST(&ch->all)) != NULL)
+		chan_finish(ch, req, &reply);
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+/* Whether the first request of the queue may go out (further) now. */
+static bool chan_can_send(const struct chan *ch)
+{
+	const struct chan_request *req = TAILQ_FIRST(&ch->out);
+
+	return ch->alive && !ch->out_broken && req &&
+	       (req->started || ch->inflight < ch->inflight_max);
+}
+
+/* Bytes sent of the request, from its byte "from" on; negative: errno, negated. */
+static ssize_t chan_send_some(int fd, const struct chan_request *req, size_t from)
+{
+	size_t head_len = WIRE_HEADER_BYTES + req->body_len;
+	size_t head_from = from < head_len ? from : head_len;
+	size_t payload_from = from - head_from;
+	struct iovec iov[2] = {
+	    {(uint8_t *)(uintptr_t)req->head + head_from, head_len - head_from},
+	    {(uint8_t *)(uintptr_t)req->payload, req->payload_len},
+	};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = req->payload_len > 0 ? 2 : 1};
+	ssize_t n;
+
+	if (payload_from > 0) {
+		iov[1].iov_base = (uint8_t *)iov[1].iov_base + payload_from;
+		iov[1].iov_len -= payload_from;
+	}
+	do {
+		n = sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
+}
+
+/* Sends the first request of the queue; false when it was not sent to its end. */
+static bool chan_send_first(struct chan *ch)
+{
+	struct chan_request *req = TAILQ_FIRST(&ch->out);
+	size_t len = WIRE_HEADER_BYTES + req->body_len + (size_t)req->payload_len;
+
+	if (!req->started)
+		chan_start(ch, req);
+	while (ch->out_bytes < len) {
+		ssize_t n = chan_send_some(ch->fd, req, ch->out_bytes);
+
+		if (n == -EAGAIN)
+			return false;
+		if (n < 0) {
+			ch->out_broken = true;
+			return false;
+		}
+		ch->out_bytes += (size_t)n;
+	}
+	ch->out_bytes = 0;
+	req->sent = true;
+	TAILQ_REMOVE(&ch->out, req, out_link);
+	return true;
+}
+
+static void chan_flush(struct chan *ch)
+{
+	while (chan_can_send(ch))
+		if (!chan_send_first(ch))
+			return;
+}
+
+void chan_submit(struct chan *ch, struct chan_request *req)
+{
+	struct wire_header h = {
+	    .magic = WIRE_MAGIC_REQUEST,
+	    .op = (uint16_t)req->op,
+	    .id = ch->next_id++,
+	    .body_len = req->body_len,
+	    .payload_len = req->payload_len,
+	    .body_crc = crc32c(0, req->head + WIRE_HEADER_BYTES, req->body_len),
+	    .payload_crc = ch->features & WIRE_FEATURE_PAYLOAD_CRC ? req->payload_crc : 0,
+	};
+
+	assert(ch->alive && req->body_len <= CHAN_BODY_MAX);
+	wire_header_encode(req->head, &h);
+	req->id = h.id;
+	req->started = false;
+	req->sent = false;
+	TAILQ_INSERT_TAIL(&ch->all, req, all_link);
+	TAILQ_INSERT_TAIL(&ch->out, req, out_link);
+	chan_flush(ch);
+}
+
+/* ---- driving --------------------------------------------------------------------------------- */
+
+short chan_events(const struct chan *ch)
+{
+	return chan_can_send(ch) ? POLLIN | POLLOUT : POLLIN;
+}
+
+static struct chan_request *chan_most_urgent(const struct chan *ch)
+{
+	struct chan_request *first = NULL;
+	struct chan_request *req;
+
+	TAILQ_FOREACH (req, &ch->all, all_link)
+		if (!first || req->deadline_ns < first->deadline_ns)
+			first = req;
+	return first;
+}
+
+uint64_t chan_deadline_ns(const struct chan *ch)
+{
+	const struct chan_request *req = chan_most_urgent(ch);
+
+	return req ? req->deadline_ns : CHAN_NEVER;
+}
+
+static void chan_expire(struct chan *ch, uint64_t now_ns)
+{
+	struct chan_request *req = chan_most_urgent(ch);
+
+	if (!req || req->deadline_ns > now_ns)
+		return;
+	chan_kill(ch, req, -ERR_TIMEOUT, -ERR_CONN,
+		  "the connection was given up: the server did not answer in time",
+		  "the server did not answer in time");
+}
+
+void chan_process(struct chan *ch, short revents, uint64_t now_ns)
+{
+	if (ch->alive && revents & (POLLIN | POLLERR | POLLHUP))
+		chan_receive(ch);
+	if (ch->alive)
+		chan_flush(ch); /* replies may have made room for queued requests */
+	if (ch->alive)
+		chan_expire(ch, now_ns);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * chan.h: the client's end of one connection: the requests under way keyed by id, the queue of what
+ * is still to be sent, and the state machine that takes replies apart and reads payloads straight
+ * into the caller's buffer.  Never blocks and has no clock: whoever drives it polls the socket for
+ * chan_events() and calls chan_process() with the time.
+ *
+ * It owns the socket.  It has no lock: one thread at a time, so the handle's mutex is held around
+ * every call but chan_request_crc().
+ *
+ * Life of a request: the caller makes it and keeps it and its buffers alive; chan_submit() links
+ * it; exactly one call of done() unlinks it, with the reply or with the reason why none will come.
+ * done() must not call the channel.
+ */
+#ifndef CLIENT_CHAN_H
+#define CLIENT_CHAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/annot.h"
+#include "proto/msg.h"
+#include "proto/wire.h"
+
+#define CHAN_BODY_MAX	 768u /* the largest request body: two names and some numbers */
+#define CHAN_BUCKETS	 64u
+#define CHAN_STAGE_BYTES 4096u
+#define CHAN_IN_BYTES	 (WIRE_HEADER_BYTES + WIRE_BODY_MAX + CHAN_STAGE_BYTES)
+#define CHAN_NEVER	 UINT64_MAX
+
+_Static_assert(CHAN_BODY_MAX >= 2u * (2u + MSG_NAME_BYTES) + 16u, "every request body fits");
+
+struct chan_request;
+
+/* What a request came to.  The pointers are valid during done() only. */
+struct chan_reply {
+	int err;	      /* 0 or a negative class of common/err.h */
+	const char *text;     /* of an error; may be "" */
+	const uint8_t *body;  /* of a success */
+	size_t body_len;      /* bytes */
+	uint32_t payload_len; /* bytes that are in the request's "into" */
+};
+
+typedef void (*chan_done_cb)(struct chan_request *req, const struct chan_reply *reply);
+
+struct chan_request {
+	/* The caller's. */
+	enum wire_op op;
+	uint32_t body_len; /* bytes of body, which begins at head + WIRE_HEADER_BYTES */
+	const void *payload;
+	uint32_t payload_len;
+	uint32_t payload_crc; /* chan_request_crc() */
+	void *into;	      /* where the reply's payload goes */
+	uint32_t into_len;
+	uint64_t deadline_ns;
+	chan_done_cb done;
+
+	/* The channel's. */
+	uint64_t id;
+	bool started; /* its first byte may have been sent: it is in the table */
+	bool sent;    /* its last byte was */
+	TAILQ_ENTRY(chan_request) all_link;
+	TAILQ_ENTRY(chan_request) out_link;
+	LIST_ENTRY(chan_request) bucket_link;
+	uint8_t head[WIRE_HEADER_BYTES + CHAN_BODY_MAX];
+};
+
+TAILQ_HEAD(chan_list, chan_request);
+LIST_HEAD(chan_bucket, chan_request);
+
+enum chan_state { CHAN_HEADER, CHAN_BODY, CHAN_PAYLOAD };
+
+struct chan {
+	int fd; /* -1: never opened, or closed */
+	bool alive;
+	bool out_broken;    /* sending failed: what the server still had to say is read */
+	const char *reason; /* why it is not alive; static storage */
+	uint64_t features;
+	uint32_t body_max;
+	uint32_t payload_max;
+	uint32_t inflight_max;
+
+	uint64_t next_id;
+	uint32_t inflight;    /* requests in the table */
+	struct chan_list all; /* every request without a reply, oldest first */
+	struct chan_list out; /* those not wholly sent */
+	size_t out_bytes;     /* of the first of them, already sent */
+	struct chan_bucket table[CHAN_BUCKETS];
+
+	enum chan_state state;
+	struct wire_header reply;
+	struct chan_request *cur; /* whom the reply is for; NULL: nobody, and it is an error */
+	uint32_t payload_got;
+	uint32_t payload_crc;
+	size_t in_pos; /* the first byte of "in" that was not taken */
+	size_t in_len;
+	uint8_t in[CHAN_IN_BYTES];
+};
+
+void chan_init(struct chan *ch);
+
+/* Takes over fd, a connected stream socket.  The limits are those before the handshake. */
+void chan_open(struct chan *ch, int fd);
+
+/* What HELLO agreed on. */
+void chan_set_limits(struct chan *ch, uint64_t features, uint32_t body_max, uint32_t payload_max,
+		     uint32_t inflight_max);
+
+/* Fails every request and closes the socket.  Nobody may be polling it. */
+void chan_close(struct chan *ch);
+
+/* The CRC of a request's payload.  ANY_FN, without the lock. */
+void chan_request_crc(struct chan_request *req);
+
+/* Takes the request and sends what the socket takes.  The channel is alive. */
+void chan_submit(struct chan *ch, struct chan_request *req);
+
+/* The poll() events to wait for. */
+short chan_events(const struct chan *ch);
+
+/* When chan_process() must be called at the latest, in its clock; CHAN_NEVER. */
+uint64_t chan_deadline_ns(const struct chan *ch);
+
+/* Sends and receives what can be without blocking (a bounded amount), and enforces deadlines. */
+void chan_process(struct chan *ch, short revents, uint64_t now_ns);
+
+/*
+ * The connection is of no more use: "culprit" (may be NULL) ends with err and the text, the others
+ * with others_err.  The socket is shut down, so that who polls it wakes up, and stays open.
+ */
+void chan_kill(struct chan *ch, struct chan_request *culprit, int err, int others_err,
+	       const char *reason, const char *text);
+
+/* For chan_in.c: reads and handles what has arrived; finishes a request; finds one by its id. */
+void chan_receive(struct chan *ch);
+void chan_finish(struct chan *ch, struct chan_request *req, const struct chan_reply *reply);
+struct chan_request *chan_find(struct chan *ch, uint64_t id) MUST_CHECK;
+
+#endif

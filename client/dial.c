@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "client/dial.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/err.h"
+
+uint64_t dial_now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+/* Until something happens to a connecting socket.  0 or an errno value. */
+static int dial_wait(int fd, uint64_t deadline_ns)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+
+	for (;;) {
+		uint64_t now = dial_now_ns();
+		uint64_t ms = now < deadline_ns ? (deadline_ns - now) / 1000000 + 1 : 0;
+		int n = poll(&pfd, 1, ms > INT_MAX ? INT_MAX : (int)ms);
+
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return errno;
+		if (n == 0 && dial_now_ns() >= deadline_ns)
+			return ETIMEDOUT;
+	}
+}
+
+/* 0 or an errno value. */
+static int dial_connect(int fd, const struct sockaddr *addr, socklen_t len, uint64_t deadline_ns)
+{
+	int err = connect(fd, addr, len) < 0 ? errno : 0;
+	socklen_t err_len = sizeof(err);
+
+	if (err != EINPROGRESS && err != EINTR)
+		return err;
+	err = dial_wait(fd, deadline_ns);
+	if (err != 0)
+		return err;
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &err_len) < 0 ? errno : err;
+}
+
+/* A connected socket, or an errno value negated. */
+static int dial_address(const struct addrinfo *ai, uint64_t deadline_ns)
+{
+	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = dial_connect(fd, ai->ai_addr, ai->ai_addrlen, deadline_ns);
+	if (err != 0) {
+		(void)close(fd);
+		return -err;
+	}
+	/* best effort: without it only latency suffers */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return fd;
+}
+
+/* What a failure to connect is to the caller; a missing socket file too is a missing server. */
+static int dial_error(int errnum)
+{
+	switch (errnum) {
+	case ETIMEDOUT:
+		return -ERR_TIMEOUT;
+	case EACCES:
+	case EPERM:
+		return -ERR_PERM;
+	case ENOMEM:
+	case ENOBUFS:
+		return -ERR_NOMEM;
+	default:
+		return -ERR_CONN;
+	}
+}
+
+/* Nothing can be polled for while a unix socket's backlog is full: connect() itself has to wait. */
+static int dial_unix_connect(int fd, const struct sockaddr_un *addr, uint64_t deadline_ns)
+{
+	for (;;) {
+		uint64_t now = dial_now_ns();
+		uint64_t us = now < deadline_ns ? (deadline_ns - now) / 1000 + 1 : 1;
+		struct timeval left = {(time_t)(us / 1000000), (suseconds_t)(us % 1000000)};
+
+		if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof(left)) < 0)
+			return errno;
+		if (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
+			return 0;
+		if (errno != EINTR)
+			return errno == EAGAIN ? ETIMEDOUT : errno;
+	}
+}
+
+static int dial_unix(const char *path, uint64_t deadline_ns, char text[DIAL_TEXT_MAX])
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	size_t len = strlen(path);
+	int err;
+	int fd;
+
+	if (len >= sizeof(addr.sun_path)) {
+		(void)snprintf(text, DIAL_TEXT_MAX, "the path %s is too long for a socket", path);
+		return -ERR_INVAL;
+	}
+	memcpy(addr.sun_path, path, len + 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	err = fd < 0 ? errno : dial_unix_connect(fd, &addr, deadline_ns);
+	if (err == 0)
+		return fd;
+	if (fd >= 0)
+		(void)close(fd);
+	(void)snprintf(text, DIAL_TEXT_MAX, "no connection to %s: %s", path, strerror(err));
+	return dial_error(err);
+}
+
+static int dial_local(uint64_t deadline_ns, char text[DIAL_TEXT_MAX])
+{
+	char *path = uri_local_socket();
+	int fd;
+
+	if (!path) {
+		(void)snprintf(text, DIAL_TEXT_MAX, "out of memory");
+		return -ERR_NOMEM;
+	}
+	fd = dial_unix(path, deadline_ns, text);
+	free(path);
+	return fd;
+}
+
+static int dial_tcp(const struct uri *uri, uint64_t deadline_ns, char text[DIAL_TEXT_MAX])
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+	struct addrinfo *list = NULL;
+	int gai = getaddrinfo(uri->host, uri->port, &hints, &list);
+	int fd = -ECONNREFUSED;
+
+	if (gai != 0) {
+		(void)snprintf(text, DIAL_TEXT_MAX, "host %s: %s", uri->host, gai_strerror(gai));
+		return gai == EAI_MEMORY ? -ERR_NOMEM : -ERR_CONN;
+	}
+	for (const struct addrinfo *ai = list; ai && fd < 0; ai = ai->ai_next)
+		fd = dial_address(ai, deadline_ns);
+	freeaddrinfo(list);
+	if (fd >= 0)
+		return fd;
+	(void)snprintf(text, DIAL_TEXT_MAX, "no connection to %s port %s: %s", uri->host, uri->port,
+		       strerror(-fd));
+	return dial_error(-fd);
+}
+
+int dial(const struct uri *uri, uint64_t deadline_ns, int *fd, char text[DIAL_TEXT_MAX])
+{
+	int got;
+
+	if (uri->host)
+		got = dial_tcp(uri, deadline_ns, text);
+	else if (uri->socket)
+		got = dial_unix(uri->socket, deadline_ns, text);
+	else
+		got = dial_local(deadline_ns, text);
+	if (got < 0)
+		return got;
+	*fd = got;
+	return 0;
+}

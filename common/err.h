@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * err.h: every error that the project's own functions return: a specific name, a class, a text.
+ *
+ * A function returns 0 or a negative error (-ERR_NOENT).  A class is itself an error; the classes
+ * are a closed set, and their numbers are stable: they are the status of a reply (docs/protocol.md)
+ * and the error codes of libcow.  The other errors are local to one process and may be renumbered.
+ */
+#ifndef COMMON_ERR_H
+#define COMMON_ERR_H
+
+/* X(name, stable number, text): the classes.  The numbers are never reused. */
+#define ERR_CLASSES(X)                                 \
+	X(INVAL, 1, "invalid argument")                \
+	X(NOENT, 2, "no such object")                  \
+	X(EXIST, 3, "the name exists already")         \
+	X(BUSY, 4, "in use")                           \
+	X(PERM, 5, "not allowed")                      \
+	X(NOSPC, 6, "no space left in the store")      \
+	X(IO, 7, "input/output error")                 \
+	X(CORRUPT, 8, "integrity error")               \
+	X(NOMEM, 9, "out of memory")                   \
+	X(PROTO, 10, "protocol error")                 \
+	X(NOTSUP, 11, "not supported")                 \
+	X(LIMIT, 12, "a limit was reached")            \
+	X(TIMEOUT, 13, "timed out")                    \
+	X(CONN, 14, "not connected")                   \
+	X(SHUTDOWN, 15, "the server is shutting down") \
+	X(FORMAT, 16, "not a store of this format")
+
+/* X(name, class, text): the specific errors. */
+#define ERR_SPECIFIC(X)                                                                     \
+	X(BAD_NAME, INVAL, "invalid object name")                                           \
+	X(TOO_LARGE, INVAL, "beyond the largest object size")                               \
+	X(BAD_HANDLE, INVAL, "no such handle")                                              \
+	X(SHRINK, INVAL, "would shrink the object")                                         \
+	X(NOSPC_META, NOSPC, "no space left for metadata")                                  \
+	X(LOCKED, BUSY, "the store is in use")                                              \
+	X(SHORT_IO, IO, "device ended early")                                               \
+	X(LATCHED, IO, "the store has stopped taking writes")                               \
+	X(WRITEBACK, IO, "writeback failed")                                                \
+	X(MAP, IO, "map database error")                                                    \
+	X(CSUM, CORRUPT, "block checksum mismatch")                                         \
+	X(NODE, CORRUPT, "bad metadata value")                                              \
+	X(FRAME_MAGIC, PROTO, "bad frame magic")                                            \
+	X(FRAME_CRC, PROTO, "frame checksum mismatch")                                      \
+	X(FRAME_LEN, PROTO, "frame length out of bounds")                                   \
+	X(FRAME_OP, NOTSUP, "unknown operation")                                            \
+	X(FRAME_BODY, INVAL, "malformed request")                                           \
+	X(FRAME_ID, PROTO, "request id in use")                                             \
+	X(FRAME_STATE, PROTO, "not allowed in this state")                                  \
+	X(VERSION, NOTSUP, "no common protocol version")                                    \
+	X(FORMAT_OTHER, FORMAT, "not made by cowd, or damaged")                             \
+	X(FORMAT_VERSION, FORMAT, "made by another version of cowd")                        \
+	X(FORMAT_FEATURE, FORMAT, "uses a feature that this version of cowd does not know") \
+	X(FORMAT_STORE, FORMAT, "belongs to another store")                                 \
+	X(FORMAT_SIZE, FORMAT, "not of the size that it was made with")
+
+#define ERR_CLASS_BASE 100
+
+enum err {
+	ERR_OK = 0,
+#define X(name, num, text) ERR_##name = num,
+	ERR_CLASSES(X)
+#undef X
+	    ERR_SPECIFIC_BASE = ERR_CLASS_BASE,
+#define X(name, class, text) ERR_##name,
+	ERR_SPECIFIC(X)
+#undef X
+	    ERR_END,
+};
+
+/* The text of an error; takes it negative or positive.  Static storage; never NULL. */
+const char *err_text(int err);
+
+/* The name of an error as written in the table ("NOENT").  Static storage; never NULL. */
+const char *err_name(int err);
+
+/* The class of an error, as a positive enum err; 0 for 0.  Unknown numbers are ERR_IO. */
+enum err err_class(int err);
+
+/* The nearest error for an errno value, negative. */
+int err_from_errno(int errnum);
+
+#endif

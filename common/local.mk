@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# common and proto in one library; it is part of the server, of libcow and of cowctl.
+
+noinst_LTLIBRARIES += libcommon.la
+libcommon_la_LIBADD = $(ISAL_LIBS)
+libcommon_la_SOURCES = \
+	common/annot.h \
+	common/crc32c.c \
+	common/crc32c.h \
+	common/cursor.h \
+	common/err.c \
+	common/err.h \
+	common/log.c \
+	common/log.h \
+	common/name.c \
+	common/name.h \
+	common/size.c \
+	common/size.h \
+	common/thread.c \
+	common/thread.h \
+	common/utf8.h \
+	$(NULL)

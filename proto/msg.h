@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * msg.h: the bodies of requests and replies, as structs.
+ *
+ * Encoders write into a caller's buffer and return the length, or -ERR_LIMIT where it is too small.
+ * Decoders take exactly the body (anything left over is an error) and return 0 or -ERR_FRAME_BODY;
+ * every string and count is bounded before it is used.  Pure; any thread.
+ *
+ * A reply whose status is not 0 has a msg_error body, whatever the operation.
+ */
+#ifndef PROTO_MSG_H
+#define PROTO_MSG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/annot.h"
+#include "common/name.h"
+#include "proto/wire.h"
+
+#define MSG_NAME_BYTES	(NAME_MAX_BYTES + 1)
+#define MSG_AGENT_BYTES 64
+
+struct msg_hello {
+	uint32_t version_min;
+	uint32_t version_max;
+	uint64_t features;
+	char agent[MSG_AGENT_BYTES]; /* the program, for the log */
+};
+
+struct msg_hello_reply {
+	uint32_t version;
+	uint32_t block_bytes;
+	uint64_t features;
+	uint32_t body_max;
+	uint32_t payload_max;
+	uint32_t inflight_max;
+	uint64_t incarnation; /* grows at every start of the server on this store */
+	uint8_t store_uuid[16];
+	char agent[MSG_AGENT_BYTES];
+};
+
+struct msg_error {
+	char text[WIRE_TEXT_MAX];
+};
+
+/* What the server says of one object.  Times are nanoseconds since the epoch. */
+struct msg_info {
+	char name[MSG_NAME_BYTES];
+	uint64_t id;
+	uint64_t size_bytes;
+	uint64_t mapped_bytes; /* durable bytes the object maps, shared or not */
+	uint64_t generation;   /* grows with every commit to the object */
+	uint64_t ctime_ns;
+	uint64_t mtime_ns;
+	uint64_t origin; /* id of the object it was cloned from, 0 if none */
+};
+
+struct msg_name { /* INFO, REMOVE */
+	char name[MSG_NAME_BYTES];
+};
+
+struct msg_create {
+	char name[MSG_NAME_BYTES];
+	uint64_t size_bytes;
+};
+
+#define MSG_OPEN_READONLY 1u
+
+struct msg_open {
+	char name[MSG_NAME_BYTES];
+	uint32_t flags;
+};
+
+struct msg_open_reply {
+	uint32_t handle;
+	struct msg_info info;
+};
+
+struct msg_handle { /* CLOSE, FSYNC */
+	uint32_t handle;
+};
+
+struct msg_list {
+	char prefix[MSG_NAME_BYTES]; /* "" for all */
+	char after[MSG_NAME_BYTES];  /* names greater than this only; "" to start */
+	uint32_t max;		     /* at most so many; 0: as many as fit */
+};
+
+/* A list reply is: u32 count, u8 more, then count infos. */
+#define MSG_LIST_HEAD_BYTES 5u
+
+struct msg_clone {
+	char src[MSG_NAME_BYTES];
+	char dst[MSG_NAME_BYTES];
+};
+
+struct msg_read {
+	uint32_t handle;
+	uint64_t offset;
+	uint32_t len; /* at most WIRE_PAYLOAD_MAX */
+};
+
+struct msg_write { /* the payload is the data */
+	uint32_t handle;
+	uint64_t offset;
+};
+
+#define MSG_RESIZE_SHRINK 1u /* without it a smaller size is -ERR_SHRINK */
+
+struct msg_resize {
+	uint32_t handle;
+	uint32_t flags;
+	uint64_t size_bytes;
+};
+
+struct msg_extents {
+	uint32_t handle;
+	uint64_t offset;
+	uint64_t len;
+	uint32_t max; /* at most so many entries; 0: as many as fit */
+};
+
+#define MSG_EXTENT_HOLE 0u /* reads as zeros and takes no space */
+#define MSG_EXTENT_DATA 1u
+
+/* Consecutive ranges from the asked offset on; they may end before the asked length (ask again). */
+struct msg_extent {
+	uint64_t len;
+	uint32_t kind;
+};
+
+#define MSG_EXTENT_BYTES 12u
+
+struct msg_statfs_reply {
+	uint64_t block_bytes;
+	uint64_t total_bytes;	 /* data area */
+	uint64_t free_bytes;	 /* not used by any object, not reserved */
+	uint64_t reserved_bytes; /* promised to data in memory */
+	uint64_t mapped_bytes;	 /* the sum of all objects' mapped bytes */
+	uint64_t meta_total_bytes;
+	uint64_t meta_used_bytes;
+	uint64_t objects;
+};
+
+#define MSG_DECLARE(type)                                                             \
+	int type##_encode(uint8_t *buf, size_t len, const struct type *m) MUST_CHECK; \
+	int type##_decode(const uint8_t *buf, size_t len, struct type *m) MUST_CHECK
+
+MSG_DECLARE(msg_hello);
+MSG_DECLARE(msg_hello_reply);
+MSG_DECLARE(msg_error);
+MSG_DECLARE(msg_info);
+MSG_DECLARE(msg_name);
+MSG_DECLARE(msg_create);
+MSG_DECLARE(msg_open);
+MSG_DECLARE(msg_open_reply);
+MSG_DECLARE(msg_handle);
+MSG_DECLARE(msg_list);
+MSG_DECLARE(msg_clone);
+MSG_DECLARE(msg_read);
+MSG_DECLARE(msg_write);
+MSG_DECLARE(msg_resize);
+MSG_DECLARE(msg_extents);
+MSG_DECLARE(msg_statfs_reply);
+
+#undef MSG_DECLARE
+
+/* The reply to CLONE is a msg_info of the clone, that to INFO a msg_info.  PING and STATFS ask with
+ * an empty body; PING, CREATE, CLOSE, READ (its payload is what was read), WRITE, FSYNC, RESIZE and
+ * REMOVE answer with one. */
+
+/* A list reply, built entry by entry.  "used" starts at MSG_LIST_HEAD_BYTES. */
+int msg_list_add(uint8_t *buf, size_t len, size_t *used, const struct msg_info *info) MUST_CHECK;
+void msg_list_finish(uint8_t *buf, uint32_t count, bool more);
+
+/*
+ * Reads a list reply.  Writes up to max infos, their number and whether there are more on the
+ * server; -ERR_FRAME_BODY when malformed or when count > max.
+ */
+int msg_list_reply_decode(const uint8_t *buf, size_t len, struct msg_info *infos, uint32_t max,
+			  uint32_t *count, bool *more) MUST_CHECK;
+
+/* The most entries of one list reply; fewer where names are long. */
+#define MSG_LIST_MAX 1024u
+
+/* An extents reply is: u32 count, then count msg_extents. */
+int msg_extents_reply_encode(uint8_t *buf, size_t len, const struct msg_extent *ext,
+			     uint32_t count) MUST_CHECK;
+int msg_extents_reply_decode(const uint8_t *buf, size_t len, struct msg_extent *ext, uint32_t max,
+			     uint32_t *count) MUST_CHECK;
+
+#define MSG_EXTENTS_MAX ((WIRE_BODY_MAX - 4u) / MSG_EXTENT_BYTES)
+
+#endif

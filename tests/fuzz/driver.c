@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * driver.c: runs a fuzz target on mutations of the test vectors, for the test run and for compilers
+ * without libFuzzer.  The whole run follows from the seed, which it prints.
+ *
+ *	fuzz_wire [--runs N] [--seed S]
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/cursor.h"
+#include "proto/wire.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/vectors/codec.h"
+#include "tests/vectors/vectors.h"
+
+/* Inputs grow no longer than this: above every vector, and small enough for many runs. */
+#define INPUT_MAX 2048
+
+struct input {
+	uint8_t bytes[INPUT_MAX];
+	size_t len;
+};
+
+static uint64_t random_state;
+
+/* splitmix64 */
+static uint64_t random_next(void)
+{
+	uint64_t z = random_state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+/* 0 to n - 1. */
+static size_t random_below(size_t n)
+{
+	return (size_t)(random_next() % n);
+}
+
+/* The number of its codec and the bytes of a vector; of a frame the header. */
+static void input_from_vector(struct input *in, const struct vector *v)
+{
+	bool frame = strcmp(v->verb, "frame") == 0 || strcmp(v->verb, "badframe") == 0;
+	const struct codec *codec = codec_find(frame ? "wire_header" : v->name);
+	size_t len = frame && v->len > WIRE_HEADER_BYTES ? WIRE_HEADER_BYTES : v->len;
+
+	if (!codec || len >= INPUT_MAX) {
+		(void)fprintf(stderr, "no input from vector %s %s\n", v->verb, v->name);
+		exit(99);
+	}
+	in->bytes[0] = (uint8_t)(codec - codecs);
+	memcpy(in->bytes + 1, v->bytes, len);
+	in->len = len + 1;
+}
+
+static void mutate_bit(struct input *in)
+{
+	in->bytes[random_below(in->len)] ^= (uint8_t)(1u << random_below(8));
+}
+
+static void mutate_byte(struct input *in)
+{
+	in->bytes[random_below(in->len)] = (uint8_t)random_next();
+}
+
+/* A value that lengths, counts and flags are checked against, over 2 or 4 bytes. */
+static void mutate_number(struct input *in)
+{
+	static const uint32_t numbers[] = {
+	    0,	   1,	  2,	 63,	   64,	     255,	 256,
+	    511,   512,	  1024,	 1025,	   5461,     5462,	 32768,
+	    65535, 65536, 65537, 33554432, 33554433, 0x7fffffff, UINT32_MAX,
+	};
+	uint32_t v = numbers[random_below(ARRAY_LEN(numbers))];
+	size_t at = random_below(in->len);
+
+	if (at + 4 <= in->len && random_below(2))
+		le32_put(in->bytes + at, v);
+	else if (at + 2 <= in->len)
+		le16_put(in->bytes + at, (uint16_t)v);
+}
+
+static void mutate_cut(struct input *in)
+{
+	in->len = 1 + random_below(in->len);
+}
+
+static void mutate_grow(struct input *in)
+{
+	size_t n = 1 + random_below(16);
+
+	for (; n > 0 && in->len < INPUT_MAX; n--)
+		in->bytes[in->len++] = (uint8_t)random_next();
+}
+
+static void mutate_delete(struct input *in)
+{
+	size_t at = random_below(in->len);
+	size_t n = random_below(in->len - at);
+
+	memmove(in->bytes + at, in->bytes + at + n, in->len - at - n);
+	in->len -= n;
+}
+
+/* Doubles a piece in place, as a repeated field or entry would be. */
+static void mutate_repeat(struct input *in)
+{
+	size_t at = random_below(in->len);
+	size_t n = random_below(in->len - at);
+
+	if (n > INPUT_MAX - in->len)
+		return;
+	memmove(in->bytes + at + n, in->bytes + at, in->len - at);
+	in->len += n;
+}
+
+/* Another codec for the same bytes. */
+static void mutate_codec(struct input *in)
+{
+	in->bytes[0] = (uint8_t)random_below(ncodecs);
+}
+
+static void (*const mutations[])(struct input *in) = {
+    mutate_bit,	 mutate_byte,	mutate_number, mutate_cut,
+    mutate_grow, mutate_delete, mutate_repeat, mutate_codec,
+};
+
+static void run_one(const struct vectors *vectors)
+{
+	static struct input in;
+	uint8_t *exact;
+
+	input_from_vector(&in, &vectors->v[random_below(vectors->n)]);
+	for (size_t n = random_below(4); n > 0; n--)
+		mutations[random_below(ARRAY_LEN(mutations))](&in);
+	/* memory of exactly that length, so that a sanitizer sees a read past it */
+	exact = malloc(in.len);
+	if (!exact)
+		exit(99);
+	memcpy(exact, in.bytes, in.len);
+	(void)LLVMFuzzerTestOneInput(exact, in.len);
+	free(exact);
+}
+
+static uint64_t parse_number(const char *text)
+{
+	char *end;
+	uint64_t v;
+
+	errno = 0;
+	v = strtoull(text, &end, 10);
+	if (errno || end == text || *end) {
+		(void)fprintf(stderr, "not a number: %s\n", text);
+		exit(64);
+	}
+	return v;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"runs", required_argument, NULL, 'r'},
+	    {"seed", required_argument, NULL, 's'},
+	    {NULL, 0, NULL, 0},
+	};
+	uint64_t runs = 200000;
+	uint64_t seed = (uint64_t)time(NULL);
+	struct vectors *vectors;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (opt == 'r')
+			runs = parse_number(optarg);
+		else if (opt == 's')
+			seed = parse_number(optarg);
+		else
+			return 64;
+	}
+	(void)printf("%s --runs %" PRIu64 " --seed %" PRIu64 "\n", argv[0], runs, seed);
+	(void)fflush(stdout);
+	random_state = seed;
+	vectors = vectors_load();
+	for (uint64_t i = 0; i < runs; i++)
+		run_one(vectors);
+	vectors_free(vectors);
+	(void)printf("%" PRIu64 " runs, no failure\n", runs);
+	return 0;
+}

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The tests.  A name in unit_tests is a program made from the .c file of that name; so is one in
+# integration_tests, and it needs a line with its LDADD too.  A script is only listed.
+# tests/README.md tells the kinds apart.
+
+TEST_EXTENSIONS = .py .sh
+
+# One driver runs them all, counts the cases of each and shows the runner's own summary.
+LOG_DRIVER = $(SHELL) $(top_srcdir)/tests/driver.sh
+SH_LOG_DRIVER = $(LOG_DRIVER)
+PY_LOG_DRIVER = $(LOG_DRIVER)
+AM_SH_LOG_DRIVER_FLAGS = --kind script
+AM_PY_LOG_DRIVER_FLAGS = --kind script
+AM_LOG_DRIVER_FLAGS = --kind cmocka
+SH_LOG_COMPILER = bash
+PY_LOG_COMPILER = $(PYTHON)
+
+AM_TESTS_ENVIRONMENT = \
+	srcdir='$(abs_top_srcdir)'; export srcdir; \
+	builddir='$(abs_top_builddir)'; export builddir; \
+	COWD='$(abs_top_builddir)/cowd'; export COWD; \
+	COWCTL='$(abs_top_builddir)/cowctl'; export COWCTL; \
+	COWD_FAULT='$(abs_top_builddir)/tests/lib/cowd_fault'; export COWD_FAULT; \
+	CC='$(CC)'; export CC; \
+	PYTHON='$(PYTHON)'; export PYTHON; \
+	PYTHONDONTWRITEBYTECODE=1; export PYTHONDONTWRITEBYTECODE; \
+	ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:$$ASAN_OPTIONS"; \
+	export ASAN_OPTIONS; \
+	UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:$$UBSAN_OPTIONS"; export UBSAN_OPTIONS; \
+	TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:$$TSAN_OPTIONS"; export TSAN_OPTIONS;
+
+unit_tests = \
+	tests/unit/test_common \
+	tests/unit/test_libcow \
+	tests/unit/test_libcow_io \
+	tests/unit/test_msg \
+	tests/unit/test_uri \
+	tests/unit/test_wire \
+	$(NULL)
+
+integration_tests = \
+	$(NULL)
+
+integration_scripts = \
+	$(NULL)
+
+fuzz_tests = \
+	tests/fuzz/fuzz_wire \
+	$(NULL)
+
+# What runs under the thread sanitizer: where more than one thread is at work.
+thread_tests = \
+	tests/unit/test_common \
+	tests/unit/test_libcow \
+	tests/unit/test_libcow_io \
+	$(NULL)
+
+lint_tests = \
+	tests/lint/banned.py \
+	tests/lint/budget.py \
+	tests/lint/drivertest.sh \
+	tests/lint/exports.py \
+	tests/lint/format.py \
+	tests/lint/headers.py \
+	tests/lint/includes.py \
+	tests/lint/man.py \
+	tests/lint/manifest.py \
+	tests/lint/scripts.py \
+	tests/lint/selftest.sh \
+	tests/lint/spdx.py \
+	tests/lint/vectors.sh \
+	$(NULL)
+
+run_tests = $(unit_tests) $(fuzz_tests) $(integration_tests) $(integration_scripts)
+TESTS = $(lint_tests) $(run_tests)
+
+if HAVE_CMOCKA
+check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(integration_tests)
+check_LTLIBRARIES += libtest.la
+else
+check-local:
+	@echo 'make check needs cmocka: install libcmocka-dev and run configure again' >&2; exit 1
+endif
+
+# Helpers of the tests.
+libtest_la_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+libtest_la_SOURCES = \
+	tests/lib/fake_server.c \
+	tests/lib/fake_server.h \
+	tests/vectors/codec.c \
+	tests/vectors/codec.h \
+	tests/vectors/vectors.c \
+	tests/vectors/vectors.h \
+	$(NULL)
+
+tests_fuzz_fuzz_wire_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_wire.c
+fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
+
+# Unit tests see everything; integration tests the daemon, and the library as others see it.
+LDADD = libtest.la libclient.la libcommon.la $(CMOCKA_LIBS)
+
+# Parts of the suite: what runs the code (for sanitizers), what runs several threads of it, the lint.
+check-run: all
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(run_tests)'
+check-threads: all
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(thread_tests)'
+check-lint: all
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)'
+.PHONY: check-run check-threads check-lint
+
+installcheck-local:
+	PKG_CONFIG_PATH='$(DESTDIR)$(pkgconfigdir)' CC='$(CC)' CFLAGS='$(SANITIZE_CFLAGS)' \
+		LD_LIBRARY_PATH='$(DESTDIR)$(libdir)' \
+		bash $(srcdir)/tests/installcheck.sh '$(DESTDIR)$(bindir)' '$(DESTDIR)$(sbindir)'
+
+EXTRA_DIST += \
+	$(integration_scripts) \
+	$(lint_tests) \
+	tests/README.md \
+	tests/driver.sh \
+	tests/installcheck.sh \
+	tests/lib/build.sh \
+	tests/lib/deps.sh \
+	tests/lint/layers.txt \
+	tests/lint/lint.py \
+	tests/vectors/gen.py \
+	tests/vectors/protocol.txt \
+	$(NULL)

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/vectors/codec.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "tests/vectors/vectors.h"
+
+/* The largest field that is no string: a UUID. */
+#define CODEC_VALUE_BYTES 16
+
+#define F(type, member, kind)                                         \
+	{                                                             \
+#member, CODEC_##kind, offsetof(struct type, member), \
+		    sizeof(((struct type *)NULL)->member)             \
+	}
+
+static const struct codec_field fields_wire_header[] = {
+    F(wire_header, magic, NUM),	      F(wire_header, op, NUM),
+    F(wire_header, flags, NUM),	      F(wire_header, id, NUM),
+    F(wire_header, status, NUM),      F(wire_header, body_len, NUM),
+    F(wire_header, payload_len, NUM), F(wire_header, body_crc, NUM),
+    F(wire_header, payload_crc, NUM),
+};
+
+static const struct codec_field fields_msg_hello[] = {
+    F(msg_hello, version_min, NUM),
+    F(msg_hello, version_max, NUM),
+    F(msg_hello, features, NUM),
+    F(msg_hello, agent, STR),
+};
+
+static const struct codec_field fields_msg_hello_reply[] = {
+    F(msg_hello_reply, version, NUM),	  F(msg_hello_reply, block_bytes, NUM),
+    F(msg_hello_reply, features, NUM),	  F(msg_hello_reply, body_max, NUM),
+    F(msg_hello_reply, payload_max, NUM), F(msg_hello_reply, inflight_max, NUM),
+    F(msg_hello_reply, incarnation, NUM), F(msg_hello_reply, store_uuid, RAW),
+    F(msg_hello_reply, agent, STR),
+};
+
+static const struct codec_field fields_msg_error[] = {F(msg_error, text, STR)};
+
+static const struct codec_field fields_msg_info[] = {
+    F(msg_info, name, STR),	    F(msg_info, id, NUM),	  F(msg_info, size_bytes, NUM),
+    F(msg_info, mapped_bytes, NUM), F(msg_info, generation, NUM), F(msg_info, ctime_ns, NUM),
+    F(msg_info, mtime_ns, NUM),	    F(msg_info, origin, NUM),
+};
+
+static const struct codec_field fields_msg_name[] = {F(msg_name, name, STR)};
+
+static const struct codec_field fields_msg_create[] = {
+    F(msg_create, name, STR),
+    F(msg_create, size_bytes, NUM),
+};
+
+static const struct codec_field fields_msg_open[] = {
+    F(msg_open, name, STR),
+    F(msg_open, flags, NUM),
+};
+
+static const struct codec_field fields_msg_open_reply[] = {
+    F(msg_open_reply, handle, NUM),
+    F(msg_open_reply, info.name, STR),
+    F(msg_open_reply, info.id, NUM),
+    F(msg_open_reply, info.size_bytes, NUM),
+    F(msg_open_reply, info.mapped_bytes, NUM),
+    F(msg_open_reply, info.generation, NUM),
+    F(msg_open_reply, info.ctime_ns, NUM),
+    F(msg_open_reply, info.mtime_ns, NUM),
+    F(msg_open_reply, info.origin, NUM),
+};
+
+static const struct codec_field fields_msg_handle[] = {F(msg_handle, handle, NUM)};
+
+static const struct codec_field fields_msg_list[] = {
+    F(msg_list, prefix, STR),
+    F(msg_list, after, STR),
+    F(msg_list, max, NUM),
+};
+
+static const struct codec_field fields_codec_list_reply[] = {
+    F(codec_list_reply, count, NUM),
+    F(codec_list_reply, more, NUM),
+};
+
+static const struct codec_field fields_msg_clone[] = {
+    F(msg_clone, src, STR),
+    F(msg_clone, dst, STR),
+};
+
+static const struct codec_field fields_msg_read[] = {
+    F(msg_read, handle, NUM),
+    F(msg_read, offset, NUM),
+    F(msg_read, len, NUM),
+};
+
+static const struct codec_field fields_msg_write[] = {
+    F(msg_write, handle, NUM),
+    F(msg_write, offset, NUM),
+};
+
+static const struct codec_field fields_msg_resize[] = {
+    F(msg_resize, handle, NUM),
+    F(msg_resize, flags, NUM),
+    F(msg_resize, size_bytes, NUM),
+};
+
+static const struct codec_field fields_msg_extents[] = {
+    F(msg_extents, handle, NUM),
+    F(msg_extents, offset, NUM),
+    F(msg_extents, len, NUM),
+    F(msg_extents, max, NUM),
+};
+
+static const struct codec_field fields_codec_extents_reply[] = {
+    F(codec_extents_reply, count, NUM),
+};
+
+static const struct codec_field fields_msg_extent[] = {
+    F(msg_extent, len, NUM),
+    F(msg_extent, kind, NUM),
+};
+
+static const struct codec_field fields_msg_statfs_reply[] = {
+    F(msg_statfs_reply, block_bytes, NUM),     F(msg_statfs_reply, total_bytes, NUM),
+    F(msg_statfs_reply, free_bytes, NUM),      F(msg_statfs_reply, reserved_bytes, NUM),
+    F(msg_statfs_reply, mapped_bytes, NUM),    F(msg_statfs_reply, meta_total_bytes, NUM),
+    F(msg_statfs_reply, meta_used_bytes, NUM), F(msg_statfs_reply, objects, NUM),
+};
+
+/* Functions over void * for a message with the usual pair. */
+#define ANY_TYPE(type)                                                          \
+	static int any_##type##_encode(uint8_t *buf, size_t len, const void *m) \
+	{                                                                       \
+		return type##_encode(buf, len, m);                              \
+	}                                                                       \
+                                                                                \
+	static int any_##type##_decode(const uint8_t *buf, size_t len, void *m) \
+	{                                                                       \
+		return type##_decode(buf, len, m);                              \
+	}
+
+#define PLAIN_MESSAGES(X)  \
+	X(msg_hello)       \
+	X(msg_hello_reply) \
+	X(msg_error)       \
+	X(msg_info)        \
+	X(msg_name)        \
+	X(msg_create)      \
+	X(msg_open)        \
+	X(msg_open_reply)  \
+	X(msg_handle)      \
+	X(msg_list)        \
+	X(msg_clone)       \
+	X(msg_read)        \
+	X(msg_write)       \
+	X(msg_resize)      \
+	X(msg_extents)     \
+	X(msg_statfs_reply)
+
+PLAIN_MESSAGES(ANY_TYPE)
+
+static int any_header_encode(uint8_t *buf, size_t len, const void *m)
+{
+	if (len < WIRE_HEADER_BYTES)
+		return -ERR_LIMIT;
+	wire_header_encode(buf, m);
+	return WIRE_HEADER_BYTES;
+}
+
+static int any_header_decode(const uint8_t *buf, size_t len, void *m)
+{
+	struct wire_header h = {0};
+	int err;
+
+	if (len != WIRE_HEADER_BYTES)
+		return -ERR_FRAME_LEN;
+	err = wire_header_decode(buf, WIRE_MAGIC_REQUEST, WIRE_BODY_MAX, WIRE_PAYLOAD_MAX, &h);
+	if (err == -ERR_FRAME_MAGIC)
+		err =
+		    wire_header_decode(buf, WIRE_MAGIC_REPLY, WIRE_BODY_MAX, WIRE_PAYLOAD_MAX, &h);
+	if (err == 0)
+		memcpy(m, &h, sizeof(h));
+	return err;
+}
+
+static int any_list_encode(uint8_t *buf, size_t len, const void *m)
+{
+	const struct codec_list_reply *reply = m;
+	size_t used = MSG_LIST_HEAD_BYTES;
+	int err = len < used ? -ERR_LIMIT : 0;
+
+	for (uint32_t i = 0; i < reply->count && err == 0; i++)
+		err = msg_list_add(buf, len, &used, &reply->infos[i]);
+	if (err)
+		return err;
+	msg_list_finish(buf, reply->count, reply->more);
+	return (int)used;
+}
+
+static int any_list_decode(const uint8_t *buf, size_t len, void *m)
+{
+	struct codec_list_reply *reply = m;
+	uint32_t count;
+	bool more;
+	int err;
+
+	err = msg_list_reply_decode(buf, len, reply->infos, MSG_LIST_MAX, &count, &more);
+	if (err)
+		return err;
+	reply->count = count;
+	reply->more = more;
+	return 0;
+}
+
+static int any_extents_encode(uint8_t *buf, size_t len, const void *m)
+{
+	const struct codec_extents_reply *reply = m;
+
+	return msg_extents_reply_encode(buf, len, reply->extents, reply->count);
+}
+
+static int any_extents_decode(const uint8_t *buf, size_t len, void *m)
+{
+	struct codec_extents_reply *reply = m;
+
+	return msg_extents_reply_decode(buf, len, reply->extents, MSG_EXTENTS_MAX, &reply->count);
+}
+
+/* clang-format off */
+#define FIELDS(type) {fields_##type, ARRAY_LEN(fields_##type)}
+#define PLAIN_ROW(type)                                                                            \
+	{                                                                                          \
+		.name = #type,                                                                     \
+		.struct_bytes = sizeof(struct type),                                               \
+		.encode = any_##type##_encode,                                                     \
+		.decode = any_##type##_decode,                                                     \
+		.fields = FIELDS(type),                                                            \
+	},
+const struct codec codecs[] = {
+    {
+	.name = "wire_header",
+	.struct_bytes = sizeof(struct wire_header),
+	.encode = any_header_encode,
+	.decode = any_header_decode,
+	.fields = FIELDS(wire_header),
+    },
+    {
+	.name = "msg_list_reply",
+	.struct_bytes = sizeof(struct codec_list_reply),
+	.encode = any_list_encode,
+	.decode = any_list_decode,
+	.fields = FIELDS(codec_list_reply),
+	.entries = FIELDS(msg_info),
+	.entry_offset = offsetof(struct codec_list_reply, infos),
+	.entry_bytes = sizeof(struct msg_info),
+    },
+    {
+	.name = "msg_extents_reply",
+	.struct_bytes = sizeof(struct codec_extents_reply),
+	.encode = any_extents_encode,
+	.decode = any_extents_decode,
+	.fields = FIELDS(codec_extents_reply),
+	.entries = FIELDS(msg_extent),
+	.entry_offset = offsetof(struct codec_extents_reply, extents),
+	.entry_bytes = sizeof(struct msg_extent),
+    },
+    PLAIN_MESSAGES(PLAIN_ROW)
+};
+/* clang-format on */
+
+const size_t ncodecs = ARRAY_LEN(codecs);
+
+const struct codec *codec_find(const char *name)
+{
+	for (size_t i = 0; i < ncodecs; i++)
+		if (strcmp(codecs[i].name, name) == 0)
+			return &codecs[i];
+	return NULL;
+}
+
+/* The field and, in *base, what its offset counts from; NULL: none. */
+static const struct codec_field *codec_field(const struct codec *codec, const char *key,
+					     size_t *base)
+{
+	const struct codec_fields *fields = &codec->fields;
+	char *end;
+	unsigned long n = strtoul(key, &end, 10);
+
+	*base = 0;
+	if (end != key && *end == '.') {
+		fields = &codec->entries;
+		*base = codec->entry_offset + n * codec->entry_bytes;
+		key = end + 1;
+	}
+	if (n >= MSG_EXTENTS_MAX || *base >= codec->struct_bytes)
+		return NULL;
+	for (size_t i = 0; i < fields->n; i++)
+		if (strcmp(fields->field[i].name, key) == 0)
+			return &fields->field[i];
+	return NULL;
+}
+
+static bool codec_number(uint8_t *dst, size_t bytes, const char *text)
+{
+	char *end;
+	uint64_t v;
+
+	errno = 0;
+	v = strtoull(text, &end, 10);
+	if (end == text || *end || errno || (bytes < 8 && v >> (8 * bytes)))
+		return false;
+	/* as the machine stores it: these are the structs in memory, not the wire */
+	switch (bytes) {
+	case 1:
+		*dst = (uint8_t)v;
+		break;
+	case 2:
+		memcpy(dst, &(uint16_t){(uint16_t)v}, bytes);
+		break;
+	case 4:
+		memcpy(dst, &(uint32_t){(uint32_t)v}, bytes);
+		break;
+	default:
+		memcpy(dst, &v, bytes);
+	}
+	return true;
+}
+
+bool codec_set(const struct codec *codec, void *m, const char *key, const char *value)
+{
+	size_t base;
+	const struct codec_field *field = codec_field(codec, key, &base);
+	uint8_t *dst;
+
+	if (!field)
+		return false;
+	dst = (uint8_t *)m + base + field->offset;
+	if (field->kind == CODEC_RAW)
+		return hex_decode(dst, field->bytes, value);
+	if (field->kind != CODEC_STR)
+		return codec_number(dst, field->bytes, value);
+	if (strlen(value) >= field->bytes)
+		return false;
+	memcpy(dst, value, strlen(value) + 1);
+	return true;
+}
+
+bool codec_has(const struct codec *codec, const void *m, const char *key, const char *value)
+{
+	size_t base;
+	const struct codec_field *field = codec_field(codec, key, &base);
+	uint8_t want[CODEC_VALUE_BYTES];
+	const uint8_t *got;
+
+	if (!field)
+		return false;
+	got = (const uint8_t *)m + base + field->offset;
+	if (field->kind == CODEC_STR)
+		return strcmp((const char *)got, value) == 0;
+	if (field->bytes > sizeof(want))
+		return false;
+	if (field->kind == CODEC_RAW ? !hex_decode(want, field->bytes, value)
+				     : !codec_number(want, field->bytes, value))
+		return false;
+	return memcmp(got, want, field->bytes) == 0;
+}

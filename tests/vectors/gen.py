@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Writes tests/vectors/protocol.txt: test vectors for docs/protocol.md.
+
+It is written from the document and shares no code with the server, so that the two check each
+other.  Usage: gen.py > protocol.txt
+"""
+
+import struct
+import sys
+
+HEAD = """\
+# SPDX-License-Identifier: BSD-2-Clause
+# Test vectors for version 1 of the protocol (docs/protocol.md), made by tests/vectors/gen.py.
+#
+# Words are separated by one blank; a value has no blank in it.
+#   msg TYPE HEX KEY=VALUE...          a body of that type and what it says
+#   frame NAME HEX KEY=VALUE... body=TYPE
+#                                      a whole frame: the fields of its header, the type of its body
+#   badmsg TYPE HEX why=REASON         a body that is refused
+#   badframe NAME HEX error=ERROR      a frame whose header is refused, and the error for it
+# HEX is "-" for no bytes at all.  A body without a type (body=-) is empty.  Bytes after header and
+# body are the payload.  N.KEY is a field of entry N of an array.
+"""
+
+U8, U16, U32, U64 = "<B", "<H", "<I", "<Q"
+REQUEST, REPLY = b"COWQ", b"COWR"
+
+
+def crc32c(data):
+    """CRC-32C, bit by bit (reflected polynomial 0x82f63b78)."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+assert crc32c(b"123456789") == 0xE3069283
+
+
+def string(text):
+    raw = text.encode()
+    return struct.pack(U16, len(raw)) + raw
+
+
+def pack(fields):
+    """Fields are (key, kind, value); the kind is a struct format, "str" or "raw"."""
+    out = b""
+    for _, kind, value in fields:
+        if kind == "str":
+            out += string(value)
+        elif kind == "raw":
+            out += value
+        else:
+            out += struct.pack(kind, value)
+    return out
+
+
+def words(fields):
+    return [f"{k}={v.hex() if kind == 'raw' else v}" for k, kind, v in fields]
+
+
+def line(*parts):
+    print(*parts)
+
+
+def hexed(data):
+    return data.hex() or "-"
+
+
+# ---- the messages, in the order of the document ----------------------------------------------
+
+UUID = bytes.fromhex("00112233445566778899aabbccddeeff")
+LONG = "n" * 255
+TOP64 = 2**64 - 1
+TOP32 = 2**32 - 1
+
+
+def hello(vmin, vmax, features, agent):
+    return [("version_min", U32, vmin), ("version_max", U32, vmax), ("features", U64, features),
+            ("agent", "str", agent)]
+
+
+def hello_reply(features, incarnation, agent):
+    return [("version", U32, 1), ("block_bytes", U32, 4096), ("features", U64, features),
+            ("body_max", U32, 65536), ("payload_max", U32, 33554432), ("inflight_max", U32, 128),
+            ("incarnation", U64, incarnation), ("store_uuid", "raw", UUID), ("agent", "str", agent)]
+
+
+def info(prefix, name, *numbers):
+    keys = ("id", "size_bytes", "mapped_bytes", "generation", "ctime_ns", "mtime_ns", "origin")
+    return [(prefix + "name", "str", name)] + [
+        (prefix + k, U64, n) for k, n in zip(keys, numbers, strict=True)]
+
+
+BASE = ("images/debian-12", 7, 10737418240, 2147483648, 41, 1767225600123456789,
+        1767225601000000000, 0)
+CLONE = ("vm-1", 8, 10737418241, 2147483648, 1, 1767225602000000000, 1767225602000000000, 7)
+
+
+def text(value):
+    return [("text", "str", value)]
+
+
+def name(value):
+    return [("name", "str", value)]
+
+
+def create(value, size):
+    return [("name", "str", value), ("size_bytes", U64, size)]
+
+
+def opening(value, flags):
+    return [("name", "str", value), ("flags", U32, flags)]
+
+
+def open_reply(handle, *numbers):
+    return [("handle", U32, handle)] + info("info.", *numbers)
+
+
+def handle(value):
+    return [("handle", U32, value)]
+
+
+def listing(prefix, after, most):
+    return [("prefix", "str", prefix), ("after", "str", after), ("max", U32, most)]
+
+
+def list_reply(more, *infos):
+    fields = [("count", U32, len(infos)), ("more", U8, more)]
+    for i, one in enumerate(infos):
+        fields += info(f"{i}.", *one)
+    return fields
+
+
+def clone(src, dst):
+    return [("src", "str", src), ("dst", "str", dst)]
+
+
+def read(h, offset, length):
+    return [("handle", U32, h), ("offset", U64, offset), ("len", U32, length)]
+
+
+def write(h, offset):
+    return [("handle", U32, h), ("offset", U64, offset)]
+
+
+def resize(h, flags, size):
+    return [("handle", U32, h), ("flags", U32, flags), ("size_bytes", U64, size)]
+
+
+def extents(h, offset, length, most):
+    return [("handle", U32, h), ("offset", U64, offset), ("len", U64, length), ("max", U32, most)]
+
+
+def extents_reply(*runs):
+    fields = [("count", U32, len(runs))]
+    for i, (length, kind) in enumerate(runs):
+        fields += [(f"{i}.len", U64, length), (f"{i}.kind", U32, kind)]
+    return fields
+
+
+def statfs_reply(*numbers):
+    keys = ("block_bytes", "total_bytes", "free_bytes", "reserved_bytes", "mapped_bytes",
+            "meta_total_bytes", "meta_used_bytes", "objects")
+    return [(k, U64, n) for k, n in zip(keys, numbers, strict=True)]
+
+
+MESSAGES = [
+    ("msg_hello", hello(1, 1, 1, "cowctl/1.0.0")),
+    ("msg_hello", hello(0, TOP32, TOP64, "")),
+    ("msg_hello", hello(1, 3, 0, "a" * 63)),
+    ("msg_hello_reply", hello_reply(1, 5, "cowd/1.0.0")),
+    ("msg_hello_reply", hello_reply(0, TOP64, "")),
+    ("msg_error", text("")),
+    ("msg_error", text("no_such_object")),
+    ("msg_error", text("e" * 511)),
+    ("msg_info", info("", *BASE)),
+    ("msg_info", info("", LONG, *([TOP64] * 7))),
+    ("msg_name", name("a")),
+    ("msg_name", name("disks/größe-β")),
+    ("msg_name", name(LONG)),
+    ("msg_create", create("vm-1", 0)),
+    ("msg_create", create("vm-2", 2**50)),
+    ("msg_open", opening("vm-1", 0)),
+    ("msg_open", opening("vm-1", 1)),
+    ("msg_open_reply", open_reply(1, *CLONE)),
+    ("msg_open_reply", open_reply(TOP32, *BASE)),
+    ("msg_handle", handle(0x01020304)),
+    ("msg_list", listing("", "", 0)),
+    ("msg_list", listing("images/", "images/debian-12", 100)),
+    ("msg_list_reply", list_reply(0)),
+    ("msg_list_reply", list_reply(0, BASE)),
+    ("msg_list_reply", list_reply(1, BASE, CLONE)),
+    ("msg_clone", clone("images/debian-12", "vm-1")),
+    ("msg_clone", clone(LONG, "x")),
+    ("msg_read", read(1, 0, 0)),
+    ("msg_read", read(1, 0x1122334455667788, 33554432)),
+    ("msg_write", write(1, 4097)),
+    ("msg_resize", resize(1, 0, 2**40)),
+    ("msg_resize", resize(1, 1, 1)),
+    ("msg_extents", extents(1, 65536, TOP64, 16)),
+    ("msg_extents_reply", extents_reply()),
+    ("msg_extents_reply", extents_reply((4096, 1), (1048576, 0), (17, 1))),
+    ("msg_statfs_reply", statfs_reply(4096, 2**40, 2**39, 2**20, 2**38, 2**30, 2**25, 12)),
+]
+
+
+# ---- frames ----------------------------------------------------------------------------------
+
+def header(magic, op, ident, status, body, payload, checked, **changed):
+    """The fields of a header, some of them changed, before its own CRC."""
+    fields = {"magic": int.from_bytes(magic, "little"), "op": op, "flags": 0, "id": ident,
+              "status": status, "body_len": len(body), "payload_len": len(payload),
+              "body_crc": crc32c(body), "payload_crc": crc32c(payload) if checked else 0}
+    fields.update(changed)
+    kinds = (U32, U16, U16, U64, U32, U32, U32, U32, U32)
+    return [(k, kind, v) for (k, v), kind in zip(fields.items(), kinds, strict=True)]
+
+
+def sealed(fields):
+    raw = pack(fields)
+    return raw + struct.pack(U32, crc32c(raw))
+
+
+def frame(label, magic, op, ident, status=0, kind="-", fields=(), payload=b"", checked=False):
+    body = pack(fields)
+    head = header(magic, op, ident, status, body, payload, checked)
+    line("frame", label, hexed(sealed(head) + body + payload), *words(head), f"body={kind}")
+
+
+def frames():
+    data = bytes(range(16)) * 2
+    frame("hello", REQUEST, 1, 1, kind="msg_hello", fields=hello(1, 1, 1, "cowctl/1.0.0"))
+    frame("hello-reply", REPLY, 1, 1, kind="msg_hello_reply",
+          fields=hello_reply(1, 5, "cowd/1.0.0"))
+    frame("hello-no-version", REPLY, 1, 1, status=11, kind="msg_error",
+          fields=text("no_common_protocol_version"))
+    frame("ping", REQUEST, 2, 0x1122334455667788)
+    frame("ping-reply", REPLY, 2, 0x1122334455667788)
+    frame("create", REQUEST, 3, 2, kind="msg_create", fields=create("vm-1", 1048576))
+    frame("create-exists", REPLY, 3, 2, status=3, kind="msg_error", fields=text("exists"))
+    frame("open", REQUEST, 4, 3, kind="msg_open", fields=opening("vm-1", 0))
+    frame("open-reply", REPLY, 4, 3, kind="msg_open_reply", fields=open_reply(1, *CLONE))
+    frame("read", REQUEST, 9, 4, kind="msg_read", fields=read(1, 512, 32))
+    frame("read-reply", REPLY, 9, 4, payload=data)
+    frame("read-reply-checked", REPLY, 9, 4, payload=data, checked=True)
+    frame("write", REQUEST, 10, 5, kind="msg_write", fields=write(1, 4097), payload=data)
+    frame("write-checked", REQUEST, 10, 5, kind="msg_write", fields=write(1, 4097), payload=data,
+          checked=True)
+    frame("write-reply", REPLY, 10, 5)
+    frame("fsync", REQUEST, 11, 6, kind="msg_handle", fields=handle(1))
+    frame("fsync-failed", REPLY, 11, 6, status=7, kind="msg_error", fields=text("writeback_failed"))
+    frame("statfs", REQUEST, 15, TOP64)
+    frame("unknown-op", REQUEST, 999, 7)
+    frame("unknown-op-reply", REPLY, 999, 7, status=11, kind="msg_error",
+          fields=text("unknown_operation"))
+
+
+# ---- what is refused -------------------------------------------------------------------------
+
+def bad_messages():
+    def bad(kind, data, why):
+        line("badmsg", kind, hexed(data), f"why={why}")
+
+    bad("msg_handle", b"", "empty")
+    bad("msg_handle", struct.pack("<IB", 1, 0), "trailing-byte")
+    bad("msg_hello", pack(hello(1, 1, 0, "a" * 64)), "agent-too-long")
+    bad("msg_hello", pack(hello(1, 1, 0, "a\0b")), "NUL-in-string")
+    bad("msg_hello_reply", pack(hello_reply(0, 1, "a" * 64)), "agent-too-long")
+    bad("msg_error", pack(text("e" * 512)), "text-too-long")
+    bad("msg_info", pack(info("", LONG + "n", *([0] * 7))), "name-too-long")
+    bad("msg_name", pack(name(LONG + "n")), "name-too-long")
+    bad("msg_name", struct.pack("<H", 2) + b"a", "string-past-the-end")
+    bad("msg_create", pack(create(LONG + "n", 0)), "name-too-long")
+    bad("msg_open", pack(opening("vm-1", 2)), "unknown-flag")
+    bad("msg_open", pack(opening(LONG + "n", 0)), "name-too-long")
+    bad("msg_list", pack(listing(LONG + "n", "", 0)), "prefix-too-long")
+    bad("msg_list", pack(listing("", LONG + "n", 0)), "after-too-long")
+    bad("msg_clone", pack(clone(LONG + "n", "a")), "src-too-long")
+    bad("msg_clone", pack(clone("a", LONG + "n")), "dst-too-long")
+    bad("msg_read", pack(read(1, 0, 33554433)), "length-over-the-maximum")
+    bad("msg_resize", pack(resize(1, 0x80000000, 0)), "unknown-flag")
+    bad("msg_list_reply", pack(list_reply(2)), "more-is-neither-0-nor-1")
+    bad("msg_list_reply", struct.pack("<IB", 1, 0), "count-over-the-entries")
+    bad("msg_list_reply", struct.pack("<IB", TOP32, 0), "count-over-the-entries")
+    bad("msg_list_reply", struct.pack("<IB", 0, 0) + pack(info("", *BASE)),
+        "count-below-the-entries")
+    bad("msg_extents_reply", pack(extents_reply((1, 2))), "unknown-kind")
+    bad("msg_extents_reply", struct.pack("<I", 1), "count-over-the-entries")
+    bad("msg_extents_reply", struct.pack("<I", TOP32) + bytes(12), "count-over-the-entries")
+    bad("msg_extents_reply", struct.pack("<I", 0x15555556) + bytes(8), "count-times-12-wraps")
+
+
+def bad_frames():
+    def bad(label, data, error):
+        line("badframe", label, hexed(data), f"error={error}")
+
+    good = sealed(header(REQUEST, 2, 9, 0, b"", b"", False))
+    bad("another-protocol", b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n"[:40], "FRAME_MAGIC")
+    bad("all-zero", bytes(40), "FRAME_MAGIC")
+    bad("op-changed", good[:4] + b"\x03" + good[5:], "FRAME_CRC")
+    bad("crc-changed", good[:39] + bytes([good[39] ^ 0x80]), "FRAME_CRC")
+    for label, changed in (("body-too-long", {"body_len": 65537}),
+                           ("body-length-4G", {"body_len": TOP32}),
+                           ("payload-too-long", {"payload_len": 33554433}),
+                           ("payload-length-4G", {"payload_len": TOP32})):
+        bad(label, sealed(header(REQUEST, 10, 9, 0, b"", b"", False, **changed)), "FRAME_LEN")
+
+
+def main():
+    sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    print(HEAD)
+    for kind, fields in MESSAGES:
+        line("msg", kind, hexed(pack(fields)), *words(fields))
+    print()
+    frames()
+    print()
+    bad_messages()
+    print()
+    bad_frames()
+
+
+main()
