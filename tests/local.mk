@@ -30,10 +30,18 @@ AM_TESTS_ENVIRONMENT = \
 	TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:$$TSAN_OPTIONS"; export TSAN_OPTIONS;
 
 unit_tests = \
+	tests/unit/test_alloc \
+	tests/unit/test_check \
 	tests/unit/test_common \
+	tests/unit/test_dev \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_io \
+	tests/unit/test_loop \
+	tests/unit/test_map \
+	tests/unit/test_map_damage \
+	tests/unit/test_map_tree \
 	tests/unit/test_msg \
+	tests/unit/test_page \
 	tests/unit/test_uri \
 	tests/unit/test_wire \
 	$(NULL)
@@ -53,6 +61,7 @@ thread_tests = \
 	tests/unit/test_common \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_io \
+	tests/unit/test_loop \
 	$(NULL)
 
 lint_tests = \
@@ -87,6 +96,7 @@ libtest_la_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 libtest_la_SOURCES = \
 	tests/lib/fake_server.c \
 	tests/lib/fake_server.h \
+	tests/unit/map_fixture.h \
 	tests/vectors/codec.c \
 	tests/vectors/codec.h \
 	tests/vectors/vectors.c \
@@ -97,7 +107,7 @@ tests_fuzz_fuzz_wire_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_wire.c
 fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
 
 # Unit tests see everything; integration tests the daemon, and the library as others see it.
-LDADD = libtest.la libclient.la libcommon.la $(CMOCKA_LIBS)
+LDADD = libtest.la libserver.la libclient.la libcommon.la $(CMOCKA_LIBS)
 
 # Parts of the suite: what runs the code (for sanitizers), what runs several threads of it, the lint.
 check-run: all

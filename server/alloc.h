@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * alloc.h: the free blocks of the data device, in memory.  Pure: no I/O, no clock.
+ *
+ * The map's free table is the durable truth; this is its copy minus what has been handed out and
+ * not yet committed.  A crash forgets it, and so leaks nothing.  One thread: the loop.
+ *
+ * Space is promised before it is used: a block is reserved when it becomes dirty, and an allocation
+ * uses up a reservation, so that writeback never meets a full device (invariant 3).
+ * Always: reserved <= free.
+ */
+#ifndef SERVER_ALLOC_H
+#define SERVER_ALLOC_H
+
+#include <stdint.h>
+
+#include "common/annot.h"
+#include "server/blk.h"
+
+struct alloc;
+
+/* Empty: everything is in use.  NULL: out of memory. */
+struct alloc *alloc_new(void);
+void alloc_free(struct alloc *al);
+
+/* Makes blocks free: at start from the map, later when a freed extent may be reused.  Merges with
+ * its neighbours; overlap with a free block is a bug (assert).  -ERR_NOMEM. */
+int alloc_add(struct alloc *al, pblk_t blk, uint64_t nblks) MUST_CHECK;
+
+/* Promises nblks; -ERR_NOSPC when fewer than that are free and not yet promised. */
+int alloc_reserve(struct alloc *al, uint64_t nblks) MUST_CHECK;
+
+/* Takes a promise back. */
+void alloc_unreserve(struct alloc *al, uint64_t nblks);
+
+/*
+ * Takes up to nblks contiguous blocks out of the free ones and out of the promise; *got is at least
+ * 1 and as many as can be had in one piece: the whole where some free extent is large enough
+ * (ascending from where the last allocation ended, so that what is written together lies together),
+ * else the largest.  Cannot fail while reserved >= nblks >= 1.
+ */
+void alloc_take(struct alloc *al, uint64_t nblks, pblk_t *blk, uint64_t *got);
+
+uint64_t alloc_free_nblks(const struct alloc *al);
+uint64_t alloc_reserved_nblks(const struct alloc *al);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * check_priv.h: what the files of the checker share: check_tree.c walks and counts, check_space.c
+ * compares blocks, check_data.c reads data, check.c does the rest.
+ */
+#ifndef SERVER_CHECK_PRIV_H
+#define SERVER_CHECK_PRIV_H
+
+#include <bsd/sys/tree.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/annot.h"
+#include "server/check.h"
+#include "server/map_priv.h"
+
+/* What the walk has found out about a node. */
+struct check_node {
+	RB_ENTRY(check_node) entry;
+	uint64_t id;
+	uint64_t refs;
+	uint64_t mapped;
+	uint64_t end; /* blocks up to the last one mapped, from the node's first */
+	unsigned int level;
+	bool bad;     /* it or something below cannot be read: the rest is not known */
+	bool counted; /* has an entry in nref */
+};
+
+RB_HEAD(check_nodes, check_node);
+
+struct check {
+	struct map_view *view;
+	check_report_fn report;
+	void *ctx;
+	uint64_t differences;
+	struct check_totals totals;
+	struct map_state state;
+	struct check_nodes nodes;
+	uint64_t dev_nblks;
+	uint32_t *counts;   /* for each block of the device, the leaves that map it */
+	uint64_t pos;	    /* in a table of ranges: all blocks before have been compared */
+	uint64_t pos_count; /* the count of the range that ends there, 0 where none does */
+};
+
+/* Counts a difference and reports it. */
+void check_differ(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* What the checker returns: err, or how many differences there are. */
+int check_result(const struct check *c, int err);
+
+/*
+ * Calls fn for each entry whose value is good and at least len bytes; the others are reported.  For
+ * tables whose keys are numbers.
+ */
+int check_each(struct check *c, enum kv_table table, size_t len,
+	       int (*fn)(struct check *c, uint64_t key, struct kv_buf val)) MUST_CHECK;
+
+/* ---- check_tree.c -----------------------------------------------------------------------------
+ */
+
+#define CHECK_ANY_LEVEL (-1)
+
+/*
+ * Counts a reference to a node; the first one walks what is below.  "by" and its id say what
+ * refers to it.
+ */
+int check_ref(struct check *c, uint64_t id, int level, const char *by, uint64_t by_id,
+	      struct check_node **node) MUST_CHECK;
+
+/* Notes that a node has been seen; *first: for the first time.  For walks that do not count. */
+int check_see(struct check *c, uint64_t id, bool *first) MUST_CHECK;
+
+/* After all references have been counted: the node and nref tables. */
+int check_node_table(struct check *c) MUST_CHECK;
+int check_nref_table(struct check *c) MUST_CHECK;
+
+void check_nodes_free(struct check *c);
+
+/* ---- check_space.c ----------------------------------------------------------------------------
+ */
+
+/* Notes the blocks that a leaf maps. */
+void check_count_leaf(struct check *c, const struct map_node_view *leaf);
+
+/* After all leaves have been counted: the xref and free tables. */
+int check_xref_table(struct check *c) MUST_CHECK;
+int check_free_table(struct check *c) MUST_CHECK;
+
+#endif

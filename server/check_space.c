@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Blocks of the device: what the leaves map against what xref and free say.
+ */
+#include <inttypes.h>
+
+#include "common/cursor.h"
+#include "common/err.h"
+#include "server/check_priv.h"
+
+/* Each leaf counts once per block, as in the definition of xref. */
+void check_count_leaf(struct check *c, const struct map_node_view *leaf)
+{
+	for (unsigned int i = 0; i < leaf->nextents; i++) {
+		struct map_leaf_run run = map_node_run(leaf, i);
+
+		for (unsigned int j = 0; j < i; j++) {
+			struct map_leaf_run other = map_node_run(leaf, j);
+
+			if (run.blk < other.blk + other.nblks && other.blk < run.blk + run.nblks)
+				check_differ(
+				    c, "leaf %" PRIu64 " maps physical block %" PRIu64 " twice",
+				    leaf->id, run.blk > other.blk ? run.blk : other.blk);
+		}
+		if (run.blk + run.nblks > c->dev_nblks) {
+			check_differ(c,
+				     "leaf %" PRIu64 " maps physical block %" PRIu64
+				     ", beyond the end of the device",
+				     leaf->id, run.blk + run.nblks - 1);
+			continue;
+		}
+		for (unsigned int b = 0; b < run.nblks; b++)
+			c->counts[run.blk + b]++;
+	}
+}
+
+/* The number of blocks from blk on that have the same count. */
+static uint64_t same_count(const struct check *c, uint64_t blk, uint64_t end)
+{
+	uint64_t n = 1;
+
+	while (blk + n < end && c->counts[blk + n] == c->counts[blk])
+		n++;
+	return n;
+}
+
+/* A range must begin behind the one before and end within the device. */
+static bool range_fits(struct check *c, const char *table, uint64_t pos, uint64_t blk,
+		       uint64_t nblks)
+{
+	if (nblks > 0 && blk >= pos && blk < c->dev_nblks && nblks <= c->dev_nblks - blk)
+		return true;
+	check_differ(c,
+		     "%s range %" PRIu64 "+%" PRIu64
+		     " is empty, overlaps the one before or is not on the device",
+		     table, blk, nblks);
+	return false;
+}
+
+/* [walk->pos, end) has no entry in xref. */
+static void xref_gap(struct check *c, uint64_t pos, uint64_t end)
+{
+	uint64_t n;
+
+	for (; pos < end; pos += n) {
+		n = same_count(c, pos, end);
+		if (c->counts[pos] > 1)
+			check_differ(c,
+				     "xref has no entry for blocks %" PRIu64 "+%" PRIu64
+				     ", which %" PRIu32 " leaves map",
+				     pos, n, c->counts[pos]);
+	}
+}
+
+static void xref_range(struct check *c, uint64_t pos, uint64_t end, uint64_t count)
+{
+	uint64_t n;
+
+	for (; pos < end; pos += n) {
+		n = same_count(c, pos, end);
+		if (c->counts[pos] != count)
+			check_differ(c,
+				     "xref says %" PRIu64 " leaves map blocks %" PRIu64 "+%" PRIu64
+				     ", there are %" PRIu32,
+				     count, pos, n, c->counts[pos]);
+	}
+}
+
+static int xref_entry(struct check *c, uint64_t blk, struct kv_buf val)
+{
+	const struct disk_xref *disk = val.data;
+	uint64_t nblks = le64_get(disk->nblks);
+	uint64_t count = le64_get(disk->count);
+
+	if (!range_fits(c, "xref", c->pos, blk, nblks))
+		return 0;
+	if (count < 2 || (blk == c->pos && count == c->pos_count))
+		check_differ(c,
+			     "xref range %" PRIu64 "+%" PRIu64
+			     " has a count below 2, or that of its neighbour",
+			     blk, nblks);
+	xref_gap(c, c->pos, blk);
+	xref_range(c, blk, blk + nblks, count);
+	c->totals.shared_nblks += nblks;
+	c->pos = blk + nblks;
+	c->pos_count = count;
+	return 0;
+}
+
+int check_xref_table(struct check *c)
+{
+	int err;
+
+	c->pos = 0;
+	c->pos_count = 0;
+	err = check_each(c, KV_XREF, sizeof(struct disk_xref), xref_entry);
+	if (!err)
+		xref_gap(c, c->pos, c->dev_nblks);
+	return err;
+}
+
+/* [pos, end) is not free. */
+static void free_gap(struct check *c, uint64_t pos, uint64_t end)
+{
+	uint64_t n;
+
+	for (; pos < end; pos += n) {
+		n = same_count(c, pos, end);
+		if (c->counts[pos] == 0)
+			check_differ(c,
+				     "blocks %" PRIu64 "+%" PRIu64 " are neither mapped nor free",
+				     pos, n);
+		else
+			c->totals.mapped_nblks += n;
+	}
+}
+
+static void free_range(struct check *c, uint64_t pos, uint64_t end)
+{
+	uint64_t n;
+
+	for (; pos < end; pos += n) {
+		n = same_count(c, pos, end);
+		if (c->counts[pos] > 0)
+			check_differ(c,
+				     "blocks %" PRIu64 "+%" PRIu64 " are free, but %" PRIu32
+				     " leaves map them",
+				     pos, n, c->counts[pos]);
+	}
+}
+
+static int free_entry(struct check *c, uint64_t blk, struct kv_buf val)
+{
+	uint64_t nblks = le64_get(((const struct disk_free *)val.data)->nblks);
+
+	if (!range_fits(c, "free", c->pos, blk, nblks))
+		return 0;
+	if (blk == c->pos && c->pos_count > 0)
+		check_differ(c, "free range %" PRIu64 "+%" PRIu64 " is not one with its neighbour",
+			     blk, nblks);
+	free_gap(c, c->pos, blk);
+	free_range(c, blk, blk + nblks);
+	c->totals.free_nblks += nblks;
+	c->pos = blk + nblks;
+	c->pos_count = 1;
+	return 0;
+}
+
+int check_free_table(struct check *c)
+{
+	int err;
+
+	c->pos = 1; /* block 0 is the device's header */
+	c->pos_count = 0;
+	err = check_each(c, KV_FREE, sizeof(struct disk_free), free_entry);
+	if (!err)
+		free_gap(c, c->pos, c->dev_nblks);
+	return err;
+}

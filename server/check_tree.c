@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "common/cursor.h"
+#include "common/err.h"
+#include "server/check_priv.h"
+
+static int node_cmp(const struct check_node *a, const struct check_node *b)
+{
+	return a->id < b->id ? -1 : a->id > b->id;
+}
+
+RB_GENERATE_INTERNAL(check_nodes, check_node, entry, node_cmp, static __attribute__((unused)))
+
+static struct check_node *node_find(struct check *c, uint64_t id)
+{
+	struct check_node key = {.id = id};
+
+	return RB_FIND(check_nodes, &c->nodes, &key);
+}
+
+void check_nodes_free(struct check *c)
+{
+	struct check_node *node;
+
+	while ((node = RB_ROOT(&c->nodes))) {
+		RB_REMOVE(check_nodes, &c->nodes, node);
+		free(node);
+	}
+}
+
+/* ---- the walk -------------------------------------------------------------------------------- */
+
+/* Sums up the children.  Goes down one level for each recursion, and so at most as deep as a node's
+ * level may be. */
+static int walk_inner(struct check *c, const struct map_node_view *view, struct check_node *node)
+{
+	uint64_t mapped = 0;
+
+	for (unsigned int s = 0; s < MAP_FANOUT; s++) {
+		uint64_t id = map_node_child(view, s);
+		struct check_node *child;
+		int err;
+
+		if (id == 0)
+			continue;
+		err = check_ref(c, id, (int)view->level - 1, "node", view->id, &child);
+		if (err)
+			return err;
+		node->bad |= child->bad;
+		mapped += child->mapped;
+		node->end = s * map_slot_nblks(view->level) + child->end;
+	}
+	if (!node->bad && mapped != view->mapped)
+		check_differ(
+		    c, "node %" PRIu64 " says %" PRIu64 " blocks are mapped, there are %" PRIu64,
+		    view->id, view->mapped, mapped);
+	node->mapped = mapped;
+	return 0;
+}
+
+static void walk_leaf(struct check *c, const struct map_node_view *view, struct check_node *node)
+{
+	struct map_leaf_run last = map_node_run(view, view->nextents - 1);
+
+	check_count_leaf(c, view);
+	node->mapped = view->mapped;
+	node->end = last.slot + last.nblks;
+}
+
+static int walk_node(struct check *c, struct check_node *node, int level, const char *by,
+		     uint64_t by_id)
+{
+	struct map_node_view view;
+	int err = map_node_read(c->view->kv, node->id, &view);
+
+	if (err == -ERR_NODE) {
+		node->bad = true;
+		check_differ(
+		    c, "node %" PRIu64 ", to which %s %" PRIu64 " refers, is missing or damaged",
+		    node->id, by, by_id);
+		return 0;
+	}
+	if (err)
+		return err;
+	node->level = view.level;
+	if (level != CHECK_ANY_LEVEL && view.level != (unsigned int)level) {
+		node->bad = true;
+		return 0;
+	}
+	if (view.level > 0)
+		return walk_inner(c, &view, node);
+	walk_leaf(c, &view, node);
+	return 0;
+}
+
+int check_ref(struct check *c, uint64_t id, int level, const char *by, uint64_t by_id,
+	      struct check_node **node)
+{
+	struct check_node *n = node_find(c, id);
+	int err = 0;
+
+	if (!n) {
+		n = calloc(1, sizeof(*n));
+		if (!n)
+			return -ERR_NOMEM;
+		n->id = id;
+		n->level = level == CHECK_ANY_LEVEL ? 0 : (unsigned int)level;
+		RB_INSERT(check_nodes, &c->nodes, n);
+		err = walk_node(c, n, level, by, by_id);
+	}
+	if (err)
+		return err;
+	n->refs++;
+	if (level != CHECK_ANY_LEVEL && n->level != (unsigned int)level)
+		check_differ(
+		    c, "node %" PRIu64 " is of level %u, %s %" PRIu64 " refers to it as level %d",
+		    id, n->level, by, by_id, level);
+	*node = n;
+	return 0;
+}
+
+int check_see(struct check *c, uint64_t id, bool *first)
+{
+	struct check_node *n = node_find(c, id);
+
+	*first = !n;
+	if (n)
+		return 0;
+	n = calloc(1, sizeof(*n));
+	if (!n)
+		return -ERR_NOMEM;
+	n->id = id;
+	RB_INSERT(check_nodes, &c->nodes, n);
+	return 0;
+}
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static int node_entry(struct check *c, uint64_t id, struct kv_buf val)
+{
+	struct check_node *node = node_find(c, id);
+
+	(void)val;
+	if (id >= c->state.next_node)
+		check_differ(c, "node %" PRIu64 " has an id that was not given out yet", id);
+	c->totals.nodes++;
+	if (!node) {
+		check_differ(c, "nothing refers to node %" PRIu64, id);
+		return 0;
+	}
+	c->totals.shared_nodes += node->refs > 1;
+	return 0;
+}
+
+int check_node_table(struct check *c)
+{
+	return check_each(c, KV_NODE, sizeof(struct disk_node), node_entry);
+}
+
+static int nref_entry(struct check *c, uint64_t id, struct kv_buf val)
+{
+	uint64_t count = le64_get(((const struct disk_nref *)val.data)->count);
+	struct check_node *node = node_find(c, id);
+	uint64_t refs = node ? node->refs : 0;
+
+	if (node)
+		node->counted = true;
+	if (count != refs || count < 2)
+		check_differ(
+		    c, "nref says %" PRIu64 " references to node %" PRIu64 ", there are %" PRIu64,
+		    count, id, refs);
+	return 0;
+}
+
+int check_nref_table(struct check *c)
+{
+	struct check_node *node;
+	int err = check_each(c, KV_NREF, sizeof(struct disk_nref), nref_entry);
+
+	if (err)
+		return err;
+	RB_FOREACH (node, check_nodes, &c->nodes)
+		if (node->refs > 1 && !node->counted)
+			check_differ(c,
+				     "nref has no entry for node %" PRIu64 ", which has %" PRIu64
+				     " references",
+				     node->id, node->refs);
+	return 0;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * dev.h: the data device: blocks of BLK_BYTES behind a table of functions, so that tests can put
+ * one that fails, delays or forgets in place of the real one.
+ *
+ * Any thread may call read and write; both transfer all or fail.  A write is durable when a sync
+ * that began after it has returned 0.  After a failed sync nothing is known of the writes before
+ * it: the caller must not simply sync again (invariant 9).
+ *
+ * Block 0 is the device's header (dev_file.c): the store's uuid, so that a data file is never used
+ * with another store's map.
+ */
+#ifndef SERVER_DEV_H
+#define SERVER_DEV_H
+
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "common/annot.h"
+#include "server/blk.h"
+
+struct dev;
+
+struct dev_ops {
+	int (*read)(struct dev *dev, pblk_t blk, const struct iovec *iov, int iovcnt);
+	int (*write)(struct dev *dev, pblk_t blk, const struct iovec *iov, int iovcnt);
+	int (*sync)(struct dev *dev);
+	void (*close)(struct dev *dev);
+};
+
+struct dev {
+	const struct dev_ops *ops;
+	uint64_t nblks; /* the header block included */
+};
+
+/* 0, -ERR_IO or -ERR_SHORT_IO.  Buffers are aligned to BLK_BYTES and whole blocks. */
+static inline MUST_CHECK int dev_read(struct dev *dev, pblk_t blk, const struct iovec *iov,
+				      int iovcnt)
+{
+	return dev->ops->read(dev, blk, iov, iovcnt);
+}
+
+/* 0, -ERR_IO, -ERR_SHORT_IO or -ERR_NOSPC. */
+static inline MUST_CHECK int dev_write(struct dev *dev, pblk_t blk, const struct iovec *iov,
+				       int iovcnt)
+{
+	return dev->ops->write(dev, blk, iov, iovcnt);
+}
+
+static inline MUST_CHECK int dev_sync(struct dev *dev)
+{
+	return dev->ops->sync(dev);
+}
+
+static inline void dev_close(struct dev *dev)
+{
+	if (dev)
+		dev->ops->close(dev);
+}
+
+/*
+ * dev_file.c: a regular file or a block device.  Create makes and preallocates a file of size_bytes
+ * (rounded down to blocks, at least 2) and writes the header; file and header are durable, the
+ * directory's entry is the caller's to sync.  A block device is used as it is.  -ERR_EXIST,
+ * -ERR_NOSPC, -ERR_IO, -ERR_INVAL (too small); after an error there is no file.  Open checks the
+ * header against uuid: -ERR_FORMAT_... when it is not this store's.
+ */
+int dev_file_create(const char *path, uint64_t size_bytes, const uint8_t uuid[16]) MUST_CHECK;
+int dev_file_open(const char *path, const uint8_t uuid[16], struct dev **dev) MUST_CHECK;
+
+#endif

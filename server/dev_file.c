@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * dev_file.c: a regular file or block device as data device.
+ *
+ * Direct I/O where the file system takes it: the blocks have a cache of their own above, and the
+ * page cache would only keep them twice and hide write errors until a sync.
+ */
+#include "server/dev.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/crc32c.h"
+#include "common/cursor.h"
+#include "common/err.h"
+#include "common/log.h"
+
+/* The header block: magic, version, uuid, blocks, CRC-32C of what is before it. */
+#define DEV_MAGIC     UINT64_C(0x31564544574f43) /* "COWDEV1" */
+#define DEV_VERSION   1u
+#define DEV_CRC_OFF   36u
+#define DEV_IOV_BATCH 1024 /* IOV_MAX of Linux */
+
+struct dev_file {
+	struct dev dev;
+	int fd;
+};
+
+static void dev_header_encode(uint8_t *blk, const uint8_t uuid[16], uint64_t nblks)
+{
+	memset(blk, 0, BLK_BYTES);
+	le64_put(blk, DEV_MAGIC);
+	le32_put(blk + 8, DEV_VERSION);
+	memcpy(blk + 12, uuid, 16);
+	le64_put(blk + 28, nblks);
+	le32_put(blk + DEV_CRC_OFF, crc32c(0, blk, DEV_CRC_OFF));
+}
+
+static int dev_header_check(const uint8_t *blk, const uint8_t uuid[16], uint64_t *nblks)
+{
+	if (le64_get(blk) != DEV_MAGIC ||
+	    le32_get(blk + DEV_CRC_OFF) != crc32c(0, blk, DEV_CRC_OFF))
+		return -ERR_FORMAT_OTHER;
+	if (le32_get(blk + 8) != DEV_VERSION)
+		return -ERR_FORMAT_VERSION;
+	if (memcmp(blk + 12, uuid, 16) != 0)
+		return -ERR_FORMAT_STORE;
+	*nblks = le64_get(blk + 28);
+	return 0;
+}
+
+static uint64_t iov_bytes(const struct iovec *iov, int iovcnt)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < iovcnt; i++)
+		sum += iov[i].iov_len;
+	return sum;
+}
+
+/* One system call's worth: all of iov or an error; a short transfer is finished buffer by buffer.
+ */
+static int dev_file_transfer(int fd, bool write, off_t off, const struct iovec *iov, int iovcnt)
+{
+	ssize_t n;
+	uint64_t done;
+
+	do
+		n = write ? pwritev(fd, iov, iovcnt, off) : preadv(fd, iov, iovcnt, off);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == ENOSPC ? -ERR_NOSPC : -ERR_IO;
+	done = (uint64_t)n;
+	for (int i = 0; i < iovcnt; i++) {
+		size_t len = iov[i].iov_len;
+		size_t have = done < len ? (size_t)done : len;
+
+		done -= have;
+		while (have < len) {
+			uint8_t *p = (uint8_t *)iov[i].iov_base + have;
+
+			n = write ? pwrite(fd, p, len - have, off + (off_t)have)
+				  : pread(fd, p, len - have, off + (off_t)have);
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n == 0)
+				return -ERR_SHORT_IO;
+			if (n < 0)
+				return errno == ENOSPC ? -ERR_NOSPC : -ERR_IO;
+			have += (size_t)n;
+		}
+		off += (off_t)len;
+	}
+	return 0;
+}
+
+static int dev_file_vec(struct dev *dev, bool write, pblk_t blk, const struct iovec *iov,
+			int iovcnt)
+{
+	struct dev_file *df = CONTAINER_OF(dev, struct dev_file, dev);
+	off_t off = (off_t)(blk.n << BLK_SHIFT);
+	uint64_t len = iov_bytes(iov, iovcnt);
+	int err = 0;
+
+	if (blk.n >= dev->nblks || len > (dev->nblks - blk.n) << BLK_SHIFT) {
+		log_event(LOG_ERROR, "device-range", "block=%llu bytes=%llu",
+			  (unsigned long long)blk.n, (unsigned long long)len);
+		return -ERR_IO;
+	}
+	while (iovcnt > 0 && err == 0) {
+		int n = iovcnt < DEV_IOV_BATCH ? iovcnt : DEV_IOV_BATCH;
+
+		err = dev_file_transfer(df->fd, write, off, iov, n);
+		off += (off_t)iov_bytes(iov, n);
+		iov += n;
+		iovcnt -= n;
+	}
+	if (err < 0)
+		log_event(LOG_ERROR, write ? "device-write" : "device-read",
+			  "block=%llu bytes=%llu error=%s errno=%d", (unsigned long long)blk.n,
+			  (unsigned long long)len, err_name(err), errno);
+	return err;
+}
+
+static int dev_file_read(struct dev *dev, pblk_t blk, const struct iovec *iov, int iovcnt)
+{
+	return dev_file_vec(dev, false, blk, iov, iovcnt);
+}
+
+static int dev_file_write(struct dev *dev, pblk_t blk, const struct iovec *iov, int iovcnt)
+{
+	return dev_file_vec(dev, true, blk, iov, iovcnt);
+}
+
+static int dev_file_sync(struct dev *dev)
+{
+	struct dev_file *df = CONTAINER_OF(dev, struct dev_file, dev);
+
+	if (fdatasync(df->fd) == 0)
+		return 0;
+	log_event(LOG_ERROR, "device-sync", "errno=%d", errno);
+	return -ERR_IO;
+}
+
+static void dev_file_close(struct dev *dev)
+{
+	struct dev_file *df = CONTAINER_OF(dev, struct dev_file, dev);
+
+	close(df->fd);
+	free(df);
+}
+
+static const struct dev_ops dev_file_ops = {
+    .read = dev_file_read,
+    .write = dev_file_write,
+    .sync = dev_file_sync,
+    .close = dev_file_close,
+};
+
+/* The size of a regular file or block device in bytes. */
+static int dev_file_size(int fd, uint64_t *bytes)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -ERR_IO;
+	if (S_ISBLK(st.st_mode))
+		return ioctl(fd, BLKGETSIZE64, bytes) < 0 ? -ERR_IO : 0;
+	if (!S_ISREG(st.st_mode))
+		return -ERR_INVAL;
+	*bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
+/* Opens what is to become a device: a new file of the wanted size, or a block device as it is. */
+static int dev_file_make(const char *path, uint64_t size_bytes, int *fd_out, bool *made)
+{
+	struct stat st;
+	int fd;
+	int rc;
+
+	if (stat(path, &st) == 0 && S_ISBLK(st.st_mode)) {
+		fd = open(path, O_RDWR | O_CLOEXEC | O_EXCL);
+		if (fd < 0)
+			return err_from_errno(errno);
+		*fd_out = fd;
+		return 0;
+	}
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_from_errno(errno);
+	rc = posix_fallocate(fd, 0, (off_t)size_bytes);
+	if (rc != 0) {
+		close(fd);
+		unlink(path);
+		return rc == EFBIG ? -ERR_NOSPC : err_from_errno(rc);
+	}
+	*made = true;
+	*fd_out = fd;
+	return 0;
+}
+
+static int dev_file_format(int fd, uint64_t nblks, const uint8_t uuid[16])
+{
+	uint8_t *blk = aligned_alloc(BLK_BYTES, BLK_BYTES);
+	uint64_t have = 0;
+	int err;
+
+	if (!blk)
+		return -ERR_NOMEM;
+	err = dev_file_size(fd, &have);
+	if (err == 0 && have >> BLK_SHIFT < nblks)
+		err = -ERR_INVAL;
+	if (err == 0) {
+		dev_header_encode(blk, uuid, nblks);
+		if (pwrite(fd, blk, BLK_BYTES, 0) != BLK_BYTES || fsync(fd) < 0)
+			err = errno == ENOSPC ? -ERR_NOSPC : -ERR_IO;
+	}
+	free(blk);
+	return err;
+}
+
+int dev_file_create(const char *path, uint64_t size_bytes, const uint8_t uuid[16])
+{
+	uint64_t nblks = size_bytes >> BLK_SHIFT;
+	bool made = false;
+	int err;
+	int fd = -1;
+
+	if (nblks < 2)
+		return -ERR_INVAL;
+	err = dev_file_make(path, nblks << BLK_SHIFT, &fd, &made);
+	if (err < 0)
+		return err;
+	err = dev_file_format(fd, nblks, uuid);
+	close(fd);
+	if (err < 0 && made)
+		(void)unlink(path);
+	return err;
+}
+
+/* A descriptor with direct I/O where that works, else without. */
+static int dev_file_open_fd(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_DIRECT);
+
+	if (fd < 0 && errno == EINVAL) {
+		log_event(LOG_WARN, "device-buffered", "reason=no-direct-io");
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	}
+	return fd;
+}
+
+int dev_file_open(const char *path, const uint8_t uuid[16], struct dev **dev)
+{
+	struct dev_file *df = calloc(1, sizeof(*df));
+	uint8_t *blk = aligned_alloc(BLK_BYTES, BLK_BYTES);
+	uint64_t bytes = 0;
+	int err = -ERR_NOMEM;
+
+	if (!df || !blk)
+		goto fail_free;
+	df->fd = dev_file_open_fd(path);
+	if (df->fd < 0) {
+		err = err_from_errno(errno);
+		goto fail_free;
+	}
+	if (pread(df->fd, blk, BLK_BYTES, 0) != BLK_BYTES) {
+		err = -ERR_FORMAT_OTHER;
+		goto fail_close;
+	}
+	err = dev_header_check(blk, uuid, &df->dev.nblks);
+	if (err == 0)
+		err = dev_file_size(df->fd, &bytes);
+	if (err == 0 && bytes >> BLK_SHIFT < df->dev.nblks)
+		err = -ERR_FORMAT_SIZE;
+	if (err < 0)
+		goto fail_close;
+	df->dev.ops = &dev_file_ops;
+	free(blk);
+	*dev = &df->dev;
+	return 0;
+
+fail_close:
+	close(df->fd);
+fail_free:
+	free(blk);
+	free(df);
+	return err;
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * map_priv.h: what the files of the map share.  For map*.c, check*.c and their tests only.
+ *
+ * From below: kv.c (tables of bytes), map_value.c (checked values), map_node.c (nodes as bytes and
+ * in memory), map_ref.c and map_free.c (counts and free space), map_obj.c (names and objects),
+ * map_txn.c (the objects and nodes that a transaction holds), map_tree.c and map_reap.c (what
+ * changes trees), map_lookup.c (what reads them), map.c (the environment and its views).
+ *
+ *	a node		made by			moved by		ends by
+ *	on disk		map_txn_commit		map_txn_commit		map_node_delete
+ *	in memory	map_node_get (loaded),	tree_* in map_tree.c	map_node_delete,
+ *			map_node_new		(then "dirty")		end of the transaction
+ */
+#ifndef SERVER_MAP_PRIV_H
+#define SERVER_MAP_PRIV_H
+
+#include <bsd/sys/tree.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/annot.h"
+#include "server/kv.h"
+#include "server/map.h"
+#include "server/map_format.h"
+
+#define MAP_SLOT_MASK  (MAP_FANOUT - 1)
+#define MAP_HEIGHT_MAX 6 /* 128^6 blocks are more than BLK_OBJECT_MAX */
+
+static_assert((UINT64_C(1) << (MAP_FANOUT_SHIFT * MAP_HEIGHT_MAX)) >= BLK_OBJECT_MAX, "height");
+
+/* The blocks under one slot of a node at this level; that of level "height" is a whole tree's. */
+static inline uint64_t map_slot_nblks(unsigned int level)
+{
+	return UINT64_C(1) << (MAP_FANOUT_SHIFT * level);
+}
+
+/* The slot of block "blk" in a node at this level. */
+static inline unsigned int map_slot(uint64_t blk, unsigned int level)
+{
+	return (unsigned int)(blk >> (MAP_FANOUT_SHIFT * level)) & MAP_SLOT_MASK;
+}
+
+struct map {
+	struct kv_env *kv;
+	struct map_geometry geo;
+	pthread_mutex_t views_lock;
+	struct map_view *views; /* paused, for reuse; under views_lock */
+	_Atomic uint64_t used_bytes;
+	uint64_t replaced_bytes; /* by the last commit, at most; of the commit thread */
+};
+
+struct map_view {
+	struct map *map;
+	struct kv_txn *kv;
+	struct map_view *next;
+};
+
+/* ---- map_value.c: values that are checked when read -------------------------------------------
+ */
+
+/* The key of a number. */
+struct map_key {
+	uint8_t bytes[8];
+};
+
+struct map_key map_key(uint64_t n);
+struct kv_buf map_key_buf(const struct map_key *key);
+
+/*
+ * The value of a key, its CRC verified; at least min_len bytes.  -ERR_NOENT, -ERR_NODE (logged), or
+ * the transaction's latched error.
+ */
+int map_value_get(struct kv_txn *kv, enum kv_table table, struct kv_buf key, size_t min_len,
+		  struct kv_buf *val) MUST_CHECK;
+
+/* The same for a value that kv_find() has found. */
+int map_value_check(enum kv_table table, struct kv_buf key, struct kv_buf val,
+		    size_t min_len) MUST_CHECK;
+
+/* Fills in the CRC, which is the first 4 bytes of val, and puts it. */
+void map_value_put(struct kv_txn *kv, enum kv_table table, struct kv_buf key, void *val,
+		   size_t len);
+
+/* Logs that a value is bad in itself though its CRC fits; returns -ERR_NODE. */
+int map_value_bad(enum kv_table table, struct kv_buf key, const char *why);
+
+/* The same with a number for a key; here a value has exactly len bytes. */
+int map_num_get(struct kv_txn *kv, enum kv_table table, uint64_t key, size_t len,
+		struct kv_buf *val) MUST_CHECK;
+int map_num_find(struct kv_txn *kv, enum kv_table table, enum kv_rel rel, uint64_t key, size_t len,
+		 uint64_t *found, struct kv_buf *val) MUST_CHECK;
+void map_num_put(struct kv_txn *kv, enum kv_table table, uint64_t key, void *val, size_t len);
+void map_num_del(struct kv_txn *kv, enum kv_table table, uint64_t key);
+
+/* For a key beyond all others of the table. */
+void map_num_append(struct kv_txn *kv, enum kv_table table, uint64_t key, void *val, size_t len);
+int map_num_bad(enum kv_table table, uint64_t key, const char *why);
+
+/* ---- map_node.c: nodes ------------------------------------------------------------------------
+ */
+
+/* A node as it lies in LMDB's memory, found well-formed. */
+struct map_node_view {
+	const uint8_t *bytes;
+	uint64_t id;
+	uint64_t mapped;
+	unsigned int level;
+	unsigned int nextents;
+};
+
+/* Extents of a leaf: a run of slots that are mapped to consecutive physical blocks. */
+struct map_leaf_run {
+	unsigned int slot;
+	unsigned int nblks;
+	uint64_t blk;
+	const uint8_t *csums; /* 4 bytes each, or NULL */
+};
+
+/* A node in the memory of a transaction. */
+struct map_node {
+	RB_ENTRY(map_node) entry;
+	uint64_t id;
+	uint64_t mapped;
+	unsigned int level;
+	bool dirty;
+	bool fresh; /* made by this transaction: not on disk */
+	union {
+		uint64_t child[MAP_FANOUT]; /* node ids, 0: hole */
+		struct {
+			uint64_t blk[MAP_FANOUT]; /* physical, 0: hole */
+			uint32_t csum[MAP_FANOUT];
+		} leaf;
+	} u;
+};
+
+/* -ERR_NODE where the bytes are no node; the CRC has been verified. */
+int map_node_parse(struct kv_buf val, uint64_t id, struct map_node_view *view) MUST_CHECK;
+
+/* The node of a tree.  A node that does not exist is -ERR_NODE too. */
+int map_node_read(struct kv_txn *kv, uint64_t id, struct map_node_view *view) MUST_CHECK;
+
+/* The child in a slot, or 0. */
+bool map_node_has_child(const struct map_node_view *view, unsigned int slot);
+uint64_t map_node_child(const struct map_node_view *view, unsigned int slot);
+
+/* The i-th run of a leaf, csums left out. */
+struct map_leaf_run map_node_run(const struct map_node_view *view, unsigned int i);
+
+/* The run of a leaf that covers slot, or else the hole there (blk 0), cut to begin at slot. */
+struct map_leaf_run map_node_run_at(const struct map_node_view *view, unsigned int slot);
+
+void map_node_decode(const struct map_node_view *view, struct map_node *node);
+
+/* Writes all but the CRC; returns the length. */
+size_t map_node_encode(const struct map_node *node, uint8_t bytes[MAP_VALUE_MAX]);
+
+/* The number of slots from slot on that are mapped to consecutive blocks, or are all holes. */
+unsigned int map_leaf_run_len(const struct map_node *leaf, unsigned int slot, unsigned int end);
+
+/* ---- map_obj.c: names and objects -------------------------------------------------------------
+ */
+
+struct map_object {
+	RB_ENTRY(map_object) entry;
+	struct map_obj pub;
+	uint64_t root; /* 0: nothing is mapped */
+	unsigned int height;
+	bool dirty;
+	bool fresh;
+};
+
+/* A name as a key. */
+struct map_name_key {
+	uint8_t bytes[1 + NAME_MAX_BYTES];
+	size_t len;
+};
+
+/* Only the first NAME_MAX_BYTES bytes are taken. */
+struct map_name_key map_name_key(const char *name);
+struct kv_buf map_name_key_buf(const struct map_name_key *key);
+
+int map_name_read(struct kv_txn *kv, const char *name, uint64_t *oid) MUST_CHECK;
+int map_object_read(struct kv_txn *kv, uint64_t oid, struct map_object *obj) MUST_CHECK;
+
+/* The object of an entry that kv_find() has found; -ERR_NODE. */
+int map_object_found(struct kv_buf key, struct kv_buf val, struct map_object *obj) MUST_CHECK;
+void map_object_write(struct kv_txn *kv, const struct map_object *obj);
+
+/* ---- map_ref.c, map_free.c: counts and free space ---------------------------------------------
+ */
+
+/* The number of references to a node that has any. */
+int map_nref_get(struct kv_txn *kv, uint64_t node, uint64_t *count) MUST_CHECK;
+int map_nref_inc(struct kv_txn *kv, uint64_t node) MUST_CHECK;
+
+/* Takes one reference away where there are others.  *last: there is no other, nothing was done. */
+int map_nref_dec(struct kv_txn *kv, uint64_t node, bool *last) MUST_CHECK;
+
+/* One more leaf maps these blocks. */
+int map_xref_inc(struct kv_txn *kv, uint64_t blk, uint64_t nblks) MUST_CHECK;
+
+/* One leaf less maps them; what no leaf maps any more becomes free and is noted in freed. */
+int map_xref_dec(struct kv_txn *kv, uint64_t blk, uint64_t nblks,
+		 struct map_freed *freed) MUST_CHECK;
+
+/* Out of the free space; not all of it free: -ERR_NODE.  Into it; some of it free: -ERR_NODE. */
+int map_free_take(struct kv_txn *kv, uint64_t blk, uint64_t nblks) MUST_CHECK;
+int map_free_add(struct kv_txn *kv, uint64_t blk, uint64_t nblks) MUST_CHECK;
+
+/* ---- map_txn.c: what a transaction holds ------------------------------------------------------
+ */
+
+RB_HEAD(map_nodes, map_node);
+RB_HEAD(map_objects, map_object);
+
+struct map_state {
+	uint64_t next_node;
+	uint64_t next_object;
+	uint64_t incarnation;
+};
+
+struct map_txn {
+	struct map *map;
+	struct kv_txn *kv;
+	struct map_state state;
+	bool state_dirty;
+	bool grows; /* has done something that the headroom is not for */
+	struct map_nodes nodes;
+	struct map_objects objects;
+	struct map_freed freed;
+};
+
+int map_state_read(struct kv_txn *kv, struct map_state *state) MUST_CHECK;
+void map_state_write(struct kv_txn *kv, const struct map_state *state);
+
+/* Latches all errors but those that leave the transaction as it was; returns err. */
+int map_txn_result(struct map_txn *txn, int err);
+
+/*
+ * To be asked before anything that makes the metadata grow: leaves room free that only deletion may
+ * use.  -ERR_NOSPC_META.
+ */
+int map_txn_grow(struct map_txn *txn) MUST_CHECK;
+
+/* *some: there is room for this deletion to go on. */
+int map_txn_has_room(struct map_txn *txn, bool *some) MUST_CHECK;
+
+/* Pointers stay good until the node or object is deleted or the transaction ends. */
+int map_node_get(struct map_txn *txn, uint64_t id, struct map_node **node) MUST_CHECK;
+int map_node_new(struct map_txn *txn, unsigned int level, struct map_node **node) MUST_CHECK;
+void map_node_delete(struct map_txn *txn, struct map_node *node);
+
+int map_object_get(struct map_txn *txn, uint64_t oid, struct map_object **obj) MUST_CHECK;
+int map_object_new(struct map_txn *txn, struct map_object **obj) MUST_CHECK;
+void map_object_delete(struct map_txn *txn, struct map_object *obj);
+
+/* ---- map_reap.c -------------------------------------------------------------------------------
+ */
+
+/* Gives up a reference to a tree: it is lowered, or if it is the last, goes to the reap queue. */
+int map_reap_add(struct map_txn *txn, uint64_t node) MUST_CHECK;
+
+#endif

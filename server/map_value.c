@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/crc32c.h"
+#include "common/cursor.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "server/map_priv.h"
+
+#define CRC_BYTES 4
+
+struct map_key map_key(uint64_t n)
+{
+	struct map_key key;
+
+	be64_put(key.bytes, n);
+	return key;
+}
+
+struct kv_buf map_key_buf(const struct map_key *key)
+{
+	return (struct kv_buf){.data = key->bytes, .len = sizeof(key->bytes)};
+}
+
+static uint32_t value_crc(enum kv_table table, struct kv_buf key, const void *val, size_t len)
+{
+	uint8_t tag = (uint8_t)table;
+	uint32_t crc = crc32c(0, &tag, 1);
+
+	crc = crc32c(crc, key.data, key.len);
+	return crc32c(crc, (const uint8_t *)val + CRC_BYTES, len - CRC_BYTES);
+}
+
+int map_value_bad(enum kv_table table, struct kv_buf key, const char *why)
+{
+	char hex[2 * 32 + 1] = "";
+	const uint8_t *bytes = key.data;
+
+	for (size_t i = 0; i < key.len && i < 32; i++)
+		(void)snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+	log_event(LOG_ERROR, "map-value", "table=%s key=%s problem=\"%s\"", kv_table_name(table),
+		  hex, why);
+	return -ERR_NODE;
+}
+
+int map_value_check(enum kv_table table, struct kv_buf key, struct kv_buf val, size_t min_len)
+{
+	if (val.len < min_len || val.len < CRC_BYTES || val.len > MAP_VALUE_MAX)
+		return map_value_bad(table, key, "length");
+	if (le32_get(val.data) != value_crc(table, key, val.data, val.len))
+		return map_value_bad(table, key, "checksum");
+	return 0;
+}
+
+int map_value_get(struct kv_txn *kv, enum kv_table table, struct kv_buf key, size_t min_len,
+		  struct kv_buf *val)
+{
+	struct kv_buf v;
+	int err = kv_get(kv, table, key, &v);
+
+	if (!err)
+		err = map_value_check(table, key, v, min_len);
+	if (!err)
+		*val = v;
+	return err;
+}
+
+void map_value_put(struct kv_txn *kv, enum kv_table table, struct kv_buf key, void *val, size_t len)
+{
+	le32_put(val, value_crc(table, key, val, len));
+	kv_put(kv, table, key, (struct kv_buf){.data = val, .len = len});
+}
+
+int map_num_bad(enum kv_table table, uint64_t key, const char *why)
+{
+	struct map_key k = map_key(key);
+
+	return map_value_bad(table, map_key_buf(&k), why);
+}
+
+int map_num_get(struct kv_txn *kv, enum kv_table table, uint64_t key, size_t len,
+		struct kv_buf *val)
+{
+	struct map_key k = map_key(key);
+	struct kv_buf v;
+	int err = map_value_get(kv, table, map_key_buf(&k), len, &v);
+
+	if (!err && v.len != len)
+		err = map_value_bad(table, map_key_buf(&k), "length");
+	if (!err)
+		*val = v;
+	return err;
+}
+
+int map_num_find(struct kv_txn *kv, enum kv_table table, enum kv_rel rel, uint64_t key, size_t len,
+		 uint64_t *found, struct kv_buf *val)
+{
+	struct map_key k = map_key(key);
+	struct kv_buf f;
+	struct kv_buf v;
+	int err = kv_find(kv, table, rel, map_key_buf(&k), &f, &v);
+
+	if (err)
+		return err;
+	if (f.len != sizeof(k.bytes))
+		return map_value_bad(table, f, "key length");
+	err = map_value_check(table, f, v, len);
+	if (!err && v.len != len)
+		err = map_value_bad(table, f, "length");
+	if (err)
+		return err;
+	*found = be64_get(f.data);
+	*val = v;
+	return 0;
+}
+
+void map_num_put(struct kv_txn *kv, enum kv_table table, uint64_t key, void *val, size_t len)
+{
+	struct map_key k = map_key(key);
+
+	map_value_put(kv, table, map_key_buf(&k), val, len);
+}
+
+void map_num_append(struct kv_txn *kv, enum kv_table table, uint64_t key, void *val, size_t len)
+{
+	struct map_key k = map_key(key);
+
+	le32_put(val, value_crc(table, map_key_buf(&k), val, len));
+	kv_append(kv, table, map_key_buf(&k), (struct kv_buf){.data = val, .len = len});
+}
+
+void map_num_del(struct kv_txn *kv, enum kv_table table, uint64_t key)
+{
+	struct map_key k = map_key(key);
+
+	kv_del(kv, table, map_key_buf(&k));
+}

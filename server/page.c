@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/page.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "common/err.h"
+#include "common/thread.h"
+
+#define SLAB_PAGES 512u /* 2 MiB: one huge page where the kernel has one to give */
+
+struct slab {
+	struct slab *next;
+	uint8_t *mem;
+	struct page pages[SLAB_PAGES];
+};
+
+struct page_pool {
+	struct slab *slabs;
+	struct page *free;
+	size_t used;
+	struct page zero;
+	uint8_t *zero_mem;
+};
+
+struct page_pool *page_pool_new(void)
+{
+	struct page_pool *pool = calloc(1, sizeof(*pool));
+
+	if (!pool)
+		return NULL;
+	pool->zero_mem = aligned_alloc(BLK_BYTES, BLK_BYTES);
+	if (!pool->zero_mem) {
+		free(pool);
+		return NULL;
+	}
+	memset(pool->zero_mem, 0, BLK_BYTES);
+	pool->zero = (struct page){.data = pool->zero_mem, .refs = 1, .pool = pool};
+	return pool;
+}
+
+void page_pool_free(struct page_pool *pool)
+{
+	if (!pool)
+		return;
+	assert(pool->used == 0 && pool->zero.refs == 1);
+	while (pool->slabs) {
+		struct slab *slab = pool->slabs;
+
+		pool->slabs = slab->next;
+		munmap(slab->mem, (size_t)SLAB_PAGES * BLK_BYTES);
+		free(slab);
+	}
+	free(pool->zero_mem);
+	free(pool);
+}
+
+size_t page_pool_used(const struct page_pool *pool)
+{
+	return pool->used;
+}
+
+static int page_pool_grow(struct page_pool *pool)
+{
+	const size_t bytes = (size_t)SLAB_PAGES * BLK_BYTES;
+	struct slab *slab = malloc(sizeof(*slab));
+
+	if (!slab)
+		return -ERR_NOMEM;
+	slab->mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (slab->mem == MAP_FAILED) {
+		free(slab);
+		return -ERR_NOMEM;
+	}
+	/* the free list hands out ascending addresses, so that runs of blocks are contiguous */
+	for (size_t i = SLAB_PAGES; i-- > 0;) {
+		slab->pages[i] = (struct page){
+		    .data = slab->mem + i * BLK_BYTES, .next_free = pool->free, .pool = pool};
+		pool->free = &slab->pages[i];
+	}
+	slab->next = pool->slabs;
+	pool->slabs = slab;
+	return 0;
+}
+
+struct page *page_new(struct page_pool *pool)
+{
+	struct page *page;
+
+	ASSERT_LOOP();
+	if (!pool->free && page_pool_grow(pool) < 0)
+		return NULL;
+	page = pool->free;
+	pool->free = page->next_free;
+	page->refs = 1;
+	pool->used++;
+	return page;
+}
+
+struct page *page_zero(struct page_pool *pool)
+{
+	return page_get(&pool->zero);
+}
+
+struct page *page_zero_peek(struct page_pool *pool)
+{
+	return &pool->zero;
+}
+
+bool page_is_zero(const struct page *page)
+{
+	return page == &page->pool->zero;
+}
+
+struct page *page_get(struct page *page)
+{
+	ASSERT_LOOP();
+	page->refs++;
+	return page;
+}
+
+void page_put(struct page *page)
+{
+	if (!page)
+		return;
+	ASSERT_LOOP();
+	assert(page->refs > 0);
+	if (--page->refs > 0)
+		return;
+	page->next_free = page->pool->free;
+	page->pool->free = page;
+	page->pool->used--;
+}
+
+int pagevec_init(struct pagevec *pv, uint32_t head, uint64_t len)
+{
+	uint64_t npages = len == 0 ? 0 : blk_count(head + len);
+
+	assert(head < BLK_BYTES && npages <= UINT32_MAX);
+	*pv = (struct pagevec){.npages = (uint32_t)npages, .head = head, .len = len};
+	if (npages == 0)
+		return 0;
+	pv->pages = calloc(npages, sizeof(struct page *));
+	if (!pv->pages) {
+		*pv = (struct pagevec){0};
+		return -ERR_NOMEM;
+	}
+	return 0;
+}
+
+void pagevec_fini(struct pagevec *pv)
+{
+	for (uint32_t i = 0; i < pv->npages; i++)
+		page_put(pv->pages[i]);
+	free(pv->pages);
+	*pv = (struct pagevec){0};
+}
+
+void pagevec_span(const struct pagevec *pv, uint32_t i, uint32_t *off, uint32_t *len)
+{
+	uint64_t begin = i == 0 ? pv->head : 0;
+	uint64_t end = pv->head + pv->len - (uint64_t)i * BLK_BYTES;
+
+	assert(i < pv->npages);
+	if (end > BLK_BYTES)
+		end = BLK_BYTES;
+	*off = (uint32_t)begin;
+	*len = (uint32_t)(end - begin);
+}
