@@ -8,14 +8,20 @@ libserver_la_SOURCES = \
 	server/alloc.c \
 	server/alloc.h \
 	server/blk.h \
+	server/cache.c \
+	server/cache.h \
 	server/check.c \
 	server/check.h \
 	server/check_data.c \
 	server/check_priv.h \
 	server/check_space.c \
 	server/check_tree.c \
+	server/commit.c \
+	server/commit.h \
 	server/dev.h \
 	server/dev_file.c \
+	server/fetch.c \
+	server/fetch.h \
 	server/kv.c \
 	server/kv.h \
 	server/loop.c \
@@ -33,8 +39,23 @@ libserver_la_SOURCES = \
 	server/map_tree.c \
 	server/map_txn.c \
 	server/map_value.c \
+	server/object.h \
+	server/object_epoch.c \
+	server/object_epoch.h \
+	server/object_extents.c \
+	server/object_handle.c \
+	server/object_io.h \
+	server/object_name.c \
+	server/object_read.c \
+	server/object_state.h \
+	server/object_table.c \
+	server/object_table.h \
+	server/object_write.c \
+	server/objects.c \
 	server/page.c \
 	server/page.h \
 	server/worker.c \
 	server/worker.h \
+	server/writeback.c \
+	server/writeback.h \
 	$(NULL)

@@ -31,9 +31,12 @@ AM_TESTS_ENVIRONMENT = \
 
 unit_tests = \
 	tests/unit/test_alloc \
+	tests/unit/test_cache \
 	tests/unit/test_check \
+	tests/unit/test_commit \
 	tests/unit/test_common \
 	tests/unit/test_dev \
+	tests/unit/test_fetch \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_io \
 	tests/unit/test_loop \
@@ -41,9 +44,11 @@ unit_tests = \
 	tests/unit/test_map_damage \
 	tests/unit/test_map_tree \
 	tests/unit/test_msg \
+	tests/unit/test_object \
 	tests/unit/test_page \
 	tests/unit/test_uri \
 	tests/unit/test_wire \
+	tests/unit/test_writeback \
 	$(NULL)
 
 integration_tests = \
@@ -58,10 +63,15 @@ fuzz_tests = \
 
 # What runs under the thread sanitizer: where more than one thread is at work.
 thread_tests = \
+	tests/unit/test_cache \
+	tests/unit/test_commit \
 	tests/unit/test_common \
+	tests/unit/test_fetch \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_io \
 	tests/unit/test_loop \
+	tests/unit/test_object \
+	tests/unit/test_writeback \
 	$(NULL)
 
 lint_tests = \
@@ -94,8 +104,16 @@ endif
 # Helpers of the tests.
 libtest_la_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 libtest_la_SOURCES = \
+	tests/lib/commits.c \
+	tests/lib/commits.h \
+	tests/lib/engine.c \
+	tests/lib/engine.h \
+	tests/lib/fake_dev.c \
+	tests/lib/fake_dev.h \
 	tests/lib/fake_server.c \
 	tests/lib/fake_server.h \
+	tests/lib/test_store.c \
+	tests/lib/test_store.h \
 	tests/unit/map_fixture.h \
 	tests/vectors/codec.c \
 	tests/vectors/codec.h \

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * object.h: the storage engine: objects that are created, cloned, read, written, made durable.
+ *
+ * Every function here is of the loop thread and never blocks.  An operation ends in exactly one
+ * call of its callback, with 0 or a negative error; the callback may run before the function
+ * returns.  A caller that goes away keeps its context alive until then: nothing is cancelled.
+ *
+ * A write is acknowledged when it is in the cache, its space reserved (invariant 3).  It is durable
+ * when an object_fsync() that began afterwards has answered 0, or earlier.  Names (create, clone,
+ * remove) are durable when answered.
+ *
+ * Operations of one object that overlap in time may be applied in any order; each is applied whole.
+ */
+#ifndef SERVER_OBJECT_H
+#define SERVER_OBJECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/annot.h"
+#include "common/name.h"
+#include "server/map.h"
+#include "server/page.h"
+
+struct objects; /* the engine of one store */
+struct handle;	/* an open object, of one session */
+
+typedef void (*object_cb)(void *ctx, int err);
+typedef void (*object_info_cb)(void *ctx, int err, const struct map_obj *info);
+
+/* On success "handle" is the caller's until object_close(). */
+typedef void (*object_open_cb)(void *ctx, int err, struct handle *handle,
+			       const struct map_obj *info);
+
+/* pv is the caller's to move from (zero it) or to leave; pv->len is short at the object's end. */
+typedef void (*object_read_cb)(void *ctx, int err, struct pagevec *pv);
+
+/* n objects in order of names; "more": there are others behind the last. */
+typedef void (*object_list_cb)(void *ctx, int err, const struct map_obj *objs, uint32_t n,
+			       bool more);
+
+struct object_run {
+	uint64_t len_bytes;
+	bool data; /* else a hole */
+};
+
+typedef void (*object_extents_cb)(void *ctx, int err, const struct object_run *runs, uint32_t n);
+
+struct object_space {
+	uint64_t total_nblks; /* data blocks, the device's header not counted */
+	uint64_t free_nblks;  /* not used, not reserved */
+	uint64_t reserved_nblks;
+	struct map_space map;
+};
+
+typedef void (*object_space_cb)(void *ctx, int err, const struct object_space *space);
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+void object_create(struct objects *objs, const char *name, uint64_t size_bytes, object_info_cb cb,
+		   void *ctx) LOOP_FN;
+
+/* The clone holds what was acknowledged on src before the call; later writes stay apart. */
+void object_clone(struct objects *objs, const char *src, const char *dst, object_info_cb cb,
+		  void *ctx) LOOP_FN;
+
+/* -ERR_BUSY while a handle is open on it: see object_holder(). */
+void object_remove(struct objects *objs, const char *name, object_cb cb, void *ctx) LOOP_FN;
+
+/* size_bytes is that of now, the rest as of the last commit. */
+void object_info(struct objects *objs, const char *name, object_info_cb cb, void *ctx) LOOP_FN;
+
+void object_list(struct objects *objs, const char *prefix, const char *after, uint32_t max,
+		 object_list_cb cb, void *ctx) LOOP_FN;
+
+void object_statfs(struct objects *objs, object_space_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * Who holds the named object open, as given to object_open(); NULL if nobody.  Valid until the next
+ * close.
+ */
+const char *object_holder(struct objects *objs, const char *name) LOOP_FN;
+
+/* ---- open objects ---------------------------------------------------------------------------- */
+
+/* holder describes the client ("pid 4711", "127.0.0.1:5022") and is copied. */
+void object_open(struct objects *objs, const char *name, bool readonly, const char *holder,
+		 object_open_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * Operations under way on the handle must have ended.  Returns -ERR_WRITEBACK when writeback failed
+ * since the handle was opened or last told; the handle is gone all the same.
+ */
+int object_close(struct handle *handle) LOOP_FN;
+
+void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, object_read_cb cb,
+		 void *ctx) LOOP_FN;
+
+/*
+ * Takes over the pages of pv (which is zeroed) whatever the outcome; pv->head is off_bytes modulo
+ * BLK_BYTES and every page is filled in.  Grows the object where needed.  -ERR_PERM on a read-only
+ * handle, -ERR_TOO_LARGE, -ERR_NOSPC, -ERR_LATCHED, -ERR_IO and -ERR_CSUM when a partial block
+ * could not be filled.
+ */
+void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv, object_cb cb,
+		  void *ctx) LOOP_FN;
+
+void object_fsync(struct handle *handle, object_cb cb, void *ctx) LOOP_FN;
+
+/* A smaller size only where shrink is set: else -ERR_SHRINK. */
+void object_resize(struct handle *handle, uint64_t size_bytes, bool shrink, object_cb cb,
+		   void *ctx) LOOP_FN;
+
+/* At most max runs, consecutive from off_bytes on, within off_bytes + len_bytes and the size. */
+void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
+		    object_extents_cb cb, void *ctx) LOOP_FN;
+
+/* The size as of now. */
+uint64_t object_size(const struct handle *handle) LOOP_FN;
+
+/* ---- the engine ------------------------------------------------------------------------------ */
+
+struct loop;
+struct dev;
+
+struct objects_config {
+	struct loop *loop;
+	struct map *map;	   /* open; the engine's to use until objects_free() */
+	struct dev *dev;	   /* likewise */
+	uint64_t cache_bytes;	   /* the most memory for pages */
+	unsigned int nworkers;	   /* threads for device I/O */
+	unsigned int writeback_ms; /* the longest time a write stays only in memory */
+};
+
+/* Starts its threads and loads the free space.  -ERR_NOMEM, -ERR_MAP, -ERR_NODE. */
+int objects_new(const struct objects_config *config, struct objects **objs) MUST_CHECK;
+
+/* The pages of this engine, for who receives payloads. */
+struct page_pool *objects_pages(struct objects *objs);
+
+/*
+ * True while the pages in use are so many that who receives payloads should stop reading from its
+ * sockets.  objects_on_room() sets what is called when that ends; NULL for nothing.
+ */
+bool objects_crowded(struct objects *objs) LOOP_FN;
+void objects_on_room(struct objects *objs, void (*fn)(void *ctx), void *ctx) LOOP_FN;
+
+/* Makes all acknowledged writes durable; cb gets the first error.  For a clean stop. */
+void objects_flush(struct objects *objs, object_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * Set once durability can no longer be had (a failed map commit): every later write is answered
+ * -ERR_LATCHED, and the daemon must end (invariant 9).  fn is called at that moment.
+ */
+void objects_on_latch(struct objects *objs, void (*fn)(void *ctx), void *ctx) LOOP_FN;
+
+/*
+ * All handles closed and no operation under way.  Joins the threads.  Once latched it is not
+ * called: the process ends as it is.
+ */
+void objects_free(struct objects *objs);
+
+#endif

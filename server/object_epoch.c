@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/object_epoch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/err.h"
+#include "common/thread.h"
+#include "server/object_table.h"
+
+static void epoch_advance(struct object *obj);
+
+static uint64_t epoch_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+bool epoch_open_any(const struct object *obj)
+{
+	return obj->open.meta || obj->cache.ndirty > 0;
+}
+
+void epoch_touch(struct object *obj)
+{
+	ASSERT_LOOP();
+	if (!epoch_open_any(obj))
+		obj->open.since_ms = epoch_now_ms();
+	if (obj->is_busy)
+		return;
+	obj->is_busy = true;
+	TAILQ_INSERT_TAIL(&obj->objs->busy, obj, busy_link);
+}
+
+/* Takes the object off the busy list when nothing is left to write. */
+static void epoch_settle(struct object *obj)
+{
+	struct objects *objs = obj->objs;
+
+	if (!obj->is_busy || epoch_open_any(obj) || obj->nclosed > 0)
+		return;
+	obj->is_busy = false;
+	TAILQ_REMOVE(&objs->busy, obj, busy_link);
+}
+
+static void epoch_wake(struct epoch_waiters *from, int err)
+{
+	struct epoch_waiters list = STAILQ_HEAD_INITIALIZER(list);
+	struct epoch_waiter *waiter;
+
+	STAILQ_CONCAT(&list, from);
+	while ((waiter = STAILQ_FIRST(&list))) {
+		STAILQ_REMOVE_HEAD(&list, link);
+		waiter->ready(waiter, err);
+	}
+}
+
+static void epoch_forget(struct epoch *epoch)
+{
+	struct object *obj = epoch->obj;
+
+	TAILQ_REMOVE(&obj->closed, epoch, link);
+	obj->nclosed--;
+	writeback_batch_fini(&epoch->batch);
+	free(epoch);
+}
+
+/* The lowest truncation that is not committed. */
+static void epoch_find_unmapped(struct object *obj)
+{
+	const struct epoch *epoch;
+
+	obj->unmapped = obj->open.truncate;
+	TAILQ_FOREACH (epoch, &obj->closed, link)
+		if (epoch->batch.commit.truncate.n < obj->unmapped.n)
+			obj->unmapped = epoch->batch.commit.truncate;
+}
+
+/* Nothing after a failed epoch can be committed before it: all who wait are told. */
+static void epoch_fail(struct epoch *epoch, int err)
+{
+	struct object *obj = epoch->obj;
+	struct epoch_waiters told = STAILQ_HEAD_INITIALIZER(told);
+
+	epoch->state = EPOCH_FAILED;
+	obj->err_seq++;
+	for (; epoch; epoch = TAILQ_NEXT(epoch, link))
+		STAILQ_CONCAT(&told, &epoch->waiters);
+	STAILQ_CONCAT(&told, &obj->open.waiters);
+	obj->open.close_wanted = false;
+	epoch_wake(&told, err);
+}
+
+/*
+ * The waiters run before the next epoch is submitted: a clone that waited for this one is then the
+ * next in the commit queue, and holds exactly what the epoch made of the object.
+ */
+static void epoch_succeed(struct epoch *epoch)
+{
+	struct object *obj = epoch->obj;
+	struct epoch_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
+
+	assert(epoch == TAILQ_FIRST(&obj->closed));
+	obj->info = epoch->batch.commit.obj;
+	cache_committed(&obj->cache, epoch->batch.blks, epoch->batch.nblks);
+	STAILQ_CONCAT(&waiters, &epoch->waiters);
+	epoch_forget(epoch);
+	epoch_find_unmapped(obj);
+	epoch_wake(&waiters, 0);
+}
+
+static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
+{
+	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
+	struct object *obj = epoch->obj;
+	struct objects *objs = obj->objs;
+
+	object_get(obj); /* the waiters may let go of it */
+	if (err < 0)
+		epoch_fail(epoch, err);
+	else
+		epoch_succeed(epoch);
+	epoch_advance(obj);
+	if (obj->open.close_wanted)
+		epoch_close(obj);
+	epoch_settle(obj);
+	object_put(obj);
+	objs->progress(objs);
+}
+
+static LOOP_FN void epoch_written(struct writeback_batch *batch)
+{
+	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
+
+	epoch->state = EPOCH_WRITTEN;
+	epoch_advance(epoch->obj);
+}
+
+/* Submits the oldest epoch when it is its turn. */
+static void epoch_advance(struct object *obj)
+{
+	struct epoch *head = TAILQ_FIRST(&obj->closed);
+
+	if (!head || head->state != EPOCH_WRITTEN)
+		return;
+	head->state = EPOCH_COMMITTING;
+	writeback_commit(&head->batch);
+}
+
+static void epoch_start(struct epoch *epoch)
+{
+	epoch->state = EPOCH_WRITING;
+	writeback_start(&epoch->obj->objs->wb, &epoch->batch);
+}
+
+static bool epoch_head_failed(const struct object *obj)
+{
+	const struct epoch *head = TAILQ_FIRST(&obj->closed);
+
+	return head && head->state == EPOCH_FAILED;
+}
+
+/* Freezes what is open.  Where there is no memory for it those who wait are told, and it stays
+ * open. */
+void epoch_close(struct object *obj)
+{
+	struct commit_req *commit;
+	struct epoch *epoch;
+
+	ASSERT_LOOP();
+	if (!epoch_open_any(obj))
+		return;
+	obj->open.close_wanted = true;
+	if (obj->nclosed >= EPOCH_CLOSED_MAX || epoch_head_failed(obj))
+		return;
+	obj->open.close_wanted = false;
+	epoch = calloc(1, sizeof(*epoch));
+	if (!epoch || cache_freeze(&obj->cache, &epoch->batch.blks, &epoch->batch.nblks) < 0) {
+		free(epoch);
+		epoch_wake(&obj->open.waiters, -ERR_NOMEM);
+		return;
+	}
+	epoch->obj = obj;
+	epoch->batch.written = epoch_written;
+	epoch->batch.done = epoch_done;
+	commit = &epoch->batch.commit;
+	commit->oid = obj->id;
+	commit->size_bytes = obj->size_bytes;
+	commit->time_ns = obj->mtime_ns;
+	commit->truncate = obj->open.truncate;
+	STAILQ_INIT(&epoch->waiters);
+	STAILQ_CONCAT(&epoch->waiters, &obj->open.waiters);
+	obj->open.meta = false;
+	obj->open.truncate = lblk(COMMIT_NO_TRUNCATE);
+	TAILQ_INSERT_TAIL(&obj->closed, epoch, link);
+	obj->nclosed++;
+	epoch_start(epoch);
+}
+
+void epoch_retry(struct object *obj)
+{
+	struct epoch *epoch;
+
+	ASSERT_LOOP();
+	if (obj->objs->latched)
+		return;
+	TAILQ_FOREACH (epoch, &obj->closed, link) {
+		if (epoch->state == EPOCH_FAILED) {
+			epoch_start(epoch);
+			return;
+		}
+	}
+}
+
+void epoch_sync(struct object *obj, struct epoch_waiter *waiter)
+{
+	struct epoch *last;
+
+	ASSERT_LOOP();
+	if (obj->objs->latched) {
+		waiter->ready(waiter, -ERR_LATCHED);
+		return;
+	}
+	if (epoch_open_any(obj)) {
+		STAILQ_INSERT_TAIL(&obj->open.waiters, waiter, link);
+		obj->open.close_wanted = true;
+		if (epoch_head_failed(obj))
+			epoch_retry(obj);
+		else
+			epoch_close(obj);
+		return;
+	}
+	last = TAILQ_LAST(&obj->closed, epoch_list);
+	if (!last) {
+		waiter->ready(waiter, 0);
+		return;
+	}
+	STAILQ_INSERT_TAIL(&last->waiters, waiter, link);
+	if (epoch_head_failed(obj))
+		epoch_retry(obj);
+}
+
+void epoch_discard(struct object *obj)
+{
+	struct epoch *epoch;
+	struct epoch *next;
+
+	ASSERT_LOOP();
+	assert(STAILQ_EMPTY(&obj->open.waiters));
+	alloc_unreserve(obj->objs->alloc, cache_truncate(&obj->cache, lblk(0)));
+	obj->open.meta = false;
+	obj->open.close_wanted = false;
+	obj->open.truncate = lblk(COMMIT_NO_TRUNCATE);
+	TAILQ_FOREACH_SAFE (epoch, &obj->closed, link, next)
+		if (epoch->state == EPOCH_FAILED || epoch->state == EPOCH_WRITTEN)
+			epoch_forget(epoch);
+	epoch_find_unmapped(obj);
+	epoch_settle(obj);
+}
+
+bool epoch_any_moving(const struct objects *objs)
+{
+	const struct object *obj;
+
+	TAILQ_FOREACH (obj, &objs->busy, busy_link)
+		if (obj->nclosed > 0 && !epoch_head_failed(obj))
+			return true;
+	return false;
+}

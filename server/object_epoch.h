@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * object_epoch.h: closing, committing and retrying the epochs of an object (object_state.h).
+ */
+#ifndef SERVER_OBJECT_EPOCH_H
+#define SERVER_OBJECT_EPOCH_H
+
+#include "server/object_state.h"
+
+/* Something of the open epoch is about to change: notes when, and that the object is busy. */
+void epoch_touch(struct object *obj) LOOP_FN;
+
+/* Is there anything in the open epoch? */
+bool epoch_open_any(const struct object *obj) LOOP_FN;
+
+/* Closes the open epoch, at once or as soon as it may be.  Nothing if it is empty. */
+void epoch_close(struct object *obj) LOOP_FN;
+
+/* Writes a failed epoch again. */
+void epoch_retry(struct object *obj) LOOP_FN;
+
+/*
+ * Calls waiter->ready when everything acknowledged so far is durable (0) or is known not to be;
+ * before it returns where there is nothing to wait for.  Closes and retries what it has to.
+ */
+void epoch_sync(struct object *obj, struct epoch_waiter *waiter) LOOP_FN;
+
+/*
+ * Forgets the open epoch and the closed ones that no thread works on, for an object that goes.  Who
+ * holds a reference calls it; nobody may be waiting for what is forgotten.
+ */
+void epoch_discard(struct object *obj) LOOP_FN;
+
+/* Is some object's writeback under way, so that waiting for it makes sense? */
+bool epoch_any_moving(const struct objects *objs) LOOP_FN;
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * object_extents.c: where an object has data and where holes.
+ *
+ * What is dirty or staged is noted first, in the loop; the map is asked afterwards, in a worker.  A
+ * block that is committed in between is then in both, never in neither (invariant 8).
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "common/err.h"
+#include "common/thread.h"
+#include "server/object_table.h"
+
+struct extents_op {
+	struct worker_job job;
+	struct object *obj;
+	uint64_t off_bytes;
+	uint64_t end_bytes;
+	lblk_t unmapped; /* as of the beginning */
+	struct cache_run *busy;
+	size_t nbusy;
+	size_t at; /* in busy: runs before it end before the block that is asked for */
+	object_extents_cb cb;
+	void *ctx;
+	int err;
+	uint32_t max;
+	uint32_t n;
+	struct object_run runs[];
+};
+
+/* Adds a run that follows the last one; false: there is no place for another. */
+static bool extents_add(struct extents_op *op, uint64_t len_bytes, bool data)
+{
+	if (op->n > 0 && op->runs[op->n - 1].data == data) {
+		op->runs[op->n - 1].len_bytes += len_bytes;
+		return true;
+	}
+	if (op->n == op->max)
+		return false;
+	op->runs[op->n++] = (struct object_run){len_bytes, data};
+	return true;
+}
+
+/* Is blk busy, and up to which block (not included) does that hold? */
+static bool extents_busy(struct extents_op *op, uint64_t blk, uint64_t *until)
+{
+	const struct cache_run *run;
+
+	while (op->at < op->nbusy && op->busy[op->at].blk.n + op->busy[op->at].nblks <= blk)
+		op->at++;
+	if (op->at == op->nbusy)
+		return false;
+	run = &op->busy[op->at];
+	if (run->blk.n <= blk) {
+		*until = run->blk.n + run->nblks;
+		return true;
+	}
+	if (run->blk.n < *until)
+		*until = run->blk.n;
+	return false;
+}
+
+/* Finds out about the range from blk on: whether it is data, and where it ends. */
+static int extents_next(struct extents_op *op, struct map_view *view, uint64_t blk, uint64_t *until,
+			bool *data)
+{
+	struct map_lookup found;
+	int err;
+
+	*data = extents_busy(op, blk, until);
+	if (*data || blk >= op->unmapped.n)
+		return 0;
+	if (op->unmapped.n < *until)
+		*until = op->unmapped.n;
+	err = map_begin(view, op->obj->id, lblk(blk), *until - blk, MAP_FOR_READ, &found, NULL);
+	if (err < 0)
+		return err;
+	*until = blk + found.nblks;
+	*data = found.src.kind != MAP_HOLE;
+	return 0;
+}
+
+static int extents_walk(struct extents_op *op, struct map_view *view)
+{
+	uint64_t pos = op->off_bytes;
+
+	while (pos < op->end_bytes) {
+		uint64_t until = blk_count(op->end_bytes);
+		uint64_t end;
+		bool data;
+		int err = extents_next(op, view, pos >> BLK_SHIFT, &until, &data);
+
+		if (err < 0)
+			return err;
+		end = until << BLK_SHIFT < op->end_bytes ? until << BLK_SHIFT : op->end_bytes;
+		if (!extents_add(op, end - pos, data))
+			return 0;
+		pos = end;
+	}
+	return 0;
+}
+
+static WORKER_FN void extents_run(struct worker_job *job)
+{
+	struct extents_op *op = CONTAINER_OF(job, struct extents_op, job);
+	struct map_view *view;
+
+	ASSERT_WORKER();
+	op->err = map_view_begin(op->obj->objs->config.map, &view);
+	if (op->err < 0)
+		return;
+	op->err = extents_walk(op, view);
+	map_view_end(view);
+}
+
+static LOOP_FN void extents_done(struct worker_job *job)
+{
+	struct extents_op *op = CONTAINER_OF(job, struct extents_op, job);
+
+	op->cb(op->ctx, op->err, op->runs, op->err < 0 ? 0 : op->n);
+	object_put(op->obj);
+	free(op->busy);
+	free(op);
+}
+
+/* Cuts the asked range at the object's end; false: nothing of it is left. */
+static bool extents_clip(const struct object *obj, uint64_t off_bytes, uint64_t len_bytes,
+			 uint64_t *end_bytes)
+{
+	if (off_bytes >= obj->size_bytes || len_bytes == 0)
+		return false;
+	*end_bytes = obj->size_bytes;
+	if (len_bytes < *end_bytes - off_bytes)
+		*end_bytes = off_bytes + len_bytes;
+	return true;
+}
+
+void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
+		    object_extents_cb cb, void *ctx)
+{
+	struct object *obj = handle->obj;
+	struct extents_op *op;
+	uint64_t end;
+	lblk_t first = blk_of(off_bytes);
+
+	ASSERT_LOOP();
+	if (max == 0 || !extents_clip(obj, off_bytes, len_bytes, &end)) {
+		cb(ctx, 0, NULL, 0);
+		return;
+	}
+	op = calloc(1, sizeof(*op) + max * sizeof(struct object_run));
+	if (!op || cache_busy_runs(&obj->cache, first, blk_count(end) - first.n, &op->busy,
+				   &op->nbusy) < 0) {
+		free(op);
+		cb(ctx, -ERR_NOMEM, NULL, 0);
+		return;
+	}
+	op->obj = obj;
+	op->off_bytes = off_bytes;
+	op->end_bytes = end;
+	op->unmapped = obj->unmapped;
+	op->max = max;
+	op->cb = cb;
+	op->ctx = ctx;
+	op->job.run = extents_run;
+	op->job.done = extents_done;
+	object_get(obj);
+	worker_submit(obj->objs->pool, &op->job);
+}

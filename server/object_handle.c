@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * object_handle.c: opening and closing, and what a handle is told of failed writeback.
+ *
+ * Each object counts the failures of its writeback, each handle remembers the count that it was
+ * told of last (Linux's errseq_t): so everyone who had the object open hears of a failure once, at
+ * the next fsync or close.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "common/thread.h"
+#include "server/object_epoch.h"
+#include "server/object_table.h"
+
+struct open_op {
+	struct objects *objs;
+	struct object_lookup lookup;
+	struct handle *handle; /* allocated beforehand */
+	object_open_cb cb;
+	void *ctx;
+};
+
+static void open_fail(struct open_op *op, int err)
+{
+	op->cb(op->ctx, err, NULL, NULL);
+	free(op->handle);
+	free(op);
+}
+
+static LOOP_FN void open_found(struct object_lookup *lookup, int err)
+{
+	struct open_op *op = CONTAINER_OF(lookup, struct open_op, lookup);
+	struct handle *handle = op->handle;
+	struct object *obj = NULL;
+
+	if (err == 0) {
+		obj = object_load(op->objs, &lookup->info);
+		err = obj ? 0 : -ERR_NOMEM;
+	}
+	if (err < 0) {
+		open_fail(op, err);
+		return;
+	}
+	handle->obj = obj;
+	handle->err_seen = obj->err_seq;
+	TAILQ_INSERT_TAIL(&obj->handles, handle, link);
+	lookup->info.size_bytes = obj->size_bytes;
+	lookup->info.mtime_ns = obj->mtime_ns;
+	op->cb(op->ctx, 0, handle, &lookup->info);
+	free(op);
+}
+
+void object_open(struct objects *objs, const char *name, bool readonly, const char *holder,
+		 object_open_cb cb, void *ctx)
+{
+	struct open_op *op = calloc(1, sizeof(*op));
+	struct handle *handle = calloc(1, sizeof(*handle));
+	int err;
+
+	ASSERT_LOOP();
+	if (!op || !handle) {
+		free(op);
+		free(handle);
+		cb(ctx, -ERR_NOMEM, NULL, NULL);
+		return;
+	}
+	op->objs = objs;
+	op->handle = handle;
+	op->cb = cb;
+	op->ctx = ctx;
+	handle->readonly = readonly;
+	(void)snprintf(handle->holder, sizeof(handle->holder), "%s", holder);
+	op->lookup.found = open_found;
+	err = object_lookup(objs, name, &op->lookup);
+	if (err < 0)
+		open_fail(op, err);
+}
+
+/* -ERR_WRITEBACK where the handle has something to be told; it is told now. */
+static int handle_tell(struct handle *handle)
+{
+	bool news = handle->err_seen != handle->obj->err_seq;
+
+	handle->err_seen = handle->obj->err_seq;
+	return news ? -ERR_WRITEBACK : 0;
+}
+
+int object_close(struct handle *handle)
+{
+	struct object *obj = handle->obj;
+	int err;
+
+	ASSERT_LOOP();
+	err = handle_tell(handle);
+	TAILQ_REMOVE(&obj->handles, handle, link);
+	free(handle);
+	object_put(obj);
+	return err;
+}
+
+uint64_t object_size(const struct handle *handle)
+{
+	ASSERT_LOOP();
+	return handle->obj->size_bytes;
+}
+
+struct fsync_op {
+	struct epoch_waiter waiter;
+	struct handle *handle;
+	object_cb cb;
+	void *ctx;
+};
+
+static LOOP_FN void fsync_ready(struct epoch_waiter *waiter, int err)
+{
+	struct fsync_op *op = CONTAINER_OF(waiter, struct fsync_op, waiter);
+	int told = handle_tell(op->handle);
+
+	op->cb(op->ctx, err < 0 ? err : told);
+	free(op);
+}
+
+void object_fsync(struct handle *handle, object_cb cb, void *ctx)
+{
+	struct fsync_op *op = calloc(1, sizeof(*op));
+
+	ASSERT_LOOP();
+	if (!op) {
+		cb(ctx, -ERR_NOMEM);
+		return;
+	}
+	op->waiter.ready = fsync_ready;
+	op->handle = handle;
+	op->cb = cb;
+	op->ctx = ctx;
+	epoch_sync(handle->obj, &op->waiter);
+}

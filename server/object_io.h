@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * object_io.h: reading, writing and resizing (object.h), as far as other object_*.c files need it.
+ */
+#ifndef SERVER_OBJECT_IO_H
+#define SERVER_OBJECT_IO_H
+
+#include "server/object_state.h"
+
+/* Tries the writes again that wait for space or memory; ends those that wait in vain. */
+void object_retry_parked(struct objects *objs) LOOP_FN;
+
+/*
+ * The block's page as the object has it now (no reference is taken): from the cache, or the page of
+ * zeros where neither the cache nor the map can have anything.  NULL: it must be filled.
+ */
+struct page *object_page(struct object *obj, lblk_t blk) LOOP_FN;
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * object_state.h: what the object_*.c files share: the engine, an object, its epochs, a handle.
+ * Nobody else includes it.  All of it belongs to the loop thread.
+ *
+ * Life of an object struct: made by object_table_open() when a name is opened (or by a clone or
+ * remove that has to wait for its writeback); referenced by handles and such operations; without
+ * references and with nothing left to write it is idle, and the timer frees the longest idle ones.
+ * Freed only there, after its removal, and with the engine.
+ *
+ * Epochs.  What is dirty in the cache, and the size and truncation not yet committed, are the open
+ * epoch.  Closing freezes it into a struct epoch:
+ *
+ *	open --epoch_close--> WRITING --epoch_written--> WRITTEN --epoch_advance--> COMMITTING
+ *	                       ^   |                       (head)                      |
+ *	          epoch_retry  |   | error                          epoch_done(0) -> gone
+ *	                      FAILED <------------------ epoch_done(err) --------------'
+ *
+ *  - Epochs of an object are committed whole and in the order of closing: only the head is
+ *    submitted.  So after a crash the object holds a prefix of its acknowledged writes.
+ *  - At most EPOCH_CLOSED_MAX are closed and not done; more fsyncs meanwhile share the next one.
+ *  - A failed epoch stays at the head, its blocks stay in the cache, and everybody who waits for it
+ *    or a later one is told.  It is written again, to other extents, at the next fsync or timer.
+ *  - unmapped: blocks from here on that are not in the cache read as zeros, whatever the map says,
+ *    because a truncation is not committed yet.
+ */
+#ifndef SERVER_OBJECT_STATE_H
+#define SERVER_OBJECT_STATE_H
+
+#include <bsd/sys/queue.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "server/alloc.h"
+#include "server/cache.h"
+#include "server/commit.h"
+#include "server/fetch.h"
+#include "server/map.h"
+#include "server/object.h"
+#include "server/worker.h"
+#include "server/writeback.h"
+
+#define EPOCH_CLOSED_MAX 2u
+#define EPOCH_MAX_BLKS	 8192u /* 32 MiB: a larger open epoch is closed */
+
+/* One part in so many of the map file is kept for what is reserved already, and for deletion. */
+#define META_RESERVE_PART 5u
+
+struct event;
+struct object;
+
+/* Waits for an epoch: an fsync, a clone, a flush. */
+struct epoch_waiter {
+	STAILQ_ENTRY(epoch_waiter) link;
+	void (*ready)(struct epoch_waiter *waiter, int err);
+};
+
+STAILQ_HEAD(epoch_waiters, epoch_waiter);
+
+enum epoch_state { EPOCH_WRITING, EPOCH_WRITTEN, EPOCH_COMMITTING, EPOCH_FAILED };
+
+struct epoch {
+	struct writeback_batch batch;
+	struct object *obj;
+	enum epoch_state state;
+	struct epoch_waiters waiters;
+	TAILQ_ENTRY(epoch) link;
+};
+
+TAILQ_HEAD(epoch_list, epoch);
+
+/* The open epoch, beside the dirty blocks in the cache. */
+struct open_epoch {
+	bool meta;	   /* the size or the truncation changed */
+	lblk_t truncate;   /* or COMMIT_NO_TRUNCATE */
+	uint64_t since_ms; /* when it got its first change */
+	bool close_wanted; /* as soon as fewer are closed */
+	struct epoch_waiters waiters;
+};
+
+struct object {
+	struct objects *objs;
+	uint64_t id;
+	UT_hash_handle hh;
+	struct cache_object cache;
+	uint64_t size_bytes;
+	uint64_t mtime_ns;
+	struct map_obj info; /* as last committed */
+
+	struct open_epoch open;
+	struct epoch_list closed; /* oldest first */
+	uint32_t nclosed;
+	lblk_t unmapped;
+	unsigned int err_seq; /* failures of writeback so far */
+
+	unsigned int refs; /* handles and waiting operations */
+	bool removing;
+	bool is_busy; /* on objs->busy */
+	TAILQ_ENTRY(object) busy_link;
+	TAILQ_ENTRY(object) idle_link; /* while refs is 0 and it is not busy */
+	TAILQ_HEAD(, handle) handles;
+};
+
+TAILQ_HEAD(object_list, object);
+
+struct handle {
+	struct object *obj;
+	bool readonly;
+	unsigned int err_seen;
+	TAILQ_ENTRY(handle) link;
+	char holder[128];
+};
+
+struct write_op;
+TAILQ_HEAD(write_list, write_op);
+
+struct objects {
+	struct objects_config config;
+	struct page_pool *pages;
+	struct worker_pool *pool;
+	struct fetcher fetcher;
+	struct alloc *alloc;
+	struct commit *commit;
+	struct writeback wb;
+	struct cache *cache;
+	uint64_t total_nblks;
+	size_t dirty_limit; /* dirty and staged pages above which writes wait */
+	size_t crowd_limit;
+
+	struct object *table;	 /* uthash by id */
+	struct object_list busy; /* something dirty or closed */
+	struct object_list idle; /* longest idle first */
+	unsigned int nidle;
+	uint64_t table_seq; /* changes with names and with what is in the table */
+
+	struct write_list parked; /* writes that wait for space or memory, in order */
+	struct event *timer;
+	bool latched;
+	bool was_crowded;
+	void (*progress)(struct objects *objs); /* space or memory may have become free */
+	void (*on_latch)(void *ctx);
+	void *latch_ctx;
+	void (*on_room)(void *ctx);
+	void *room_ctx;
+};
+
+#endif

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/writeback.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/crc32c.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/thread.h"
+
+#define WRITE_MAX_BLKS 256u /* 1 MiB: what one worker writes in one call */
+#define MAX_ATTEMPTS   2u   /* the second to other extents */
+
+/* A physically contiguous piece of a batch, written by one worker. */
+struct writeback_write {
+	struct worker_job job;
+	struct writeback_batch *batch;
+	pblk_t dst;
+	uint32_t first; /* index of its first block in the batch */
+	uint32_t nblks;
+	int err;
+};
+
+static void writeback_attempt(struct writeback_batch *batch);
+
+/* The device may take the data elsewhere; what the map or the memory refuse, it refuses again. */
+static bool writeback_worth_another(const struct writeback_batch *batch, int err)
+{
+	return batch->attempts < MAX_ATTEMPTS && err_class(err) == ERR_IO && err != -ERR_LATCHED;
+}
+
+static LOOP_FN void writeback_ended(struct loop_msg *msg)
+{
+	struct writeback_batch *batch = CONTAINER_OF(msg, struct writeback_batch, ended);
+
+	batch->done(batch, batch->err);
+}
+
+/* By way of the loop, so that an owner never hears of the end before it has begun. */
+static void writeback_end(struct writeback_batch *batch, int err)
+{
+	batch->err = err;
+	batch->ended.fn = writeback_ended;
+	loop_post(batch->wb->loop, &batch->ended);
+}
+
+/* Makes the extents allocatable again: nothing refers to them. */
+static void writeback_give_back(struct writeback_batch *batch)
+{
+	struct commit_req *req = &batch->commit;
+
+	for (uint32_t i = 0; i < req->nextents; i++) {
+		const struct commit_extent *ext = &req->extents[i];
+
+		if (alloc_add(batch->wb->alloc, ext->dst, ext->nblks) < 0)
+			log_event(LOG_WARN, "free-blocks-lost-until-restart",
+				  "physical=%" PRIu64 " blocks=%" PRIu32, ext->dst.n, ext->nblks);
+	}
+	req->nextents = 0;
+	batch->allocated = false;
+}
+
+/*
+ * An attempt failed.  Where the device is to blame the extents stay out of use; where memory or the
+ * map refused there is nothing wrong with them.
+ */
+static void writeback_fail(struct writeback_batch *batch, int err)
+{
+	log_event(LOG_ERROR, "writeback-failed",
+		  "object=%" PRIu64 " blocks=%" PRIu32 " attempt=%" PRIu32 " error=%s",
+		  batch->commit.oid, batch->nblks, batch->attempts, err_name(err));
+	if (err_class(err) != ERR_IO)
+		writeback_give_back(batch);
+	batch->allocated = false;
+	if (writeback_worth_another(batch, err))
+		writeback_attempt(batch);
+	else
+		writeback_end(batch, err);
+}
+
+static WORKER_FN void writeback_write_run(struct worker_job *job)
+{
+	struct writeback_write *w = CONTAINER_OF(job, struct writeback_write, job);
+	struct iovec iov[WRITE_MAX_BLKS];
+
+	ASSERT_WORKER();
+	for (uint32_t i = 0; i < w->nblks; i++) {
+		uint8_t *data = w->batch->blks[w->first + i].page->data;
+
+		iov[i] = (struct iovec){data, BLK_BYTES};
+		w->batch->csums[w->first + i] = crc32c(0, data, BLK_BYTES);
+	}
+	w->err = dev_write(w->batch->wb->dev, w->dst, iov, (int)w->nblks);
+}
+
+/* All writes of an attempt have ended. */
+static LOOP_FN void writeback_written(struct writeback_batch *batch)
+{
+	if (batch->err < 0)
+		writeback_fail(batch, batch->err);
+	else
+		batch->written(batch);
+}
+
+static LOOP_FN void writeback_write_done(struct worker_job *job)
+{
+	struct writeback_write *w = CONTAINER_OF(job, struct writeback_write, job);
+	struct writeback_batch *batch = w->batch;
+
+	if (w->err < 0)
+		batch->err = w->err;
+	free(w);
+	if (--batch->writes_left == 0)
+		writeback_written(batch);
+}
+
+static int writeback_submit(struct writeback_batch *batch, uint32_t first, pblk_t dst,
+			    uint32_t nblks)
+{
+	struct writeback_write *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return -ERR_NOMEM;
+	w->batch = batch;
+	w->dst = dst;
+	w->first = first;
+	w->nblks = nblks;
+	w->job.run = writeback_write_run;
+	w->job.done = writeback_write_done;
+	batch->writes_left++;
+	worker_submit(batch->wb->pool, &w->job);
+	return 0;
+}
+
+static int writeback_add_extent(struct writeback_batch *batch, struct commit_extent ext)
+{
+	struct commit_req *req = &batch->commit;
+
+	if (req->nextents == batch->nextents_cap) {
+		uint32_t cap = batch->nextents_cap ? batch->nextents_cap * 2 : 8;
+		struct commit_extent *bigger =
+		    realloc(req->extents, cap * sizeof(struct commit_extent));
+
+		if (!bigger)
+			return -ERR_NOMEM;
+		req->extents = bigger;
+		batch->nextents_cap = cap;
+	}
+	req->extents[req->nextents++] = ext;
+	return 0;
+}
+
+/* Records which blocks of the object the piece [first, first + n) of the batch holds. */
+static int writeback_map_piece(struct writeback_batch *batch, uint32_t first, pblk_t dst,
+			       uint32_t nblks)
+{
+	uint32_t at = 0;
+	int err = 0;
+
+	while (at < nblks && err == 0) {
+		lblk_t blk = batch->blks[first + at].blk;
+		uint32_t n = 1;
+
+		while (at + n < nblks && batch->blks[first + at + n].blk.n == blk.n + n)
+			n++;
+		err = writeback_add_extent(batch, (struct commit_extent){blk, pblk(dst.n + at), n});
+		at += n;
+	}
+	return err;
+}
+
+/*
+ * Allocates and submits everything.  An error in the middle is met after the writes that were
+ * submitted have ended: writes_left holds one for this function itself.
+ */
+static void writeback_submit_all(struct writeback_batch *batch)
+{
+	uint32_t at = 0;
+
+	batch->writes_left = 1;
+	batch->allocated = true;
+	while (at < batch->nblks && batch->err == 0) {
+		uint32_t end = at;
+		uint64_t got;
+		pblk_t dst;
+
+		alloc_take(batch->wb->alloc, batch->nblks - at, &dst, &got);
+		batch->err = writeback_map_piece(batch, at, dst, (uint32_t)got);
+		end += (uint32_t)got;
+		while (at < end && batch->err == 0) {
+			uint32_t n = end - at < WRITE_MAX_BLKS ? end - at : WRITE_MAX_BLKS;
+
+			batch->err = writeback_submit(batch, at, dst, n);
+			dst.n += n;
+			at += n;
+		}
+		if (batch->err < 0)
+			alloc_unreserve(batch->wb->alloc, batch->nblks - end);
+	}
+	batch->reserved = false;
+	if (--batch->writes_left == 0)
+		writeback_written(batch);
+}
+
+static void writeback_attempt(struct writeback_batch *batch)
+{
+	batch->attempts++;
+	batch->err = 0;
+	batch->commit.nextents = 0;
+	if (!batch->reserved && batch->nblks > 0) {
+		int err = alloc_reserve(batch->wb->alloc, batch->nblks);
+
+		if (err < 0) {
+			writeback_end(batch, err);
+			return;
+		}
+		batch->reserved = true;
+	}
+	if (!batch->csums && batch->nblks > 0) {
+		batch->csums = calloc(batch->nblks, sizeof(uint32_t));
+		if (!batch->csums) {
+			writeback_end(batch, -ERR_NOMEM);
+			return;
+		}
+	}
+	batch->commit.sync_gen = commit_sync_gen(batch->wb->commit);
+	batch->commit.csums = batch->csums;
+	writeback_submit_all(batch);
+}
+
+void writeback_start(struct writeback *wb, struct writeback_batch *batch)
+{
+	ASSERT_LOOP();
+	if (!batch->wb)
+		batch->reserved = true; /* since its blocks became dirty */
+	batch->wb = wb;
+	batch->attempts = 0;
+	writeback_attempt(batch);
+}
+
+static LOOP_FN void writeback_committed(struct commit_req *req)
+{
+	struct writeback_batch *batch = CONTAINER_OF(req, struct writeback_batch, commit);
+
+	if (req->err < 0) {
+		writeback_fail(batch, req->err);
+		return;
+	}
+	batch->allocated = false; /* they are the map's */
+	batch->done(batch, 0);
+}
+
+void writeback_commit(struct writeback_batch *batch)
+{
+	ASSERT_LOOP();
+	batch->commit.kind = COMMIT_EPOCH;
+	batch->commit.done = writeback_committed;
+	commit_submit(batch->wb->commit, &batch->commit);
+}
+
+void writeback_batch_fini(struct writeback_batch *batch)
+{
+	ASSERT_LOOP();
+	if (batch->reserved)
+		alloc_unreserve(batch->wb->alloc, batch->nblks);
+	if (batch->allocated)
+		writeback_give_back(batch);
+	for (uint32_t i = 0; i < batch->nblks; i++)
+		page_put(batch->blks[i].page);
+	free(batch->blks);
+	free(batch->csums);
+	free(batch->commit.extents);
+}
+
+/* Freed blocks on their way back to the allocator. */
+struct writeback_freed {
+	struct fetch_entry entry;
+	struct writeback *wb;
+	size_t n;
+	struct map_range ranges[];
+};
+
+static LOOP_FN void writeback_reusable(struct fetch_entry *entry)
+{
+	struct writeback_freed *freed = CONTAINER_OF(entry, struct writeback_freed, entry);
+	struct writeback *wb = freed->wb;
+
+	for (size_t i = 0; i < freed->n; i++) {
+		struct map_range *range = &freed->ranges[i];
+
+		if (alloc_add(wb->alloc, range->blk, range->nblks) < 0)
+			log_event(LOG_WARN, "free-blocks-lost-until-restart",
+				  "physical=%" PRIu64 " blocks=%" PRIu64, range->blk.n,
+				  range->nblks);
+	}
+	free(freed);
+	wb->releasing--;
+	wb->on_space(wb->ctx);
+}
+
+void writeback_release(struct writeback *wb, const struct map_freed *freed)
+{
+	struct writeback_freed *held;
+
+	ASSERT_LOOP();
+	if (freed->n == 0)
+		return;
+	held = malloc(sizeof(*held) + freed->n * sizeof(freed->ranges[0]));
+	if (!held) {
+		log_event(LOG_WARN, "free-blocks-lost-until-restart", "ranges=%zu", freed->n);
+		return;
+	}
+	held->wb = wb;
+	held->n = freed->n;
+	memcpy(held->ranges, freed->ranges, freed->n * sizeof(freed->ranges[0]));
+	wb->releasing++;
+	fetch_barrier(wb->fetcher, &held->entry, writeback_reusable);
+}

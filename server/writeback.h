@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * writeback.h: takes a frozen set of blocks to the device and into the map.
+ *
+ * A batch is owned by who made it (an epoch of object_epoch.c) until its callbacks.  Its pages do
+ * not change while it lives (page.h), its extents are allocated here, now, and its space was
+ * reserved when the blocks became dirty.
+ *
+ *	  writeback_start        all writes done           writeback_commit      in the map
+ *	idle ----------> writing ----------------> written ----------------> committing -> done
+ *	                    |                                                     |
+ *	                    `--- error: the extents are quarantined; once more to other ones; then
+ *	                         done(err): nothing of it is in the map, the pages are still there
+ *
+ * Data is never overwritten: the map refers to the old extents until the commit.
+ * A quarantined extent is not used again before the next start.
+ */
+#ifndef SERVER_WRITEBACK_H
+#define SERVER_WRITEBACK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/annot.h"
+#include "server/alloc.h"
+#include "server/blk.h"
+#include "server/commit.h"
+#include "server/dev.h"
+#include "server/fetch.h"
+#include "server/page.h"
+#include "server/worker.h"
+
+struct writeback {
+	struct loop *loop;
+	struct alloc *alloc;
+	struct dev *dev;
+	struct worker_pool *pool;
+	struct fetcher *fetcher;
+	struct commit *commit;
+	unsigned int releasing; /* freed sets that wait for reads to end */
+	/* LOOP_FN: blocks have become allocatable */
+	void (*on_space)(void *ctx);
+	void *ctx;
+};
+
+struct writeback_blk {
+	lblk_t blk;
+	struct page *page; /* a reference of the batch's */
+};
+
+struct writeback_batch {
+	/* the owner fills these in; blocks in ascending order, nblks of them reserved in alloc */
+	struct commit_req commit; /* oid, size_bytes, time_ns, truncate */
+	struct writeback_blk *blks;
+	uint32_t nblks;
+	/* LOOP_FN: the data is written; the owner calls writeback_commit() when it is its turn */
+	void (*written)(struct writeback_batch *batch);
+	/* LOOP_FN: it is in the map, or err says why not; the batch is the owner's again.  Never
+	 * called from within writeback_start(). */
+	void (*done)(struct writeback_batch *batch, int err);
+
+	/* private */
+	struct writeback *wb;
+	uint32_t *csums;
+	uint32_t nextents_cap;
+	uint32_t writes_left;
+	uint32_t attempts;
+	int err;
+	struct loop_msg ended; /* brings err to done() */
+	bool reserved;	       /* its blocks are promised by alloc (else taken, or given up) */
+	bool allocated;	       /* its extents are its own: not in the map, not quarantined */
+};
+
+/*
+ * Allocates and writes.  A batch without blocks is written at once.  After done() with an error it
+ * may be started again: the space is reserved anew, and where there is none done() gets
+ * -ERR_NOSPC.
+ */
+void writeback_start(struct writeback *wb, struct writeback_batch *batch) LOOP_FN;
+
+/* Submits the written batch to the commit thread. */
+void writeback_commit(struct writeback_batch *batch) LOOP_FN;
+
+/* Puts the pages and frees the arrays; what is reserved or allocated is given back.  The batch was
+ * started, and no thread is at work on it. */
+void writeback_batch_fini(struct writeback_batch *batch) LOOP_FN;
+
+/* Lets freed blocks be allocated again once no read that may see them is under way. */
+void writeback_release(struct writeback *wb, const struct map_freed *freed) LOOP_FN;
+
+#endif

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/lib/engine.h"
+
+#include <event2/event.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/thread.h"
+#include "server/check.h"
+#include "server/dev.h"
+#include "server/loop.h"
+
+/* ---- the engine, synchronously --------------------------------------------------------------- */
+
+void engine_done_cb(void *ctx, int err)
+{
+	struct result *res = ctx;
+
+	res->err = err;
+	res->done = true;
+}
+
+void engine_info_cb(void *ctx, int err, const struct map_obj *info)
+{
+	struct result *res = ctx;
+
+	if (err == 0 && info)
+		res->info = *info;
+	engine_done_cb(ctx, err);
+}
+
+static void engine_open_cb(void *ctx, int err, struct handle *handle, const struct map_obj *info)
+{
+	struct result *res = ctx;
+
+	res->handle = handle;
+	engine_info_cb(ctx, err, info);
+}
+
+static void engine_read_cb(void *ctx, int err, struct pagevec *pv)
+{
+	struct result *res = ctx;
+
+	res->pv = *pv;
+	*pv = (struct pagevec){0};
+	engine_done_cb(ctx, err);
+}
+
+static void engine_space_cb(void *ctx, int err, const struct object_space *space)
+{
+	struct result *res = ctx;
+
+	if (err == 0)
+		res->space = *space;
+	engine_done_cb(ctx, err);
+}
+
+static void engine_extents_cb(void *ctx, int err, const struct object_run *runs, uint32_t n)
+{
+	struct result *res = ctx;
+
+	assert_true(n <= 256);
+	if (n > 0)
+		memcpy(res->runs, runs, n * sizeof(*runs));
+	res->nruns = n;
+	engine_done_cb(ctx, err);
+}
+
+void engine_turn(struct engine *e)
+{
+	assert_int_equal(event_base_loop(loop_base(e->loop), EVLOOP_ONCE), 0);
+}
+
+int engine_wait(struct engine *e, struct result *res)
+{
+	while (!res->done)
+		engine_turn(e);
+	return res->err;
+}
+
+void engine_start(struct engine *e)
+{
+	struct objects_config config = {
+	    .cache_bytes = e->cache_bytes, .nworkers = 4, .writeback_ms = 200};
+
+	thread_set_role(THREAD_LOOP);
+	e->loop = loop_new();
+	assert_non_null(e->loop);
+	assert_int_equal(map_open(e->map_path, &e->map), 0);
+	assert_int_equal(dev_file_open(e->dev_path, map_geometry(e->map)->uuid, &e->dev), 0);
+	config.loop = e->loop;
+	config.map = e->map;
+	config.dev = e->dev;
+	assert_int_equal(objects_new(&config, &e->objs), 0);
+}
+
+void engine_stop(struct engine *e)
+{
+	objects_free(e->objs);
+	dev_close(e->dev);
+	map_close(e->map);
+	loop_free(e->loop);
+}
+
+static void report_difference(void *ctx, const char *text)
+{
+	(void)ctx;
+	print_error("difference: %s\n", text);
+}
+
+void engine_check(struct engine *e)
+{
+	struct check_totals totals;
+
+	assert_int_equal(map_open(e->map_path, &e->map), 0);
+	assert_int_equal(check_map(e->map, report_difference, NULL, &totals), 0);
+	map_close(e->map);
+}
+
+void engine_flush(struct engine *e)
+{
+	struct result res = {0};
+
+	objects_flush(e->objs, engine_done_cb, &res);
+	assert_int_equal(engine_wait(e, &res), 0);
+}
+
+int engine_create(struct engine *e, const char *name, uint64_t size)
+{
+	struct result res = {0};
+
+	object_create(e->objs, name, size, engine_info_cb, &res);
+	return engine_wait(e, &res);
+}
+
+int engine_clone(struct engine *e, const char *src, const char *dst)
+{
+	struct result res = {0};
+
+	object_clone(e->objs, src, dst, engine_info_cb, &res);
+	return engine_wait(e, &res);
+}
+
+int engine_remove(struct engine *e, const char *name)
+{
+	struct result res = {0};
+
+	object_remove(e->objs, name, engine_done_cb, &res);
+	return engine_wait(e, &res);
+}
+
+struct handle *engine_open(struct engine *e, const char *name)
+{
+	struct result res = {0};
+
+	object_open(e->objs, name, false, "test", engine_open_cb, &res);
+	assert_int_equal(engine_wait(e, &res), 0);
+	return res.handle;
+}
+
+struct pagevec engine_payload(struct engine *e, uint64_t off, const uint8_t *data, uint64_t len)
+{
+	struct pagevec pv;
+
+	assert_int_equal(pagevec_init(&pv, (uint32_t)(off % BLK_BYTES), len), 0);
+	for (uint32_t i = 0; i < pv.npages; i++) {
+		uint32_t at;
+		uint32_t n;
+
+		pv.pages[i] = page_new(objects_pages(e->objs));
+		assert_non_null(pv.pages[i]);
+		memset(pv.pages[i]->data, 0xee,
+		       BLK_BYTES); /* what is not payload must not matter */
+		pagevec_span(&pv, i, &at, &n);
+		memcpy(pv.pages[i]->data + at, data, n);
+		data += n;
+	}
+	return pv;
+}
+
+int engine_write(struct engine *e, struct handle *h, uint64_t off, const uint8_t *data,
+		 uint64_t len)
+{
+	struct pagevec pv = engine_payload(e, off, data, len);
+	struct result res = {0};
+
+	object_write(h, off, &pv, engine_done_cb, &res);
+	return engine_wait(e, &res);
+}
+
+int engine_fsync(struct engine *e, struct handle *h)
+{
+	struct result res = {0};
+
+	object_fsync(h, engine_done_cb, &res);
+	return engine_wait(e, &res);
+}
+
+int engine_resize(struct engine *e, struct handle *h, uint64_t size, bool shrink)
+{
+	struct result res = {0};
+
+	object_resize(h, size, shrink, engine_done_cb, &res);
+	return engine_wait(e, &res);
+}
+
+int64_t engine_read(struct engine *e, struct handle *h, uint64_t off, uint8_t *buf, uint64_t len)
+{
+	struct result res = {0};
+	uint64_t got;
+
+	object_read(h, off, len, engine_read_cb, &res);
+	if (engine_wait(e, &res) < 0)
+		return res.err;
+	got = res.pv.len;
+	for (uint32_t i = 0; i < res.pv.npages; i++) {
+		uint32_t at;
+		uint32_t n;
+
+		pagevec_span(&res.pv, i, &at, &n);
+		memcpy(buf, res.pv.pages[i]->data + at, n);
+		buf += n;
+	}
+	pagevec_fini(&res.pv);
+	return (int64_t)got;
+}
+
+uint64_t engine_free_nblks(struct engine *e)
+{
+	struct result res = {0};
+
+	object_statfs(e->objs, engine_space_cb, &res);
+	assert_int_equal(engine_wait(e, &res), 0);
+	return res.space.free_nblks;
+}
+
+int engine_setup(void **state)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+	struct map_geometry geo = {.dev_nblks = 96 * MIB / BLK_BYTES, .meta_bytes = 64 * MIB};
+
+	memset(geo.uuid, 7, sizeof(geo.uuid));
+	e->cache_bytes = 16 * MIB;
+	(void)snprintf(e->dir, sizeof(e->dir), "/tmp/cowd-object.XXXXXX");
+	assert_non_null(mkdtemp(e->dir));
+	(void)snprintf(e->map_path, sizeof(e->map_path), "%s/map", e->dir);
+	(void)snprintf(e->dev_path, sizeof(e->dev_path), "%s/data", e->dir);
+	assert_int_equal(map_create(e->map_path, &geo), 0);
+	assert_int_equal(dev_file_create(e->dev_path, geo.dev_nblks << BLK_SHIFT, geo.uuid), 0);
+	engine_start(e);
+	*state = e;
+	return 0;
+}
+
+int engine_teardown(void **state)
+{
+	struct engine *e = *state;
+	char path[128];
+
+	engine_stop(e);
+	engine_check(e);
+	(void)unlink(e->dev_path);
+	(void)unlink(e->map_path);
+	(void)snprintf(path, sizeof(path), "%s-lock", e->map_path);
+	(void)unlink(path);
+	assert_int_equal(rmdir(e->dir), 0);
+	free(e);
+	return 0;
+}
+
+int engine_extents(struct engine *e, struct handle *h, uint64_t off, uint64_t len,
+		   struct result *res)
+{
+	res->done = false;
+	object_extents(h, off, len, 256, engine_extents_cb, res);
+	return engine_wait(e, res);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * engine.h: the engine (server/object.h) on a real map and a real device file in a directory of its
+ * own, each operation run to its end.  For unit tests; whatever fails ends the test.
+ */
+#ifndef TESTS_LIB_ENGINE_H
+#define TESTS_LIB_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/object.h"
+
+#define MIB UINT64_C(1048576)
+
+struct engine {
+	char dir[64];
+	char map_path[96];
+	char dev_path[96];
+	struct loop *loop;
+	struct map *map;
+	struct dev *dev;
+	struct objects *objs;
+	uint64_t cache_bytes;
+};
+
+/* What an operation answered. */
+struct result {
+	bool done;
+	int err;
+	struct map_obj info;
+	struct handle *handle;
+	struct pagevec pv;
+	struct object_space space;
+	struct object_run runs[256];
+	uint32_t nruns;
+};
+
+/* For cmocka's setup and teardown: a store of 96 MiB, started; stopped, checked and removed. */
+int engine_setup(void **state);
+int engine_teardown(void **state);
+
+void engine_start(struct engine *e);
+
+/* Without a flush this is a crash: what was not committed is forgotten. */
+void engine_stop(struct engine *e);
+void engine_flush(struct engine *e);
+
+/* The checker finds no difference.  While the engine is stopped. */
+void engine_check(struct engine *e);
+
+/* One turn of the loop; turns until the operation has ended, and its error. */
+void engine_turn(struct engine *e);
+int engine_wait(struct engine *e, struct result *res);
+
+/* Callbacks that fill in the struct result that is their context. */
+void engine_done_cb(void *ctx, int err);
+void engine_info_cb(void *ctx, int err, const struct map_obj *info);
+
+int engine_create(struct engine *e, const char *name, uint64_t size);
+int engine_clone(struct engine *e, const char *src, const char *dst);
+int engine_remove(struct engine *e, const char *name);
+struct handle *engine_open(struct engine *e, const char *name);
+int engine_write(struct engine *e, struct handle *h, uint64_t off, const uint8_t *data,
+		 uint64_t len);
+int engine_fsync(struct engine *e, struct handle *h);
+int engine_resize(struct engine *e, struct handle *h, uint64_t size, bool shrink);
+
+/* Reads into buf; the number of bytes or an error. */
+int64_t engine_read(struct engine *e, struct handle *h, uint64_t off, uint8_t *buf, uint64_t len);
+
+/* The runs are in res. */
+int engine_extents(struct engine *e, struct handle *h, uint64_t off, uint64_t len,
+		   struct result *res);
+uint64_t engine_free_nblks(struct engine *e);
+
+/* len bytes at data in pages, as a write at off takes them. */
+struct pagevec engine_payload(struct engine *e, uint64_t off, const uint8_t *data, uint64_t len);
+
+#endif
