@@ -18,12 +18,24 @@ libserver_la_SOURCES = \
 	server/check_tree.c \
 	server/commit.c \
 	server/commit.h \
+	server/conn.c \
+	server/conn.h \
+	server/conn_in.c \
+	server/conn_priv.h \
+	server/daemon.c \
+	server/daemon.h \
 	server/dev.h \
 	server/dev_file.c \
+	server/dispatch.c \
+	server/dispatch.h \
 	server/fetch.c \
 	server/fetch.h \
+	server/gate.c \
+	server/gate.h \
 	server/kv.c \
 	server/kv.h \
+	server/listen.c \
+	server/listen.h \
 	server/loop.c \
 	server/loop.h \
 	server/map.c \
@@ -52,10 +64,20 @@ libserver_la_SOURCES = \
 	server/object_table.h \
 	server/object_write.c \
 	server/objects.c \
+	server/options.c \
+	server/options.h \
 	server/page.c \
 	server/page.h \
+	server/session.c \
+	server/session.h \
+	server/store.c \
+	server/store.h \
 	server/worker.c \
 	server/worker.h \
 	server/writeback.c \
 	server/writeback.h \
 	$(NULL)
+
+sbin_PROGRAMS += cowd
+cowd_SOURCES = server/main.c
+cowd_LDADD = libserver.la libcommon.la

@@ -35,6 +35,8 @@ unit_tests = \
 	tests/unit/test_check \
 	tests/unit/test_commit \
 	tests/unit/test_common \
+	tests/unit/test_conn \
+	tests/unit/test_conn_limits \
 	tests/unit/test_dev \
 	tests/unit/test_fetch \
 	tests/unit/test_libcow \
@@ -45,7 +47,9 @@ unit_tests = \
 	tests/unit/test_map_tree \
 	tests/unit/test_msg \
 	tests/unit/test_object \
+	tests/unit/test_options \
 	tests/unit/test_page \
+	tests/unit/test_session \
 	tests/unit/test_uri \
 	tests/unit/test_wire \
 	tests/unit/test_writeback \
@@ -66,6 +70,8 @@ thread_tests = \
 	tests/unit/test_cache \
 	tests/unit/test_commit \
 	tests/unit/test_common \
+	tests/unit/test_conn \
+	tests/unit/test_conn_limits \
 	tests/unit/test_fetch \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_io \
@@ -120,6 +126,18 @@ libtest_la_SOURCES = \
 	tests/vectors/vectors.c \
 	tests/vectors/vectors.h \
 	$(NULL)
+
+# The front end on an engine in memory.
+fake_engine = tests/lib/fake_object.c tests/lib/fake_object.h
+fake_client = tests/lib/frame_client.c tests/lib/frame_client.h tests/lib/peer.c tests/lib/peer.h
+tests_unit_test_session_SOURCES = $(fake_engine) tests/unit/test_session.c
+tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c
+tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c
+
+# The daemon with a device that fails, waits and counts as the environment says.
+check_PROGRAMS += tests/lib/cowd_fault
+tests_lib_cowd_fault_SOURCES = tests/lib/cowd_fault.c tests/lib/fault_dev.c tests/lib/fault_dev.h
+tests_lib_cowd_fault_LDADD = libserver.la libcommon.la
 
 tests_fuzz_fuzz_wire_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_wire.c
 fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/conn.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <bsd/sys/queue.h>
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/crc32c.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/thread.h"
+#include "server/conn_priv.h"
+#include "server/dispatch.h"
+#include "server/gate.h"
+#include "server/loop.h"
+
+#define CONN_TURN_OUT_BYTES (4u << 20)
+#define CONN_DISCARD_READS  256
+#define CONN_SLOW_BYTES	    (64u << 10)
+
+/* ---- budgets and turns ----------------------------------------------------------------------- */
+
+void conn_wake(struct conn *conn)
+{
+	if (conn->in_turn)
+		conn->again = true;
+	else
+		event_active(conn->ev_turn, EV_TIMEOUT, 0);
+}
+
+void conn_yield(struct conn *conn)
+{
+	static const struct timeval at_once = {0, 0};
+
+	if (event_add(conn->ev_turn, &at_once) < 0)
+		conn_kill(conn);
+}
+
+static void conn_waiter_wake(struct gate_waiter *w)
+{
+	conn_wake(CONTAINER_OF(w, struct conn, waiter));
+}
+
+void conn_account(struct conn *conn)
+{
+	struct gate *send = &conn->set->send;
+	uint64_t now = 0;
+	uint64_t before = conn->pending_bytes;
+
+	if (conn->state != CONN_DEAD)
+		now = evbuffer_get_length(conn->out) + conn->session.promised_bytes;
+	if (conn->state == CONN_ADMIT)
+		now -= conn->req->promise_bytes; /* it is still asking for that */
+	conn->pending_bytes = now;
+	send->used_bytes += now - before;
+	if (now < before)
+		gate_wake(send);
+}
+
+void conn_unreserve(struct conn *conn)
+{
+	struct gate *recv = &conn->set->recv;
+
+	if (conn->reserved_bytes == 0)
+		return;
+	recv->used_bytes -= conn->reserved_bytes;
+	conn->reserved_bytes = 0;
+	gate_wake(recv);
+}
+
+/* Whether it keeps a large part of a common budget from others. */
+static bool conn_is_holder(const struct conn *conn)
+{
+	return conn->reserved_bytes > 0 || evbuffer_get_length(conn->out) > CONN_SMALL_BYTES;
+}
+
+static bool conn_set_has_waiters(const struct conn_set *set)
+{
+	return gate_has_waiters(&set->send) || gate_has_waiters(&set->recv);
+}
+
+/* Begins the measured time: who holds much now has to move until the next tick. */
+static void conn_set_begin_slow(struct conn_set *set)
+{
+	struct timeval tv = {.tv_sec = set->config.slow_ms / 1000,
+			     .tv_usec = set->config.slow_ms % 1000 * 1000};
+	struct conn *conn;
+
+	TAILQ_FOREACH (conn, &set->conns, link) {
+		conn->moved_bytes = 0;
+		conn->slow_held = conn_is_holder(conn);
+	}
+	if (event_add(set->slow_tick, &tv) < 0)
+		log_event(LOG_ERROR, "slow-tick", "error=NOMEM");
+}
+
+static void conn_set_slow_tick(evutil_socket_t fd, short what, void *ctx)
+{
+	struct conn_set *set = ctx;
+	struct conn *conn;
+
+	(void)fd;
+	(void)what;
+	if (!conn_set_has_waiters(set))
+		return;
+	TAILQ_FOREACH (conn, &set->conns, link) {
+		if (!conn->slow_held || !conn_is_holder(conn) ||
+		    conn->moved_bytes >= CONN_SLOW_BYTES || conn->state == CONN_DEAD)
+			continue;
+		log_event(LOG_WARN, "connection-dropped", "reason=slow client=\"%s\" unsent=%zu",
+			  conn->session.holder, evbuffer_get_length(conn->out));
+		conn_kill(conn);
+	}
+	conn_set_begin_slow(set);
+}
+
+void conn_hold(struct conn *conn)
+{
+	struct conn_set *set = conn->set;
+
+	if (!event_pending(set->slow_tick, EV_TIMEOUT, NULL))
+		conn_set_begin_slow(set);
+}
+
+static void conn_set_deadline(struct conn *conn, unsigned int ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	if (conn->state != CONN_DEAD && event_add(conn->ev_deadline, &tv) < 0)
+		conn_kill(conn);
+}
+
+/* ---- the end of a connection ----------------------------------------------------------------- */
+
+/* Forgets a request that has not been received completely. */
+static void conn_drop_partial(struct conn *conn)
+{
+	if (conn->req)
+		session_request_end(conn->req);
+	conn->req = NULL;
+	free(conn->large_body);
+	conn->large_body = NULL;
+	conn_unreserve(conn);
+	gate_leave(&conn->waiter);
+}
+
+void conn_finish(struct conn *conn)
+{
+	if (conn->state >= CONN_FINISHING)
+		return;
+	conn->state = CONN_FINISHING;
+	conn_drop_partial(conn);
+	conn_account(conn);
+}
+
+void conn_kill(struct conn *conn)
+{
+	if (conn->state == CONN_DEAD)
+		return;
+	conn_drop_partial(conn);
+	conn->state = CONN_DEAD;
+	event_del(conn->ev_read);
+	event_del(conn->ev_write);
+	event_del(conn->ev_deadline);
+	close(conn->fd);
+	conn->fd = -1;
+	evbuffer_drain(conn->out, evbuffer_get_length(conn->out));
+	conn_account(conn);
+	conn_wake(conn);
+}
+
+static void conn_free(struct conn *conn)
+{
+	struct event *const events[] = {conn->ev_read, conn->ev_write, conn->ev_turn,
+					conn->ev_deadline};
+
+	for (size_t i = 0; i < ARRAY_LEN(events); i++)
+		if (events[i])
+			event_free(events[i]);
+	if (conn->out)
+		evbuffer_free(conn->out);
+	if (conn->fd >= 0)
+		close(conn->fd);
+	conn->magic = 0;
+	free(conn);
+}
+
+/* Frees a dead connection once the engine has answered all of its requests. */
+static void conn_reap(struct conn *conn)
+{
+	struct conn_set *set = conn->set;
+
+	if (conn->session.nrequests > 0)
+		return;
+	log_event(LOG_DEBUG, "disconnect", "client=\"%s\"", conn->session.holder);
+	session_fini(&conn->session);
+	TAILQ_REMOVE(&set->conns, conn, link);
+	set->nconns--;
+	conn_free(conn);
+	if (set->config.on_closed)
+		set->config.on_closed(set->config.ctx);
+}
+
+/* Throws away what has come, so that a close does not reset the connection. */
+static void conn_discard_input(struct conn *conn)
+{
+	for (int i = 0; i < CONN_DISCARD_READS; i++)
+		if (recv(conn->fd, conn->in, sizeof(conn->in), 0) <= 0)
+			return;
+}
+
+/* Everything is sent.  A close now would reset a peer that still sends, before it has read it. */
+static void conn_linger(struct conn *conn)
+{
+	if (conn->eof || shutdown(conn->fd, SHUT_WR) < 0) {
+		conn_kill(conn);
+		return;
+	}
+	if (conn->set->stopping) { /* an idle peer would take its time */
+		conn_discard_input(conn);
+		conn_kill(conn);
+		return;
+	}
+	conn->state = CONN_LINGER;
+	conn_set_deadline(conn, conn->set->config.linger_ms);
+}
+
+static void conn_linger_read(struct conn *conn)
+{
+	ssize_t n = recv(conn->fd, conn->in, sizeof(conn->in), 0);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		conn_kill(conn);
+}
+
+void conn_fault(struct conn *conn, int err, const char *about)
+{
+	log_event(LOG_WARN, "protocol-error", "client=\"%s\" error=%s", conn->session.holder,
+		  err_name(err));
+	if (err != -ERR_FRAME_MAGIC) /* else there is nothing to answer to */
+		dispatch_fault(&conn->session, &conn->header, err, about);
+	conn_finish(conn);
+	conn_set_deadline(conn, conn->set->config.handshake_ms);
+}
+
+/* ---- output ---------------------------------------------------------------------------------- */
+
+static void conn_page_sent(const void *data, size_t len, void *page)
+{
+	(void)data;
+	(void)len;
+	page_put(page);
+}
+
+static int conn_add_pages(struct conn *conn, struct pagevec *pv)
+{
+	for (uint32_t i = 0; i < pv->npages; i++) {
+		uint32_t off;
+		uint32_t len;
+
+		pagevec_span(pv, i, &off, &len);
+		if (evbuffer_add_reference(conn->out, pv->pages[i]->data + off, len, conn_page_sent,
+					   pv->pages[i]) < 0)
+			return -ERR_NOMEM;
+		pv->pages[i] = NULL;
+	}
+	return 0;
+}
+
+/* The session's reply callback: also called for a dead connection. */
+static void conn_reply(struct session *session, const struct session_reply *reply)
+{
+	struct conn *conn = CONTAINER_OF(session, struct conn, session);
+	struct wire_header header = reply->header;
+	uint8_t head[WIRE_HEADER_BYTES];
+	bool ok;
+
+	assert(conn->magic == CONN_MAGIC);
+	if (conn->state != CONN_DEAD) {
+		header.body_len = reply->body_len;
+		header.body_crc = crc32c(0, reply->body, reply->body_len);
+		wire_header_encode(head, &header);
+		ok = evbuffer_add(conn->out, head, sizeof(head)) == 0 &&
+		     (reply->body_len == 0 ||
+		      evbuffer_add(conn->out, reply->body, reply->body_len) == 0) &&
+		     (!reply->payload || conn_add_pages(conn, reply->payload) == 0);
+		conn_account(conn);
+		if (!ok)
+			conn_kill(conn);
+	}
+	if (reply->payload)
+		pagevec_fini(reply->payload);
+	if (!conn->in_turn)
+		conn_wake(conn);
+}
+
+static void conn_output(struct conn *conn)
+{
+	size_t left = evbuffer_get_length(conn->out);
+	size_t sent = 0;
+
+	if (left == 0)
+		return;
+	while (left > 0 && conn->writable && sent < CONN_TURN_OUT_BYTES) {
+		int n = evbuffer_write(conn->out, conn->fd);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN) {
+			conn_kill(conn);
+			return;
+		}
+		if (n < 0)
+			conn->writable = false;
+		else
+			sent += (size_t)n;
+		left = evbuffer_get_length(conn->out);
+	}
+	conn->moved_bytes += sent;
+	conn_account(conn);
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+static void conn_watch(struct conn *conn, struct event *ev, bool *added, bool want)
+{
+	if (*added == want)
+		return;
+	if ((want ? event_add(ev, NULL) : event_del(ev)) < 0)
+		conn_kill(conn);
+	else
+		*added = want;
+}
+
+/* Decides what the connection waits for next; may free it. */
+static void conn_settle(struct conn *conn)
+{
+	bool held = conn->waiter.gate != NULL;
+	bool unsent = evbuffer_get_length(conn->out) > 0;
+
+	if (conn->state == CONN_FINISHING && conn->session.nrequests == 0 && !unsent)
+		conn_linger(conn);
+	if (conn->state == CONN_HEADER && conn->limited && conn_may_begin(conn)) {
+		conn->limited = false;
+		conn->again = true;
+	}
+	if (conn->state != CONN_DEAD) {
+		conn_watch(conn, conn->ev_read, &conn->reading,
+			   conn->state == CONN_LINGER ||
+			       (conn->state < CONN_FINISHING && !held && !conn->limited));
+	}
+	if (conn->state != CONN_DEAD)
+		conn_watch(conn, conn->ev_write, &conn->writing, unsent);
+	if (conn->state == CONN_DEAD)
+		conn_reap(conn);
+	else if (conn->again)
+		conn_yield(conn);
+}
+
+static void conn_turn(struct conn *conn)
+{
+	assert(conn->magic == CONN_MAGIC);
+	conn->in_turn = true;
+	conn->again = false;
+	if (conn->state == CONN_LINGER)
+		conn_linger_read(conn);
+	if (conn->state != CONN_DEAD)
+		conn_output(conn); /* first: it may lift a limit of the input */
+	conn_input(conn);
+	if (conn->state != CONN_DEAD)
+		conn_output(conn);
+	conn->in_turn = false;
+	conn_settle(conn);
+}
+
+static void conn_on_read(evutil_socket_t fd, short what, void *ctx)
+{
+	struct conn *conn = ctx;
+
+	(void)fd;
+	(void)what;
+	conn->readable = true;
+	conn_turn(conn);
+}
+
+static void conn_on_write(evutil_socket_t fd, short what, void *ctx)
+{
+	struct conn *conn = ctx;
+
+	(void)fd;
+	(void)what;
+	conn->writable = true;
+	conn_turn(conn);
+}
+
+static void conn_on_turn(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	conn_turn(ctx);
+}
+
+static void conn_on_deadline(evutil_socket_t fd, short what, void *ctx)
+{
+	struct conn *conn = ctx;
+
+	(void)fd;
+	(void)what;
+	log_event(LOG_INFO, "connection-dropped", "reason=%s client=\"%s\"",
+		  conn->session.state == SESSION_NEW ? "no-handshake" : "does-not-end",
+		  conn->session.holder);
+	conn_kill(conn);
+}
+
+/* ---- making and stopping --------------------------------------------------------------------- */
+
+/* Who is at the other end. */
+static void conn_peer_text(int fd, char *buf, size_t len)
+{
+	struct sockaddr_storage ss = {0};
+	socklen_t ss_len = sizeof(ss);
+	const struct sockaddr_in *in4 = (const struct sockaddr_in *)&ss;
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&ss;
+	struct ucred cred;
+	socklen_t cred_len = sizeof(cred);
+	char addr[INET6_ADDRSTRLEN] = "?";
+
+	snprintf(buf, len, "unknown");
+	if (getpeername(fd, (struct sockaddr *)&ss, &ss_len) < 0)
+		return;
+	if (ss.ss_family == AF_INET) {
+		inet_ntop(AF_INET, &in4->sin_addr, addr, sizeof(addr));
+		snprintf(buf, len, "%s:%u", addr, ntohs(in4->sin_port));
+	} else if (ss.ss_family == AF_INET6) {
+		inet_ntop(AF_INET6, &in6->sin6_addr, addr, sizeof(addr));
+		snprintf(buf, len, "[%s]:%u", addr, ntohs(in6->sin6_port));
+	} else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len) == 0) {
+		snprintf(buf, len, "pid %d uid %u", cred.pid, cred.uid);
+	}
+}
+
+static int conn_make_events(struct conn *conn)
+{
+	struct event_base *base = loop_base(conn->set->config.loop);
+
+	conn->ev_read = event_new(base, conn->fd, EV_READ | EV_PERSIST, conn_on_read, conn);
+	conn->ev_write = event_new(base, conn->fd, EV_WRITE | EV_PERSIST, conn_on_write, conn);
+	conn->ev_turn = evtimer_new(base, conn_on_turn, conn);
+	conn->ev_deadline = evtimer_new(base, conn_on_deadline, conn);
+	conn->out = evbuffer_new();
+	return conn->ev_read && conn->ev_write && conn->ev_turn && conn->ev_deadline && conn->out
+		   ? 0
+		   : -ERR_NOMEM;
+}
+
+int conn_new(struct conn_set *set, int fd)
+{
+	struct conn *conn = calloc(1, sizeof(*conn));
+	char peer[SESSION_PEER_BYTES];
+	const int on = 1;
+
+	ASSERT_LOOP();
+	if (!conn) {
+		close(fd);
+		return -ERR_NOMEM;
+	}
+	conn->magic = CONN_MAGIC;
+	conn->set = set;
+	conn->fd = fd;
+	conn->writable = true;
+	conn->waiter.wake = conn_waiter_wake;
+	if (evutil_make_socket_nonblocking(fd) < 0 || conn_make_events(conn) < 0) {
+		conn_free(conn);
+		return -ERR_NOMEM;
+	}
+	/* not of every kind of socket */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	conn_peer_text(fd, peer, sizeof(peer));
+	session_init(&conn->session, set->config.host, conn_reply, peer);
+	TAILQ_INSERT_TAIL(&set->conns, conn, link);
+	set->nconns++;
+	log_event(LOG_DEBUG, "connect", "client=\"%s\"", peer);
+	conn_set_deadline(conn, set->config.handshake_ms);
+	conn_wake(conn);
+	return 0;
+}
+
+static void conn_set_on_room(void *ctx)
+{
+	struct conn_set *set = ctx;
+
+	gate_wake_all(&set->recv);
+}
+
+struct conn_set *conn_set_new(const struct conn_config *config)
+{
+	struct conn_set *set = calloc(1, sizeof(*set));
+
+	if (!set)
+		return NULL;
+	set->config = *config;
+	TAILQ_INIT(&set->conns);
+	gate_init(&set->send, config->send_budget_bytes);
+	gate_init(&set->recv, config->recv_budget_bytes);
+	set->slow_tick = evtimer_new(loop_base(config->loop), conn_set_slow_tick, set);
+	if (!set->slow_tick) {
+		free(set);
+		return NULL;
+	}
+	objects_on_room(config->host->objs, conn_set_on_room, set);
+	return set;
+}
+
+void conn_set_free(struct conn_set *set)
+{
+	if (!set)
+		return;
+	assert(set->nconns == 0);
+	objects_on_room(set->config.host->objs, NULL, NULL);
+	event_free(set->slow_tick);
+	free(set);
+}
+
+unsigned int conn_set_count(const struct conn_set *set)
+{
+	return set->nconns;
+}
+
+bool conn_set_is_full(const struct conn_set *set)
+{
+	return set->nconns >= set->config.conns_max;
+}
+
+void conn_set_stop(struct conn_set *set)
+{
+	struct conn *conn;
+
+	set->stopping = true;
+	TAILQ_FOREACH (conn, &set->conns, link) {
+		conn_finish(conn);
+		conn_wake(conn);
+	}
+}
+
+void conn_set_abort(struct conn_set *set)
+{
+	struct conn *conn;
+
+	set->stopping = true;
+	TAILQ_FOREACH (conn, &set->conns, link)
+		conn_kill(conn);
+}

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * conn_in.c: frames coming in: a machine of one small function for each state, run until it needs
+ * bytes that are not there, waits for a budget, or has had its turn.
+ *
+ * Small frames are taken out of a buffer that one system call fills; a payload that does not fit in
+ * it is read from the socket into its pages, with what follows it into the buffer.
+ */
+#include "server/conn_priv.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "common/crc32c.h"
+#include "common/err.h"
+#include "server/dispatch.h"
+
+#define CONN_OUT_HIGH	   (8u << 20)
+#define CONN_OUT_LOW	   (4u << 20)
+#define CONN_PROMISED_MAX  (64u << 20)
+#define CONN_TURN_BYTES	   (1 << 20) /* read in one turn, before others have theirs */
+#define CONN_TURN_REQUESTS 64
+#define CONN_READ_PAGES	   64 /* allocated ahead of the bytes */
+
+/* What a step of the input machine leaves to do. */
+enum step {
+	STEP_ON,   /* the next step */
+	STEP_MORE, /* more bytes into "in" */
+	STEP_WAIT, /* nothing until the next turn */
+};
+
+/* ---- input ----------------------------------------------------------------------------------- */
+
+static uint32_t conn_in_avail(const struct conn *conn)
+{
+	return conn->in_len - conn->in_pos;
+}
+
+/* The outcome of a read of at most "room" bytes; true when there are some. */
+static bool conn_got(struct conn *conn, ssize_t n, size_t room)
+{
+	if (n < 0 && errno == EINTR)
+		return false; /* still readable: the event comes again */
+	if (n < 0 && errno == EAGAIN) {
+		conn->readable = false;
+		return false;
+	}
+	if (n < 0) {
+		conn_kill(conn);
+		return false;
+	}
+	if (n == 0) {
+		conn->eof = true;
+		conn_finish(conn);
+		return false;
+	}
+	if ((size_t)n < room)
+		conn->readable = false;
+	conn->turn_bytes -= n;
+	conn->moved_bytes += (uint64_t)n;
+	return true;
+}
+
+/* Reads into "in"; true when something came. */
+static bool conn_fill(struct conn *conn)
+{
+	uint32_t have = conn_in_avail(conn);
+	size_t room = sizeof(conn->in) - have;
+	ssize_t n;
+
+	if (!conn->readable)
+		return false;
+	memmove(conn->in, conn->in + conn->in_pos, have);
+	conn->in_pos = 0;
+	conn->in_len = have;
+	n = recv(conn->fd, conn->in + have, room, 0);
+	if (!conn_got(conn, n, room))
+		return false;
+	conn->in_len += (uint32_t)n;
+	return true;
+}
+
+bool conn_may_begin(struct conn *conn)
+{
+	size_t unsent = evbuffer_get_length(conn->out);
+
+	if (unsent > CONN_OUT_HIGH)
+		conn->out_full = true;
+	else if (unsent < CONN_OUT_LOW)
+		conn->out_full = false;
+	return !conn->out_full && conn->session.nrequests < WIRE_INFLIGHT_MAX &&
+	       conn->session.promised_bytes <= CONN_PROMISED_MAX;
+}
+
+static enum step conn_step_header(struct conn *conn)
+{
+	bool ready = conn->session.state == SESSION_READY;
+	int err;
+
+	conn->limited = !conn_may_begin(conn);
+	if (conn->limited)
+		return STEP_WAIT;
+	if (conn_in_avail(conn) < WIRE_HEADER_BYTES)
+		return STEP_MORE;
+	err = wire_header_decode(conn->in + conn->in_pos, WIRE_MAGIC_REQUEST,
+				 ready ? WIRE_BODY_MAX : WIRE_BODY_HELLO_MAX,
+				 ready ? WIRE_PAYLOAD_MAX : 0, &conn->header);
+	if (err == 0)
+		err = dispatch_check(&conn->session, &conn->header);
+	if (err < 0) {
+		conn_fault(conn, err, err == -ERR_PROTO ? "flags or status is not 0" : NULL);
+		return STEP_WAIT;
+	}
+	conn->in_pos += WIRE_HEADER_BYTES;
+	conn->state = CONN_BODY;
+	return STEP_ON;
+}
+
+/* Collects a body that is larger than "in"; true when it is there. */
+static bool conn_collect_body(struct conn *conn)
+{
+	uint32_t want = conn->header.body_len - conn->body_have;
+	uint32_t n = conn_in_avail(conn) < want ? conn_in_avail(conn) : want;
+
+	memcpy(conn->large_body + conn->body_have, conn->in + conn->in_pos, n);
+	conn->in_pos += n;
+	conn->body_have += n;
+	return conn->body_have == conn->header.body_len;
+}
+
+/* The body is at "body": makes a request of it. */
+static enum step conn_take_body(struct conn *conn, const uint8_t *body)
+{
+	if (crc32c(0, body, conn->header.body_len) != conn->header.body_crc) {
+		conn_fault(conn, -ERR_FRAME_CRC, "body");
+		return STEP_WAIT;
+	}
+	if (dispatch_begin(&conn->session, &conn->header, body, &conn->req) < 0) {
+		conn_kill(conn);
+		return STEP_WAIT;
+	}
+	conn->turn_requests--;
+	conn->payload_have = 0;
+	conn->payload_crc = 0;
+	conn->state = CONN_ADMIT;
+	return STEP_ON;
+}
+
+static enum step conn_step_body(struct conn *conn)
+{
+	uint32_t len = conn->header.body_len;
+	enum step step;
+
+	if (len <= sizeof(conn->in)) {
+		if (conn_in_avail(conn) < len)
+			return STEP_MORE;
+		step = conn_take_body(conn, conn->in + conn->in_pos);
+		conn->in_pos += len;
+		return step;
+	}
+	if (!conn->large_body) {
+		conn->body_have = 0;
+		conn->large_body = malloc(len);
+		if (!conn->large_body) {
+			conn_kill(conn);
+			return STEP_WAIT;
+		}
+	}
+	if (!conn_collect_body(conn))
+		return STEP_MORE;
+	step = conn_take_body(conn, conn->large_body);
+	free(conn->large_body);
+	conn->large_body = NULL;
+	return step;
+}
+
+/* A part of the memory for payloads.  A small one waits only while the engine is crowded. */
+static bool conn_admit_payload(struct conn *conn, uint64_t len)
+{
+	struct conn_set *set = conn->set;
+	bool crowded = objects_crowded(set->config.host->objs);
+
+	if (len <= CONN_SMALL_BYTES && !crowded) {
+		gate_leave(&conn->waiter);
+		return true;
+	}
+	if (!gate_pass(&set->recv, &conn->waiter, len, crowded))
+		return false;
+	conn->reserved_bytes = len;
+	set->recv.used_bytes += len;
+	return true;
+}
+
+/* A part of the memory for replies. */
+static bool conn_admit_reply(struct conn *conn, uint64_t bytes)
+{
+	if (conn->pending_bytes + bytes <= CONN_SMALL_BYTES) {
+		gate_leave(&conn->waiter);
+		return true;
+	}
+	return gate_pass(&conn->set->send, &conn->waiter, bytes, false);
+}
+
+static enum step conn_step_admit(struct conn *conn)
+{
+	struct request *req = conn->req;
+	bool payload = req->payload.len > 0 && req->err == 0;
+	bool pass = payload ? conn_admit_payload(conn, req->payload.len)
+			    : conn_admit_reply(conn, req->promise_bytes);
+
+	if (!pass) {
+		conn_hold(conn);
+		return STEP_WAIT;
+	}
+	if (payload)
+		conn->state = CONN_PAYLOAD;
+	else
+		conn->state = conn->header.payload_len > 0 ? CONN_DISCARD : CONN_RUN;
+	conn_account(conn);
+	return STEP_ON;
+}
+
+/* The page of a payload, with zeros in it where no byte will come.  NULL: out of memory. */
+static struct page *conn_payload_page(struct conn *conn, uint32_t i)
+{
+	struct pagevec *pv = &conn->req->payload;
+	struct page *page = pv->pages[i];
+	uint32_t off;
+	uint32_t len;
+
+	if (page)
+		return page;
+	page = page_new(objects_pages(conn->set->config.host->objs));
+	if (!page)
+		return NULL;
+	pagevec_span(pv, i, &off, &len);
+	memset(page->data, 0, off);
+	memset(page->data + off + len, 0, BLK_BYTES - off - len);
+	pv->pages[i] = page;
+	return page;
+}
+
+/*
+ * Describes where the next bytes of the payload go: at most max pieces, *bytes in all.  Fewer than
+ * one: out of memory.
+ */
+static int conn_payload_iov(struct conn *conn, struct iovec *iov, int max, size_t *bytes)
+{
+	const struct pagevec *pv = &conn->req->payload;
+	uint64_t at = pv->head + (uint64_t)conn->payload_have;
+	uint64_t end = pv->head + pv->len;
+	int n = 0;
+
+	*bytes = 0;
+	while (n < max && at < end) {
+		struct page *page = conn_payload_page(conn, (uint32_t)(at >> BLK_SHIFT));
+		uint64_t stop = (at | (BLK_BYTES - 1)) + 1;
+
+		if (!page)
+			break;
+		if (stop > end)
+			stop = end;
+		iov[n].iov_base = page->data + at % BLK_BYTES;
+		iov[n].iov_len = (size_t)(stop - at);
+		*bytes += iov[n++].iov_len;
+		at = stop;
+	}
+	return n;
+}
+
+/* n more bytes have come, where iov says. */
+static void conn_payload_came(struct conn *conn, const struct iovec *iov, size_t n)
+{
+	conn->payload_have += (uint32_t)n;
+	if (!(conn->session.features & WIRE_FEATURE_PAYLOAD_CRC))
+		return;
+	for (int i = 0; n > 0; i++) {
+		size_t part = iov[i].iov_len < n ? iov[i].iov_len : n;
+
+		conn->payload_crc = crc32c(conn->payload_crc, iov[i].iov_base, part);
+		n -= part;
+	}
+}
+
+/* Takes the part of the payload that is in "in" already. */
+static void conn_payload_copy(struct conn *conn, const struct iovec *iov, size_t n)
+{
+	size_t left = n;
+
+	for (int i = 0; left > 0; i++) {
+		size_t part = iov[i].iov_len < left ? iov[i].iov_len : left;
+
+		memcpy(iov[i].iov_base, conn->in + conn->in_pos, part);
+		conn->in_pos += (uint32_t)part;
+		left -= part;
+	}
+	conn_payload_came(conn, iov, n);
+}
+
+/* Reads the payload into its pages and what follows it into "in", which is empty. */
+static enum step conn_payload_read(struct conn *conn, struct iovec *iov, int niov, size_t bytes)
+{
+	size_t room = bytes + sizeof(conn->in);
+	ssize_t n;
+
+	if (!conn->readable)
+		return STEP_WAIT;
+	iov[niov].iov_base = conn->in;
+	iov[niov].iov_len = sizeof(conn->in);
+	if (bytes < conn->req->payload.len - conn->payload_have)
+		room = bytes;
+	n = readv(conn->fd, iov, room == bytes ? niov : niov + 1);
+	if (!conn_got(conn, n, room))
+		return STEP_WAIT;
+	conn->in_pos = 0;
+	conn->in_len = (size_t)n > bytes ? (uint32_t)((size_t)n - bytes) : 0;
+	conn_payload_came(conn, iov, (size_t)n - conn->in_len);
+	return STEP_ON;
+}
+
+static enum step conn_step_payload(struct conn *conn)
+{
+	struct iovec iov[CONN_READ_PAGES + 1];
+	size_t bytes;
+	size_t avail = conn_in_avail(conn);
+	int niov;
+
+	if (conn->payload_have == conn->req->payload.len) {
+		conn_unreserve(conn);
+		conn->state = CONN_RUN;
+		return STEP_ON;
+	}
+	niov = conn_payload_iov(conn, iov, CONN_READ_PAGES, &bytes);
+	if (niov == 0) {
+		conn->req->err = -ERR_NOMEM;
+		pagevec_fini(&conn->req->payload);
+		conn_unreserve(conn);
+		conn->state = CONN_DISCARD;
+		return STEP_ON;
+	}
+	if (avail == 0)
+		return conn_payload_read(conn, iov, niov, bytes);
+	conn_payload_copy(conn, iov, avail < bytes ? avail : bytes);
+	return STEP_ON;
+}
+
+/* Throws away the payload of a request that is refused. */
+static enum step conn_step_discard(struct conn *conn)
+{
+	uint32_t left = conn->header.payload_len - conn->payload_have;
+	struct iovec iov = {.iov_base = conn->in + conn->in_pos, .iov_len = conn_in_avail(conn)};
+
+	if (iov.iov_len > left)
+		iov.iov_len = left;
+	conn->in_pos += (uint32_t)iov.iov_len;
+	conn_payload_came(conn, &iov, iov.iov_len);
+	if (conn->payload_have < conn->header.payload_len)
+		return STEP_MORE;
+	conn->state = CONN_RUN;
+	return STEP_ON;
+}
+
+static enum step conn_step_run(struct conn *conn)
+{
+	struct request *req = conn->req;
+	bool was_ready = conn->session.state == SESSION_READY;
+
+	if ((conn->session.features & WIRE_FEATURE_PAYLOAD_CRC) &&
+	    conn->payload_crc != conn->header.payload_crc) {
+		conn_fault(conn, -ERR_FRAME_CRC, "payload");
+		return STEP_WAIT;
+	}
+	conn->req = NULL;
+	conn->state = CONN_HEADER;
+	dispatch_run(req);
+	conn_account(conn);
+	if (!was_ready && conn->session.state == SESSION_READY)
+		event_del(conn->ev_deadline);
+	return STEP_ON;
+}
+
+static enum step (*const steps[])(struct conn *conn) = {
+    [CONN_HEADER] = conn_step_header,	[CONN_BODY] = conn_step_body,
+    [CONN_ADMIT] = conn_step_admit,	[CONN_PAYLOAD] = conn_step_payload,
+    [CONN_DISCARD] = conn_step_discard, [CONN_RUN] = conn_step_run,
+};
+
+void conn_input(struct conn *conn)
+{
+	conn->turn_bytes = CONN_TURN_BYTES;
+	conn->turn_requests = CONN_TURN_REQUESTS;
+	while (conn->state < CONN_FINISHING) {
+		enum step step;
+
+		if (conn->turn_bytes <= 0 || conn->turn_requests <= 0) {
+			conn_yield(conn);
+			return;
+		}
+		step = steps[conn->state](conn);
+		if (step == STEP_WAIT || (step == STEP_MORE && !conn_fill(conn)))
+			return;
+	}
+}

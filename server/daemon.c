@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/daemon.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/err.h"
+#include "common/log.h"
+#include "common/thread.h"
+#include "server/check.h"
+#include "server/conn.h"
+#include "server/listen.h"
+#include "server/loop.h"
+#include "server/object.h"
+#include "server/options.h"
+#include "server/store.h"
+
+#define DAEMON_AGENT "cowd/" PACKAGE_VERSION
+
+#define HANDSHAKE_MS  10000u
+#define LINGER_MS     2000u
+#define SLOW_MS	      5000u
+#define DRAIN_SECONDS 10
+#define LATCH_USEC    500000 /* for the answers that say so */
+#define BUDGET_MIN    (UINT64_C(32) << 20)
+#define BUDGET_MAX    (UINT64_C(256) << 20)
+#define CONNS_MAX     65536u
+#define CONNS_MIN     8u
+#define FDS_SPARE     64u
+#define WHY_BYTES     8448u /* two paths and some words */
+
+enum daemon_phase {
+	DAEMON_SERVING,
+	DAEMON_DRAINING, /* connections finish what is in flight */
+	DAEMON_FLUSHING,
+};
+
+struct daemon {
+	struct options options;
+	struct store store;
+	struct loop *loop;
+	struct objects *objs;
+	struct session_host host;
+	struct conn_set *conns;
+	struct listener *listeners[OPTIONS_LISTEN_MAX];
+	unsigned int nlisteners;
+	char default_addr[128];
+	struct event *sigterm;
+	struct event *sigint;
+	struct event *drain_timer;
+	struct event *latch_timer;
+	enum daemon_phase phase;
+	bool latched;
+	int status; /* of the process */
+};
+
+/* ---- errors and the world outside ------------------------------------------------------------ */
+
+static int exit_status(int err)
+{
+	switch (err_class(err)) {
+	case ERR_OK:
+		return EXIT_SUCCESS;
+	case ERR_NOENT:
+		return 3;
+	case ERR_EXIST:
+		return 4;
+	case ERR_BUSY:
+		return 5;
+	case ERR_PERM:
+		return 6;
+	case ERR_NOSPC:
+		return 8;
+	case ERR_CORRUPT:
+	case ERR_FORMAT:
+		return 9;
+	default:
+		return EXIT_FAILURE;
+	}
+}
+
+static int complain(int status, const char *why)
+{
+	fprintf(stderr, "cowd: %s\n", why);
+	return status;
+}
+
+/* Status 0 if all that was printed has arrived. */
+static int finish_output(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	return complain(EXIT_FAILURE, "cannot write to standard output");
+}
+
+/* The map is read through a mapping: a file that was cut or cannot be read is this signal. */
+static void on_sigbus(int sig)
+{
+	static const char text[] = "cowd: the map file cannot be read (SIGBUS), giving up\n";
+	ssize_t n = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+	(void)n;
+	(void)sig;
+	_exit(EXIT_FAILURE);
+}
+
+static void set_up_signals(void)
+{
+	struct sigaction sa = {.sa_handler = SIG_IGN};
+
+	sigemptyset(&sa.sa_mask);
+	(void)sigaction(SIGPIPE, &sa, NULL);
+	sa.sa_handler = on_sigbus;
+	(void)sigaction(SIGBUS, &sa, NULL);
+}
+
+/* As many descriptors as are allowed; returns how many connections they make. */
+static unsigned int set_up_descriptors(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return CONNS_MIN;
+	rl.rlim_cur = rl.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &rl) < 0 && getrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return CONNS_MIN;
+	if (rl.rlim_cur < FDS_SPARE + CONNS_MIN)
+		return CONNS_MIN;
+	return rl.rlim_cur - FDS_SPARE < CONNS_MAX ? (unsigned int)(rl.rlim_cur - FDS_SPARE)
+						   : CONNS_MAX;
+}
+
+/* Tells the service manager, where there is one: sd_notify(3). */
+static void notify_manager(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	size_t len = path ? strlen(path) : 0;
+	int fd;
+
+	if (len < 2 || len >= sizeof(sun.sun_path) || (path[0] != '/' && path[0] != '@'))
+		return;
+	memcpy(sun.sun_path, path, len);
+	if (path[0] == '@')
+		sun.sun_path[0] = '\0'; /* a name that is not in the file system */
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&sun,
+		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+		log_event(LOG_WARN, "notify", "errno=%d", errno);
+	close(fd);
+}
+
+/* Says where it serves, then READY, to whoever gave --ready-fd. */
+static int announce(const struct daemon *d, char *why, size_t why_len)
+{
+	FILE *out;
+	bool ok;
+
+	if (d->options.ready_fd < 0)
+		return 0;
+	(void)fcntl(d->options.ready_fd, F_SETFD, FD_CLOEXEC);
+	out = fdopen(d->options.ready_fd, "w");
+	if (!out) {
+		snprintf(why, why_len, "--ready-fd %d: %s", d->options.ready_fd, strerror(errno));
+		return -ERR_INVAL;
+	}
+	for (unsigned int i = 0; i < d->nlisteners; i++)
+		fprintf(out, "LISTEN %s\n", listener_addr(d->listeners[i]));
+	fprintf(out, "READY\n");
+	ok = !ferror(out);
+	if (fclose(out) != 0)
+		ok = false;
+	if (!ok)
+		log_event(LOG_WARN, "ready-fd", "reason=not-read");
+	return 0;
+}
+
+/* ---- stopping -------------------------------------------------------------------------------- */
+
+static void close_listeners(struct daemon *d)
+{
+	for (unsigned int i = 0; i < d->nlisteners; i++)
+		listener_close(d->listeners[i]);
+	d->nlisteners = 0;
+}
+
+static void on_flushed(void *ctx, int err)
+{
+	struct daemon *d = ctx;
+
+	if (err < 0) {
+		log_event(LOG_ERROR, "stop-flush", "error=%s", err_name(err));
+		d->status = EXIT_FAILURE;
+	}
+	loop_stop(d->loop);
+}
+
+static void begin_flush(struct daemon *d)
+{
+	d->phase = DAEMON_FLUSHING;
+	event_del(d->drain_timer);
+	objects_flush(d->objs, on_flushed, d);
+}
+
+static void on_signal(evutil_socket_t sig, short what, void *ctx)
+{
+	static const struct timeval patience = {DRAIN_SECONDS, 0};
+	struct daemon *d = ctx;
+
+	(void)what;
+	if (d->phase != DAEMON_SERVING)
+		return;
+	log_event(LOG_INFO, "stop", "signal=%d connections=%u", (int)sig, conn_set_count(d->conns));
+	notify_manager("STOPPING=1");
+	d->phase = DAEMON_DRAINING;
+	close_listeners(d);
+	conn_set_stop(d->conns);
+	if (conn_set_count(d->conns) == 0 || event_add(d->drain_timer, &patience) < 0)
+		begin_flush(d);
+}
+
+static void on_drain_timeout(evutil_socket_t fd, short what, void *ctx)
+{
+	struct daemon *d = ctx;
+
+	(void)fd;
+	(void)what;
+	log_event(LOG_WARN, "stop-timeout", "connections=%u", conn_set_count(d->conns));
+	conn_set_abort(d->conns);
+	begin_flush(d);
+}
+
+static void on_conn_closed(void *ctx)
+{
+	struct daemon *d = ctx;
+
+	if (d->phase == DAEMON_DRAINING && conn_set_count(d->conns) == 0)
+		begin_flush(d);
+	for (unsigned int i = 0; i < d->nlisteners; i++)
+		listener_resume(d->listeners[i]);
+}
+
+static void on_latch(void *ctx)
+{
+	static const struct timeval moment = {0, LATCH_USEC};
+	struct daemon *d = ctx;
+
+	d->latched = true;
+	d->status = EXIT_FAILURE;
+	log_event(LOG_ERROR, "latched", "action=exit");
+	if (event_add(d->latch_timer, &moment) < 0)
+		loop_stop(d->loop);
+}
+
+static void on_latch_timeout(evutil_socket_t fd, short what, void *ctx)
+{
+	struct daemon *d = ctx;
+
+	(void)fd;
+	(void)what;
+	loop_stop(d->loop);
+}
+
+/* ---- starting -------------------------------------------------------------------------------- */
+
+static struct store_config store_config(const struct options *o)
+{
+	return (struct store_config){
+	    .dir = o->store, .device = o->device, .size_bytes = o->size_bytes};
+}
+
+/* Opens the store, which is made first where there is none and a size is known. */
+static int open_store(struct daemon *d, char *why, size_t why_len)
+{
+	struct store_config config = store_config(&d->options);
+	struct stat st;
+	int err = store_probe(&config, why, why_len);
+	bool sized = config.size_bytes != 0 ||
+		     (config.device && stat(config.device, &st) == 0 && S_ISBLK(st.st_mode));
+
+	if (err == -ERR_NOENT && sized) {
+		err = store_create(&config, why, why_len);
+		if (err == 0)
+			log_event(LOG_INFO, "store-made", "path=\"%s\"", config.dir);
+	}
+	if (err < 0)
+		return err;
+	err = store_open(&config, &d->store, why, why_len);
+	if (err < 0)
+		return err;
+	err = store_next_incarnation(&d->store, &d->host.incarnation);
+	if (err < 0) {
+		snprintf(why, why_len, "cannot write to the map of %s: %s", config.dir,
+			 err_text(err));
+		store_close(&d->store);
+	}
+	return err;
+}
+
+static uint64_t budget_bytes(uint64_t cache_bytes)
+{
+	uint64_t bytes = cache_bytes / 4;
+
+	if (bytes < BUDGET_MIN)
+		return BUDGET_MIN;
+	return bytes > BUDGET_MAX ? BUDGET_MAX : bytes;
+}
+
+static int start_engine(struct daemon *d)
+{
+	const struct options *o = &d->options;
+	struct objects_config config = {.loop = d->loop,
+					.map = d->store.map,
+					.dev = d->store.dev,
+					.cache_bytes = o->cache_bytes,
+					.nworkers = o->workers,
+					.writeback_ms = o->writeback_ms};
+	int err = objects_new(&config, &d->objs);
+
+	if (err < 0)
+		return err;
+	objects_on_latch(d->objs, on_latch, d);
+	d->host.objs = d->objs;
+	d->host.agent = DAEMON_AGENT;
+	memcpy(d->host.store_uuid, map_geometry(d->store.map)->uuid, sizeof(d->host.store_uuid));
+	return 0;
+}
+
+static int start_conns(struct daemon *d, unsigned int conns_max)
+{
+	struct conn_config config = {
+	    .loop = d->loop,
+	    .host = &d->host,
+	    .conns_max = conns_max,
+	    .send_budget_bytes = budget_bytes(d->options.cache_bytes),
+	    .recv_budget_bytes = budget_bytes(d->options.cache_bytes),
+	    .handshake_ms = HANDSHAKE_MS,
+	    .linger_ms = LINGER_MS,
+	    .slow_ms = SLOW_MS,
+	    .on_closed = on_conn_closed,
+	    .ctx = d,
+	};
+
+	d->conns = conn_set_new(&config);
+	return d->conns ? 0 : -ERR_NOMEM;
+}
+
+static int start_events(struct daemon *d)
+{
+	struct event_base *base = loop_base(d->loop);
+
+	d->sigterm = evsignal_new(base, SIGTERM, on_signal, d);
+	d->sigint = evsignal_new(base, SIGINT, on_signal, d);
+	d->drain_timer = evtimer_new(base, on_drain_timeout, d);
+	d->latch_timer = evtimer_new(base, on_latch_timeout, d);
+	if (!d->sigterm || !d->sigint || !d->drain_timer || !d->latch_timer)
+		return -ERR_NOMEM;
+	if (event_add(d->sigterm, NULL) < 0 || event_add(d->sigint, NULL) < 0)
+		return -ERR_NOMEM;
+	return 0;
+}
+
+static void free_events(struct daemon *d)
+{
+	struct event *const events[] = {d->sigterm, d->sigint, d->drain_timer, d->latch_timer};
+
+	for (size_t i = 0; i < ARRAY_LEN(events); i++)
+		if (events[i])
+			event_free(events[i]);
+}
+
+static bool on_accept(void *ctx, int fd)
+{
+	struct daemon *d = ctx;
+
+	if (conn_new(d->conns, fd) < 0)
+		log_event(LOG_WARN, "accept", "error=NOMEM");
+	return !conn_set_is_full(d->conns);
+}
+
+/* The socket in the place where clients look for it; its directory is made. */
+static int default_address(struct daemon *d, char *why, size_t why_len)
+{
+	const char *run = geteuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR");
+	char dir[96];
+
+	if (!run || run[0] != '/' || strlen(run) > sizeof(dir) - sizeof("/cowd")) {
+		snprintf(why, why_len, "$XDG_RUNTIME_DIR is no directory: give --listen");
+		return -ERR_INVAL;
+	}
+	snprintf(dir, sizeof(dir), "%s/cowd", run);
+	if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST) {
+		snprintf(why, why_len, "cannot make %s: %s", dir, strerror(errno));
+		return err_from_errno(errno);
+	}
+	snprintf(d->default_addr, sizeof(d->default_addr), "unix:%s/cowd.sock", dir);
+	d->options.listen[0] = d->default_addr;
+	d->options.nlisten = 1;
+	return 0;
+}
+
+static int start_listeners(struct daemon *d, char *why, size_t why_len)
+{
+	struct listen_config config = {.loop = d->loop,
+				       .insecure_plaintext = d->options.insecure_plaintext,
+				       .accept = on_accept,
+				       .ctx = d};
+	int err = 0;
+
+	if (d->options.nlisten == 0)
+		err = default_address(d, why, why_len);
+	for (unsigned int i = 0; err == 0 && i < d->options.nlisten; i++) {
+		err = listener_open(&config, d->options.listen[i], &d->listeners[i], why, why_len);
+		if (err < 0) /* what is missing or there already is not the store */
+			return err == -ERR_BUSY || err == -ERR_PERM ? err : -ERR_IO;
+		d->nlisteners++;
+		log_event(LOG_INFO, "listening", "address=\"%s\"", listener_addr(d->listeners[i]));
+	}
+	return err;
+}
+
+/* ---- serving --------------------------------------------------------------------------------- */
+
+/* Serves until a signal or a latch; all is up but the listeners. */
+static int run(struct daemon *d, char *why, size_t why_len)
+{
+	int err = start_listeners(d, why, why_len);
+
+	if (err == 0)
+		err = announce(d, why, why_len);
+	if (err < 0) {
+		close_listeners(d);
+		return err;
+	}
+	notify_manager("READY=1");
+	log_event(LOG_INFO, "ready", "store=\"%s\" incarnation=%" PRIu64, d->options.store,
+		  d->host.incarnation);
+	err = loop_run(d->loop);
+	if (err < 0)
+		snprintf(why, why_len, "the event loop failed");
+	close_listeners(d);
+	if (d->latched || conn_set_count(d->conns) > 0) {
+		/* the engine is not at rest: what is durable is on the device, the rest is void */
+		log_event(LOG_INFO, "stopped", "status=%d clean=no", d->status);
+		_exit(d->status);
+	}
+	return err;
+}
+
+static int serve(struct daemon *d, char *why, size_t why_len, struct dev *(*wrap)(struct dev *dev))
+{
+	unsigned int conns_max = set_up_descriptors();
+	int err = open_store(d, why, why_len);
+
+	if (err < 0)
+		return err;
+	if (wrap)
+		d->store.dev = wrap(d->store.dev);
+	thread_set_role(THREAD_LOOP);
+	err = -ERR_NOMEM;
+	snprintf(why, why_len, "cannot start: %s", err_text(err));
+	d->loop = loop_new();
+	if (!d->loop)
+		goto fail_close_store;
+	err = start_engine(d);
+	if (err < 0) {
+		snprintf(why, why_len, "cannot load the store %s: %s", d->options.store,
+			 err_text(err));
+		goto fail_free_loop;
+	}
+	err = start_conns(d, conns_max);
+	if (err < 0)
+		goto fail_free_objects;
+	err = start_events(d);
+	if (err == 0)
+		err = run(d, why, why_len);
+	free_events(d);
+	conn_set_free(d->conns);
+fail_free_objects:
+	objects_free(d->objs);
+fail_free_loop:
+	loop_free(d->loop);
+fail_close_store:
+	store_close(&d->store);
+	if (err == 0)
+		log_event(LOG_INFO, "stopped", "status=%d clean=yes", d->status);
+	return err;
+}
+
+/* ---- the other actions ----------------------------------------------------------------------- */
+
+static int init(const struct options *o, char *why, size_t why_len)
+{
+	struct store_config config = store_config(o);
+
+	return store_create(&config, why, why_len);
+}
+
+static void print_difference(void *ctx, const char *text)
+{
+	(void)ctx;
+	printf("%s\n", text);
+}
+
+static int read_blocks(void *ctx, pblk_t blk, uint64_t nblks, uint8_t *buf)
+{
+	struct iovec iov = {.iov_base = buf, .iov_len = (size_t)(nblks << BLK_SHIFT)};
+
+	return dev_read(ctx, blk, &iov, 1);
+}
+
+/* Prints the differences and a summary; their number, or a negative error. */
+static int check_store(struct store *store)
+{
+	struct check_totals totals = {0};
+	struct check_totals data = {0};
+	int differences = check_map(store->map, print_difference, NULL, &totals);
+	int more = 0;
+
+	if (differences >= 0)
+		more = check_data(store->map, read_blocks, print_difference, store->dev, &data);
+	if (differences < 0 || more < 0)
+		return differences < 0 ? differences : more;
+	differences += more;
+	printf("%" PRIu64 " objects, %" PRIu64 " nodes (%" PRIu64 " shared), %" PRIu64
+	       " blocks mapped (%" PRIu64 " shared), %" PRIu64 " free, %" PRIu64
+	       " verified: %d difference%s\n",
+	       totals.objects, totals.nodes, totals.shared_nodes, totals.mapped_nblks,
+	       totals.shared_nblks, totals.free_nblks, data.verified_nblks, differences,
+	       differences == 1 ? "" : "s");
+	return differences;
+}
+
+static int check(const struct options *o, char *why, size_t why_len,
+		 struct dev *(*wrap)(struct dev *dev))
+{
+	struct store_config config = store_config(o);
+	struct store store = {.lock_fd = -1};
+	int err = store_open(&config, &store, why, why_len);
+	int found;
+
+	if (err < 0)
+		return complain(exit_status(err), why);
+	if (wrap)
+		store.dev = wrap(store.dev);
+	found = check_store(&store);
+	store_close(&store);
+	if (found < 0) {
+		snprintf(why, why_len, "the check of %s could not be finished: %s", o->store,
+			 err_text(found));
+		return complain(exit_status(found), why);
+	}
+	return finish_output(found == 0 ? EXIT_SUCCESS : exit_status(-ERR_CORRUPT));
+}
+
+static int run_action(struct daemon *d, struct dev *(*wrap)(struct dev *dev))
+{
+	char why[WHY_BYTES] = "";
+	int err;
+
+	switch (d->options.action) {
+	case OPTIONS_HELP:
+		fputs(options_help(), stdout);
+		return finish_output(EXIT_SUCCESS);
+	case OPTIONS_VERSION:
+		printf("cowd %s\n", PACKAGE_VERSION);
+		return finish_output(EXIT_SUCCESS);
+	case OPTIONS_CHECK:
+		return check(&d->options, why, sizeof(why), wrap);
+	case OPTIONS_INIT:
+		err = init(&d->options, why, sizeof(why));
+		break;
+	default: /* OPTIONS_SERVE */
+		err = serve(d, why, sizeof(why), wrap);
+		break;
+	}
+	return err < 0 ? complain(exit_status(err), why) : d->status;
+}
+
+int daemon_run(int argc, char **argv, struct dev *(*wrap)(struct dev *dev))
+{
+	struct daemon d = {.store.lock_fd = -1};
+	char why[WHY_BYTES];
+
+	set_up_signals();
+	if (options_parse(argc, argv, &d.options, why, sizeof(why)) < 0)
+		return complain(EX_USAGE, why);
+	log_set_level(d.options.log_level);
+	return run_action(&d, wrap);
+}

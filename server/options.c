@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "common/size.h"
+
+#define WRITEBACK_MS_DEF 1000u
+#define WRITEBACK_MS_MAX 600000u
+#define OPTION_NAME_MAX	 32u
+
+enum {
+	OPT_STORE = 256,
+	OPT_SIZE,
+	OPT_INIT,
+	OPT_CHECK,
+	OPT_LISTEN,
+	OPT_DEVICE,
+	OPT_CACHE,
+	OPT_LOG,
+	OPT_WORKERS,
+	OPT_WRITEBACK_MS,
+	OPT_INSECURE,
+	OPT_READY_FD,
+	OPT_VERSION,
+	OPT_HELP,
+};
+
+static const struct option table[] = {
+    {"store", required_argument, NULL, OPT_STORE},
+    {"size", required_argument, NULL, OPT_SIZE},
+    {"init", no_argument, NULL, OPT_INIT},
+    {"check", no_argument, NULL, OPT_CHECK},
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"device", required_argument, NULL, OPT_DEVICE},
+    {"cache", required_argument, NULL, OPT_CACHE},
+    {"log", required_argument, NULL, OPT_LOG},
+    {"workers", required_argument, NULL, OPT_WORKERS},
+    {"writeback-ms", required_argument, NULL, OPT_WRITEBACK_MS},
+    {"insecure-plaintext", no_argument, NULL, OPT_INSECURE},
+    {"ready-fd", required_argument, NULL, OPT_READY_FD},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+const char *options_help(void)
+{
+	return "usage: cowd --store DIR [--size SIZE] [--init] [OPTION]...\n"
+	       "       cowd --store DIR --check\n"
+	       "       cowd --version | --help\n"
+	       "\n"
+	       "Serves the store in DIR; makes it first where DIR is empty or absent.\n"
+	       "\n"
+	       "  --store DIR           the directory of the store\n"
+	       "  --size SIZE           bytes for data, when the store is made\n"
+	       "  --init                make the store and exit\n"
+	       "  --check               compare all metadata and checksums and exit\n"
+	       "  --device PATH         keep the data in this file or block device\n"
+	       "  --listen unix:PATH|tcp:HOST:PORT\n"
+	       "                        serve there; may be given up to 16 times\n"
+	       "  --insecure-plaintext  allow TCP addresses other than loopback\n"
+	       "  --cache SIZE          memory for blocks (default 256M)\n"
+	       "  --workers N           threads for device I/O (default 4)\n"
+	       "  --writeback-ms N      the longest time a write stays only in memory\n"
+	       "                        (default 1000)\n"
+	       "  --log LEVEL           error, warn, info (default) or debug\n"
+	       "  --ready-fd N          write the addresses and READY to this descriptor\n"
+	       "\n"
+	       "SIZE is bytes, or has a suffix: k M G T (powers of 1024), kB MB GB TB (of 1000).\n"
+	       "See cowd(8).\n";
+}
+
+/* ---- what was meant -------------------------------------------------------------------------- */
+
+static unsigned int min3(unsigned int a, unsigned int b, unsigned int c)
+{
+	unsigned int ab = a < b ? a : b;
+
+	return ab < c ? ab : c;
+}
+
+/* Levenshtein's distance; b is shorter than OPTION_NAME_MAX. */
+static unsigned int edit_distance(const char *a, size_t a_len, const char *b)
+{
+	unsigned int row[OPTION_NAME_MAX + 1];
+	size_t b_len = strlen(b);
+
+	for (size_t j = 0; j <= b_len; j++)
+		row[j] = (unsigned int)j;
+	for (size_t i = 1; i <= a_len; i++) {
+		unsigned int diagonal = row[0];
+
+		row[0] = (unsigned int)i;
+		for (size_t j = 1; j <= b_len; j++) {
+			unsigned int above = row[j];
+
+			row[j] = min3(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
+			diagonal = above;
+		}
+	}
+	return row[b_len];
+}
+
+/* The option nearest to what was typed, or NULL where none is near. */
+static const char *nearest_option(const char *typed)
+{
+	size_t len;
+	unsigned int best = 3; /* further away is no slip of the fingers */
+	const char *name = NULL;
+
+	while (*typed == '-')
+		typed++;
+	len = strcspn(typed, "=");
+	if (len > OPTION_NAME_MAX)
+		return NULL;
+	for (const struct option *o = table; o->name; o++) {
+		unsigned int distance = edit_distance(typed, len, o->name);
+
+		if (distance < best) {
+			best = distance;
+			name = o->name;
+		}
+	}
+	return name;
+}
+
+static int unknown_option(const char *typed, char *why, size_t why_len)
+{
+	const char *name = nearest_option(typed);
+
+	if (name)
+		snprintf(why, why_len, "unknown option '%s': did you mean --%s?", typed, name);
+	else
+		snprintf(why, why_len, "unknown option '%s': see cowd --help", typed);
+	return -ERR_INVAL;
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+static int take_size(const char *name, const char *text, uint64_t min, uint64_t *out, char *why,
+		     size_t why_len)
+{
+	uint64_t bytes;
+
+	if (size_parse(text, &bytes) < 0) {
+		snprintf(why, why_len, "--%s: '%s' is not a size (such as 10G)", name, text);
+		return -ERR_INVAL;
+	}
+	if (bytes < min) {
+		snprintf(why, why_len, "--%s: '%s' is too small, the least is %llu", name, text,
+			 (unsigned long long)min);
+		return -ERR_INVAL;
+	}
+	*out = bytes;
+	return 0;
+}
+
+static int take_number(const char *name, const char *text, unsigned long min, unsigned long max,
+		       unsigned long *out, char *why, size_t why_len)
+{
+	char *end = NULL;
+	unsigned long n;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || n < min || n > max) {
+		snprintf(why, why_len, "--%s: '%s' is not a number from %lu to %lu", name, text,
+			 min, max);
+		return -ERR_INVAL;
+	}
+	*out = n;
+	return 0;
+}
+
+static int take_action(struct options *o, enum options_action action, char *why, size_t why_len)
+{
+	if (o->action != OPTIONS_SERVE && o->action != action) {
+		snprintf(why, why_len, "--init and --check exclude each other");
+		return -ERR_INVAL;
+	}
+	o->action = action;
+	return 0;
+}
+
+static int take_listen(struct options *o, char *why, size_t why_len)
+{
+	if (strncmp(optarg, "unix:", 5) != 0 && strncmp(optarg, "tcp:", 4) != 0) {
+		snprintf(why, why_len, "--listen: '%s' is neither unix:PATH nor tcp:HOST:PORT",
+			 optarg);
+		return -ERR_INVAL;
+	}
+	if (o->nlisten == OPTIONS_LISTEN_MAX) {
+		snprintf(why, why_len, "--listen is given more than %u times", OPTIONS_LISTEN_MAX);
+		return -ERR_INVAL;
+	}
+	o->listen[o->nlisten++] = optarg;
+	return 0;
+}
+
+static int take_value(struct options *o, int opt, char *why, size_t why_len)
+{
+	unsigned long n = 0;
+	int err = 0;
+
+	switch (opt) {
+	case OPT_SIZE:
+		return take_size("size", optarg, 2 * 4096, &o->size_bytes, why, why_len);
+	case OPT_CACHE:
+		return take_size("cache", optarg, OPTIONS_CACHE_MIN, &o->cache_bytes, why, why_len);
+	case OPT_WORKERS:
+		err = take_number("workers", optarg, 1, OPTIONS_WORKERS_MAX, &n, why, why_len);
+		o->workers = (unsigned int)n;
+		return err;
+	case OPT_WRITEBACK_MS:
+		err = take_number("writeback-ms", optarg, 1, WRITEBACK_MS_MAX, &n, why, why_len);
+		o->writeback_ms = (unsigned int)n;
+		return err;
+	case OPT_READY_FD:
+		err = take_number("ready-fd", optarg, 0, 1u << 20, &n, why, why_len);
+		o->ready_fd = (int)n;
+		return err;
+	case OPT_LOG:
+		err = log_parse_level(optarg, &o->log_level);
+		if (err < 0)
+			snprintf(why, why_len,
+				 "--log: '%s' is not a level: error, warn, info or debug", optarg);
+		return err;
+	default: /* OPT_LISTEN */
+		return take_listen(o, why, why_len);
+	}
+}
+
+static int take_option(struct options *o, int opt, char *why, size_t why_len)
+{
+	switch (opt) {
+	case OPT_STORE:
+		o->store = optarg;
+		return 0;
+	case OPT_DEVICE:
+		o->device = optarg;
+		return 0;
+	case OPT_INSECURE:
+		o->insecure_plaintext = true;
+		return 0;
+	case OPT_INIT:
+		return take_action(o, OPTIONS_INIT, why, why_len);
+	case OPT_CHECK:
+		return take_action(o, OPTIONS_CHECK, why, why_len);
+	default:
+		return take_value(o, opt, why, why_len);
+	}
+}
+
+/* What only all the options together show. */
+static int options_judge(const struct options *o, char *why, size_t why_len)
+{
+	if (!o->store || o->store[0] == '\0') {
+		snprintf(why, why_len, "--store DIR is missing: see cowd --help");
+		return -ERR_INVAL;
+	}
+	if (o->action == OPTIONS_CHECK && o->size_bytes != 0) {
+		snprintf(why, why_len, "--check takes no --size");
+		return -ERR_INVAL;
+	}
+	return 0;
+}
+
+int options_parse(int argc, char *const *argv, struct options *options, char *why, size_t why_len)
+{
+	struct options o = {
+	    .cache_bytes = OPTIONS_CACHE_DEF,
+	    .workers = OPTIONS_WORKERS_DEF,
+	    .writeback_ms = WRITEBACK_MS_DEF,
+	    .log_level = LOG_INFO,
+	    .ready_fd = -1,
+	};
+	int err = 0;
+	int opt;
+
+	optind = 0; /* start afresh, whoever used getopt before */
+	opterr = 0;
+	while (err == 0 && (opt = getopt_long(argc, argv, "+:", table, NULL)) != -1) {
+		if (opt == OPT_HELP || opt == OPT_VERSION) {
+			o.action = opt == OPT_HELP ? OPTIONS_HELP : OPTIONS_VERSION;
+			*options = o;
+			return 0;
+		}
+		if (opt == '?' && optopt > 0 && optopt < OPT_STORE) {
+			snprintf(why, why_len, "unknown option '-%c': see cowd --help", optopt);
+			err = -ERR_INVAL;
+		} else if (opt == '?') {
+			err = unknown_option(argv[optind - 1], why, why_len);
+		} else if (opt == ':') {
+			snprintf(why, why_len, "%s needs a value", argv[optind - 1]);
+			err = -ERR_INVAL;
+		} else {
+			err = take_option(&o, opt, why, why_len);
+		}
+	}
+	if (err == 0 && optind < argc) {
+		snprintf(why, why_len, "'%s' is not an option: see cowd --help", argv[optind]);
+		err = -ERR_INVAL;
+	}
+	if (err == 0)
+		err = options_judge(&o, why, why_len);
+	if (err == 0)
+		*options = o;
+	return err;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * options.h: the command line of cowd.  Pure but for getopt's own state; before threads start.
+ */
+#ifndef SERVER_OPTIONS_H
+#define SERVER_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/annot.h"
+#include "common/log.h"
+
+#define OPTIONS_LISTEN_MAX  16u
+#define OPTIONS_CACHE_MIN   (UINT64_C(16) << 20)
+#define OPTIONS_CACHE_DEF   (UINT64_C(256) << 20)
+#define OPTIONS_WORKERS_DEF 4u
+#define OPTIONS_WORKERS_MAX 64u
+
+enum options_action { OPTIONS_SERVE, OPTIONS_INIT, OPTIONS_CHECK, OPTIONS_VERSION, OPTIONS_HELP };
+
+/* Strings point into argv. */
+struct options {
+	enum options_action action;
+	const char *store;
+	const char *device;  /* NULL: a file in the store's directory */
+	uint64_t size_bytes; /* 0: not given */
+	const char *listen[OPTIONS_LISTEN_MAX];
+	unsigned int nlisten;
+	bool insecure_plaintext;
+	uint64_t cache_bytes;
+	unsigned int workers;
+	unsigned int writeback_ms;
+	enum log_level log_level;
+	int ready_fd; /* -1: none */
+};
+
+/* Reads the command line.  -ERR_INVAL: "why" says in one line what is wrong with it. */
+int options_parse(int argc, char *const *argv, struct options *options, char *why,
+		  size_t why_len) MUST_CHECK;
+
+/* The text of --help.  Static storage. */
+const char *options_help(void);
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * session.h: what one client is to the engine: how far its handshake is, its handles, its requests
+ * in flight.  Knows no socket: answers go out through the callback of its owner (a connection).
+ * Loop thread only.
+ *
+ * Lives of what is in it:
+ *
+ *	request	 session_request_new()  when its body has been read
+ *		 session_request_end()  with its reply, exactly one; frees it
+ *	slot	 session_slot_new()     when OPEN begins
+ *		 session_slot_drop()    when OPEN failed, CLOSE is answered, or the session ends
+ *
+ * A slot is pinned by the requests that use it.  CLOSE waits for them; a new request on a slot that
+ * is closing is refused.  A session ends when no request is left: then its handles close.
+ */
+#ifndef SERVER_SESSION_H
+#define SERVER_SESSION_H
+
+#include <bsd/sys/queue.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/annot.h"
+#include "proto/msg.h"
+#include "proto/wire.h"
+#include "server/object.h"
+#include "server/page.h"
+
+#define SESSION_HANDLES_MAX  1024u
+#define SESSION_PEER_BYTES   96u
+#define SESSION_HOLDER_BYTES (SESSION_PEER_BYTES + MSG_AGENT_BYTES * 4 + 8)
+
+enum session_state {
+	SESSION_NEW,   /* nothing but HELLO */
+	SESSION_READY, /* everything but HELLO */
+};
+
+/* What all sessions of a server share; read only. */
+struct session_host {
+	struct objects *objs;
+	uint8_t store_uuid[16];
+	uint64_t incarnation;
+	const char *agent; /* the server's name and version */
+};
+
+struct request;
+struct session;
+
+/* An open object. */
+struct session_slot {
+	uint32_t number;
+	uint32_t users;		 /* requests under way on it, CLOSE not counted */
+	struct handle *handle;	 /* NULL while OPEN is under way */
+	struct request *closing; /* the CLOSE that waits for the users, or NULL */
+	char name[MSG_NAME_BYTES];
+};
+
+/* A reply on its way out.  The pages of "payload" are the callee's from then on. */
+struct session_reply {
+	struct wire_header header; /* all but the checksums and the body's length */
+	const uint8_t *body;
+	uint32_t body_len;
+	struct pagevec *payload; /* or NULL */
+};
+
+typedef void (*session_reply_fn)(struct session *session, const struct session_reply *reply);
+
+struct session {
+	const struct session_host *host;
+	session_reply_fn reply;
+	enum session_state state;
+	uint64_t features; /* negotiated */
+	char peer[SESSION_PEER_BYTES];
+	char holder[SESSION_HOLDER_BYTES]; /* peer and agent, for messages to other clients */
+	LIST_HEAD(, request) requests;
+	uint32_t nrequests;
+	uint64_t promised_bytes; /* the most that replies of requests under way will carry */
+	struct session_slot **slots;
+	uint32_t nslots; /* of the array; empty ones are NULL */
+	uint32_t last_slot;
+};
+
+struct dispatch_row;
+
+#define REQUEST_MAGIC 0x52455155u
+
+/* One request, from its body to its reply.  What is in "m" depends on the row. */
+struct request {
+	uint32_t magic; /* checked when it comes back from the engine */
+	LIST_ENTRY(request) link;
+	struct session *session;
+	const struct dispatch_row *row; /* NULL: an operation that is not known */
+	struct session_slot *slot;	/* pinned, or NULL */
+	struct wire_header header;
+	int err;		/* refused before it began: the answer */
+	uint64_t promise_bytes; /* its part of the session's promised_bytes */
+	struct pagevec payload; /* to be filled by who reads it; empty when refused */
+	union {
+		struct msg_hello hello;
+		struct msg_create create;
+		struct msg_open open;
+		struct msg_handle handle;
+		struct msg_name name;
+		struct msg_list list;
+		struct msg_clone clone;
+		struct msg_read read;
+		struct msg_write write;
+		struct msg_resize resize;
+		struct msg_extents extents;
+	} m;
+};
+
+/* peer says who the client is ("pid 4711 uid 0", "127.0.0.1:5022"); copied, cut to fit. */
+void session_init(struct session *session, const struct session_host *host, session_reply_fn reply,
+		  const char *peer);
+
+/* Closes what is still open.  No request may be left. */
+void session_fini(struct session *session);
+
+/* The handshake is done: notes the agent and what was agreed. */
+void session_set_ready(struct session *session, const char *agent, uint64_t features);
+
+/* Whether a request with this id is in flight. */
+bool session_has_request(const struct session *session, uint64_t id);
+
+/* NULL: out of memory. */
+struct request *session_request_new(struct session *session, const struct wire_header *header);
+
+/* Unpins its slot, forgets its promise and its payload, frees it. */
+void session_request_end(struct request *req);
+
+/* Announces the most that the reply will carry. */
+void session_promise(struct request *req, uint64_t bytes);
+
+/* A free slot, for an OPEN.  -ERR_LIMIT, -ERR_NOMEM. */
+int session_slot_new(struct session *session, const char *name,
+		     struct session_slot **slot) MUST_CHECK;
+
+/* Closes the handle, if there is one, and frees the slot; what object_close() said. */
+int session_slot_drop(struct session *session, struct session_slot *slot);
+
+/* The slot of a handle that the client named; NULL: there is none, or it is closing. */
+struct session_slot *session_slot_find(const struct session *session, uint32_t number);
+
+/* Copies text with control characters and bad UTF-8 escaped, cut to fit; returns buf. */
+const char *session_escape(char *buf, size_t len, const char *text);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * fake_object.h: an engine in memory in place of server/object*.c, for tests of what lies above it:
+ * objects are plain buffers, and an operation is done when it is called.  The test decides when its
+ * callback runs, and what it says.  One thread, the loop's.
+ */
+#ifndef TESTS_LIB_FAKE_OBJECT_H
+#define TESTS_LIB_FAKE_OBJECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "server/object.h"
+
+/* While held, callbacks of operations wait; giving up the hold runs them in order. */
+void fake_hold(struct objects *objs, bool hold);
+
+/* Callbacks that wait. */
+size_t fake_held(const struct objects *objs);
+
+/* The next callback says this instead, and its operation has no effect. */
+void fake_fail_next(struct objects *objs, int err);
+
+/* What object_close() returns from now on. */
+void fake_set_close_err(struct objects *objs, int err);
+
+/* Begins or ends a crowd; the end is told. */
+void fake_set_crowded(struct objects *objs, bool crowded);
+
+size_t fake_open_handles(const struct objects *objs);
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/lib/frame_client.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "common/crc32c.h"
+#include "proto/msg.h"
+
+#define PATIENCE_SECONDS 20
+
+static time_t now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
+/* One round of the loop; fails once the patience is over. */
+static void turn(struct event_base *base, time_t since)
+{
+	if (now_s() - since > PATIENCE_SECONDS)
+		fail_msg("nothing happened for %d s", PATIENCE_SECONDS);
+	assert_true(event_base_loop(base, EVLOOP_NONBLOCK) >= 0);
+}
+
+void frame_wait(struct event_base *base, bool (*fn)(void *ctx), void *ctx)
+{
+	time_t since = now_s();
+
+	while (!fn(ctx))
+		turn(base, since);
+}
+
+void frame_settle(struct event_base *base)
+{
+	for (int i = 0; i < 32; i++)
+		assert_true(event_base_loop(base, EVLOOP_NONBLOCK) >= 0);
+}
+
+bool frame_send_raw(struct frame_client *c, const void *buf, size_t len)
+{
+	const uint8_t *p = buf;
+	time_t since = now_s();
+
+	while (len > 0) {
+		ssize_t n = send(c->fd, p, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EAGAIN)
+			return false;
+		if (n > 0) {
+			p += n;
+			len -= (size_t)n;
+			since = now_s();
+		}
+		turn(c->base, since);
+	}
+	return true;
+}
+
+size_t frame_build(struct frame_client *c, uint8_t *buf, uint16_t op, uint64_t id, const void *body,
+		   size_t body_len, const void *payload, size_t payload_len)
+{
+	struct wire_header h = {.magic = WIRE_MAGIC_REQUEST,
+				.op = op,
+				.id = id,
+				.body_len = (uint32_t)body_len,
+				.payload_len = (uint32_t)payload_len,
+				.body_crc = crc32c(0, body, body_len)};
+
+	if (c->crc)
+		h.payload_crc = crc32c(0, payload, payload_len);
+	wire_header_encode(buf, &h);
+	if (body_len > 0)
+		memcpy(buf + WIRE_HEADER_BYTES, body, body_len);
+	if (payload_len > 0)
+		memcpy(buf + WIRE_HEADER_BYTES + body_len, payload, payload_len);
+	return WIRE_HEADER_BYTES + body_len + payload_len;
+}
+
+uint64_t frame_send(struct frame_client *c, uint16_t op, const void *body, size_t body_len,
+		    const void *payload, size_t payload_len)
+{
+	uint8_t *buf = malloc(WIRE_HEADER_BYTES + body_len + payload_len);
+	size_t len;
+
+	assert_non_null(buf);
+	len = frame_build(c, buf, op, ++c->last_id, body, body_len, payload, payload_len);
+	assert_true(frame_send_raw(c, buf, len));
+	free(buf);
+	return c->last_id;
+}
+
+/* All of len bytes; false at the end of the stream before the first. */
+static bool recv_all(struct frame_client *c, void *buf, size_t len)
+{
+	uint8_t *p = buf;
+	time_t since = now_s();
+	size_t have = 0;
+
+	while (have < len) {
+		ssize_t n = recv(c->fd, p + have, len - have, MSG_DONTWAIT);
+
+		if (n == 0 || (n < 0 && errno != EAGAIN)) {
+			assert_int_equal(have, 0);
+			return false;
+		}
+		if (n > 0) {
+			have += (size_t)n;
+			since = now_s();
+		}
+		turn(c->base, since);
+	}
+	return true;
+}
+
+bool frame_recv(struct frame_client *c, struct frame *f)
+{
+	uint8_t head[WIRE_HEADER_BYTES];
+	struct wire_header *h = &f->header;
+
+	f->payload = NULL;
+	if (!recv_all(c, head, sizeof(head)))
+		return false;
+	assert_int_equal(
+	    wire_header_decode(head, WIRE_MAGIC_REPLY, WIRE_BODY_MAX, WIRE_PAYLOAD_MAX, h), 0);
+	assert_int_equal(h->flags, 0);
+	assert_true(recv_all(c, f->body, h->body_len));
+	assert_int_equal(h->body_crc, crc32c(0, f->body, h->body_len));
+	if (h->payload_len > 0) {
+		f->payload = malloc(h->payload_len);
+		assert_non_null(f->payload);
+		assert_true(recv_all(c, f->payload, h->payload_len));
+	}
+	assert_int_equal(h->payload_crc, c->crc ? crc32c(0, f->payload, h->payload_len) : 0);
+	return true;
+}
+
+uint32_t frame_call(struct frame_client *c, struct frame *f, uint16_t op, const void *body,
+		    size_t body_len, const void *payload, size_t payload_len)
+{
+	uint64_t id = frame_send(c, op, body, body_len, payload, payload_len);
+
+	assert_true(frame_recv(c, f));
+	assert_int_equal(f->header.id, id);
+	assert_int_equal(f->header.op, op);
+	return f->header.status;
+}
+
+const char *frame_error_text(struct frame *f)
+{
+	static struct msg_error msg;
+
+	assert_int_not_equal(f->header.status, 0);
+	assert_int_equal(msg_error_decode(f->body, f->header.body_len, &msg), 0);
+	return msg.text;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * test_options.c: the command line of cowd: what is taken, what is refused, and in which words.
+ */
+#include "server/options.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/err.h"
+
+static char why[512];
+
+#define PARSE(options, ...)                                   \
+	parse(options, (const char *[]){"cowd", __VA_ARGS__}, \
+	      sizeof((const char *[]){"cowd", __VA_ARGS__}) / sizeof(char *))
+
+/* getopt wants an array that it may write to, with a NULL behind. */
+static int parse(struct options *o, const char *const *args, size_t n)
+{
+	static char copies[40][64];
+	char *argv[41] = {NULL};
+
+	assert_true(n <= 40);
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strlen(args[i]);
+
+		assert_true(len < sizeof(copies[i]));
+		memcpy(copies[i], args[i], len + 1);
+		argv[i] = copies[i];
+	}
+	why[0] = '\0';
+	return options_parse((int)n, argv, o, why, sizeof(why));
+}
+
+static void test_defaults(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, "--store", "/s"), 0);
+	assert_int_equal(o.action, OPTIONS_SERVE);
+	assert_string_equal(o.store, "/s");
+	assert_null(o.device);
+	assert_int_equal(o.size_bytes, 0);
+	assert_int_equal(o.nlisten, 0);
+	assert_false(o.insecure_plaintext);
+	assert_int_equal(o.cache_bytes, OPTIONS_CACHE_DEF);
+	assert_int_equal(o.workers, OPTIONS_WORKERS_DEF);
+	assert_int_equal(o.log_level, LOG_INFO);
+	assert_int_equal(o.ready_fd, -1);
+}
+
+static void test_everything_at_once(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, "--store=/s", "--size", "1G", "--listen", "unix:/a",
+			       "--listen=tcp:127.0.0.1:0", "--device", "/dev/x", "--cache", "64MiB",
+			       "--log", "debug", "--workers", "2", "--writeback-ms", "50",
+			       "--insecure-plaintext", "--ready-fd", "7", "--init"),
+			 0);
+	assert_int_equal(o.action, OPTIONS_INIT);
+	assert_int_equal(o.size_bytes, 1 << 30);
+	assert_int_equal(o.nlisten, 2);
+	assert_string_equal(o.listen[0], "unix:/a");
+	assert_string_equal(o.listen[1], "tcp:127.0.0.1:0");
+	assert_string_equal(o.device, "/dev/x");
+	assert_int_equal(o.cache_bytes, 64 << 20);
+	assert_int_equal(o.log_level, LOG_DEBUG);
+	assert_int_equal(o.workers, 2);
+	assert_int_equal(o.writeback_ms, 50);
+	assert_true(o.insecure_plaintext);
+	assert_int_equal(o.ready_fd, 7);
+}
+
+static void test_version_and_help_need_nothing_else(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, "--version"), 0);
+	assert_int_equal(o.action, OPTIONS_VERSION);
+	assert_int_equal(PARSE(&o, "--help", "--nonsense"), 0);
+	assert_int_equal(o.action, OPTIONS_HELP);
+	assert_non_null(strstr(options_help(), "--insecure-plaintext"));
+}
+
+static void test_slips_of_the_fingers(void **state)
+{
+	static const struct {
+		const char *typed;
+		const char *why;
+	} cases[] = {
+	    {"--stroe", "did you mean --store?"},
+	    {"--lisen=unix:/a", "did you mean --listen?"},
+	    {"--chekc", "did you mean --check?"},
+	    {"--frobnicate", "unknown option '--frobnicate': see cowd --help"},
+	    {"-x", "unknown option '-x'"},
+	    {"-xy", "unknown option '-x'"},
+	    {"--init=yes", "--init"},
+	    {"extra", "'extra' is not an option"},
+	};
+	struct options o;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(PARSE(&o, "--store", "/s", cases[i].typed), -ERR_INVAL);
+		assert_non_null(strstr(why, cases[i].why));
+	}
+}
+
+static void test_bad_values_are_named(void **state)
+{
+	static const struct {
+		const char *option;
+		const char *value;
+	} cases[] = {
+	    {"--size", "ten"},	  {"--size", "0"},	  {"--size", "4096"},
+	    {"--size", "-1"},	  {"--cache", "1M"},	  {"--cache", "64Q"},
+	    {"--workers", "0"},	  {"--workers", "65"},	  {"--workers", "2x"},
+	    {"--workers", "-1"},  {"--writeback-ms", ""}, {"--writeback-ms", "600001"},
+	    {"--ready-fd", "-1"}, {"--log", "loud"},	  {"--listen", "foo:1"},
+	};
+	struct options o;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(PARSE(&o, "--store", "/s", cases[i].option, cases[i].value),
+				 -ERR_INVAL);
+		assert_non_null(strstr(why, cases[i].option));
+		assert_non_null(strstr(why, cases[i].value));
+	}
+}
+
+static void test_what_is_missing_or_contradicts(void **state)
+{
+	struct options o = {.workers = 77};
+
+	(void)state;
+	assert_int_equal(PARSE(&o, "--size", "1G"), -ERR_INVAL);
+	assert_non_null(strstr(why, "--store"));
+	assert_int_equal(PARSE(&o, "--store", ""), -ERR_INVAL);
+	assert_int_equal(PARSE(&o, "--store"), -ERR_INVAL);
+	assert_non_null(strstr(why, "--store needs a value"));
+	assert_int_equal(PARSE(&o, "--store", "/s", "--init", "--check"), -ERR_INVAL);
+	assert_int_equal(PARSE(&o, "--store", "/s", "--check", "--size", "1G"), -ERR_INVAL);
+	assert_int_equal(o.workers, 77); /* written on success only */
+}
+
+static void test_listen_has_a_limit(void **state)
+{
+	const char *args[3 + 2 * (OPTIONS_LISTEN_MAX + 1)] = {"cowd", "--store", "/s"};
+	struct options o;
+
+	(void)state;
+	for (size_t i = 3; i < sizeof(args) / sizeof(args[0]); i += 2) {
+		args[i] = "--listen";
+		args[i + 1] = "unix:/a";
+	}
+	assert_int_equal(parse(&o, args, sizeof(args) / sizeof(args[0]) - 2), 0);
+	assert_int_equal(o.nlisten, OPTIONS_LISTEN_MAX);
+	assert_int_equal(parse(&o, args, sizeof(args) / sizeof(args[0])), -ERR_INVAL);
+	assert_non_null(strstr(why, "16 times"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_defaults),
+	    cmocka_unit_test(test_everything_at_once),
+	    cmocka_unit_test(test_version_and_help_need_nothing_else),
+	    cmocka_unit_test(test_slips_of_the_fingers),
+	    cmocka_unit_test(test_bad_values_are_named),
+	    cmocka_unit_test(test_what_is_missing_or_contradicts),
+	    cmocka_unit_test(test_listen_has_a_limit),
+	};
+
+	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
+}
