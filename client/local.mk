@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# libclient is libcow without its symbol map: for unit tests of what libcow does not export.
+# libclient is libcow without its symbol map: for cowctl, which so needs no shared library of ours,
+# and for unit tests of what libcow does not export.
 
 noinst_LTLIBRARIES += libclient.la
 libclient_la_LIBADD = libcommon.la
@@ -35,3 +36,39 @@ EXTRA_DIST += client/libcow.map
 
 pkgconfigdir = $(libdir)/pkgconfig
 pkgconfig_DATA = libcow.pc
+
+# All of cowctl but its main(), so that unit tests link it.
+noinst_LTLIBRARIES += libctl.la
+libctl_la_CPPFLAGS = $(AM_CPPFLAGS) $(JSONC_CFLAGS) $(SMARTCOLS_CFLAGS)
+libctl_la_LIBADD = $(JSONC_LIBS) $(SMARTCOLS_LIBS)
+libctl_la_SOURCES = \
+	client/args.c \
+	client/args.h \
+	client/cmd.h \
+	client/cmd_cp.c \
+	client/cmd_data.c \
+	client/cmd_help.c \
+	client/cmd_names.c \
+	client/cmd_server.c \
+	client/cmd_show.c \
+	client/commands.c \
+	client/commands.h \
+	client/copy.c \
+	client/copy.h \
+	client/ctl.c \
+	client/ctl.h \
+	client/end.c \
+	client/end.h \
+	client/end_file.c \
+	client/end_object.c \
+	client/near.c \
+	client/near.h \
+	client/out.c \
+	client/out.h \
+	client/progress.c \
+	client/progress.h \
+	$(NULL)
+
+bin_PROGRAMS += cowctl
+cowctl_SOURCES = client/cowctl.c
+cowctl_LDADD = libctl.la libclient.la libcommon.la

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 
 dist_man_MANS += \
+	man/cowctl.1 \
 	man/cowd.8 \
 	man/libcow.3 \
 	$(NULL)

@@ -31,12 +31,14 @@ AM_TESTS_ENVIRONMENT = \
 
 unit_tests = \
 	tests/unit/test_alloc \
+	tests/unit/test_args \
 	tests/unit/test_cache \
 	tests/unit/test_check \
 	tests/unit/test_commit \
 	tests/unit/test_common \
 	tests/unit/test_conn \
 	tests/unit/test_conn_limits \
+	tests/unit/test_copy \
 	tests/unit/test_dev \
 	tests/unit/test_fetch \
 	tests/unit/test_libcow \
@@ -49,6 +51,7 @@ unit_tests = \
 	tests/unit/test_object \
 	tests/unit/test_options \
 	tests/unit/test_page \
+	tests/unit/test_progress \
 	tests/unit/test_session \
 	tests/unit/test_uri \
 	tests/unit/test_wire \
@@ -72,6 +75,7 @@ thread_tests = \
 	tests/unit/test_common \
 	tests/unit/test_conn \
 	tests/unit/test_conn_limits \
+	tests/unit/test_copy \
 	tests/unit/test_fetch \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_io \
@@ -143,7 +147,7 @@ tests_fuzz_fuzz_wire_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_wire.c
 fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
 
 # Unit tests see everything; integration tests the daemon, and the library as others see it.
-LDADD = libtest.la libserver.la libclient.la libcommon.la $(CMOCKA_LIBS)
+LDADD = libtest.la libserver.la libctl.la libclient.la libcommon.la $(CMOCKA_LIBS)
 
 # Parts of the suite: what runs the code (for sanitizers), what runs several threads of it, the lint.
 check-run: all

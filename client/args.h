@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * args.h: the options of cowctl and the taking apart of a command line.  Options and operands mix
+ * freely; "--" ends the options; "-" is an operand, and so is what looks like a negative number.
+ * Pure; a struct args points into argv.
+ */
+#ifndef CLIENT_ARGS_H
+#define CLIENT_ARGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/annot.h"
+
+/* X(id, name, letter or 0, value's name or NULL, help): one row per option. */
+#define ARGS_OPTIONS(X)                                                                         \
+	X(URI, "uri", 'u', "URI", "the server (default $COW_URI, else the local socket)")       \
+	X(TIMEOUT, "timeout", 0, "SEC", "give up when the server does not answer (default 60)") \
+	X(JSON, "json", 0, NULL, "print JSON")                                                  \
+	X(QUIET, "quiet", 'q', NULL, "print no progress and no remarks")                        \
+	X(VERBOSE, "verbose", 'v', NULL, "say more on stderr")                                  \
+	X(HELP, "help", 'h', NULL, "show the usage")                                            \
+	X(VERSION, "version", 'V', NULL, "show the version of cowctl")                          \
+	X(FIELDS, "fields", 'o', "FIELDS", "the columns, separated by commas")                  \
+	X(NO_HEADER, "no-header", 'H', NULL, "no header, tabs between columns, plain numbers")  \
+	X(LONG, "long", 'l', NULL, "show more than names")                                      \
+	X(PROGRESS, "progress", 0, "FD", "write the progress to a descriptor, as N/100 lines")  \
+	X(FORCE, "force", 'f', NULL, "overwrite the destination")                               \
+	X(OFFSET, "offset", 0, "SIZE", "where to begin (default 0)")                            \
+	X(LENGTH, "length", 0, "SIZE", "how much (default: all)")                               \
+	X(FSYNC, "fsync", 0, NULL, "make it durable at the end")                                \
+	X(SHRINK, "shrink", 0, NULL, "allow a smaller size")                                    \
+	X(YES, "yes", 'y', NULL, "do not ask")
+
+enum args_id {
+#define X(id, name, letter, value, help) ARGS_##id,
+	ARGS_OPTIONS(X)
+#undef X
+	    ARGS_COUNT,
+};
+
+#define ARGS_BIT(id) (1u << (id))
+
+/* What every command takes. */
+#define ARGS_COMMON                                                            \
+	(ARGS_BIT(ARGS_URI) | ARGS_BIT(ARGS_TIMEOUT) | ARGS_BIT(ARGS_JSON) |   \
+	 ARGS_BIT(ARGS_QUIET) | ARGS_BIT(ARGS_VERBOSE) | ARGS_BIT(ARGS_HELP) | \
+	 ARGS_BIT(ARGS_VERSION))
+
+struct args_spec {
+	const char *name;
+	char letter;
+	const char *value; /* NULL: a flag */
+	const char *help;
+};
+
+extern const struct args_spec args_specs[ARGS_COUNT];
+
+struct args {
+	const char *values[ARGS_COUNT]; /* NULL: not given; "" for a flag */
+	unsigned int given;		/* ARGS_BIT()s */
+	char **operands;
+	size_t noperands;
+};
+
+#define ARGS_PROBLEM_MAX 200
+
+/*
+ * Sorts argv (without the program's name): the operands are moved to its front.  -ERR_INVAL for an
+ * unknown option, one without its value or with one that it does not take; "problem" then says so.
+ */
+int args_parse(size_t argc, char **argv, struct args *args,
+	       char problem[ARGS_PROBLEM_MAX]) MUST_CHECK;
+
+static inline bool args_has(const struct args *args, enum args_id id)
+{
+	return args->values[id] != NULL;
+}
+
+/* An option that was given and is not in the mask; ARGS_COUNT if there is none. */
+enum args_id args_not_allowed(const struct args *args, unsigned int mask);
+
+#endif

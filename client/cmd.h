@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cmd.h: the commands of cowctl: one function each, called once by main() with the operands counted
+ * and the options checked.  Each returns the exit status, its errors printed.
+ */
+#ifndef CLIENT_CMD_H
+#define CLIENT_CMD_H
+
+#include "client/ctl.h"
+
+/* cmd_names.c */
+int cmd_create(struct ctl *ctl);
+int cmd_clone(struct ctl *ctl);
+int cmd_resize(struct ctl *ctl);
+int cmd_fsync(struct ctl *ctl);
+int cmd_rm(struct ctl *ctl);
+
+/* cmd_show.c */
+int cmd_ls(struct ctl *ctl);
+int cmd_info(struct ctl *ctl);
+int cmd_df(struct ctl *ctl);
+
+/* cmd_server.c */
+int cmd_ping(struct ctl *ctl);
+int cmd_version(struct ctl *ctl);
+
+/* cmd_data.c */
+int cmd_cat(struct ctl *ctl);
+int cmd_write(struct ctl *ctl);
+
+/* cmd_cp.c */
+int cmd_cp(struct ctl *ctl);
+
+/* cmd_help.c */
+int cmd_help(struct ctl *ctl);
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command cp. */
+#include "client/cmd.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/dial.h"
+#include "client/end.h"
+#include "client/out.h"
+#include "common/size.h"
+
+/* How long undoing a failed copy waits for a server that has just been lost. */
+#define CP_UNDO_TIMEOUT_MS 5000u
+
+struct cp {
+	struct ctl *ctl;
+	enum end_kind src_kind;
+	enum end_kind dst_kind;
+	const char *src_name;
+	const char *dst_name;
+	bool force;
+	int progress_fd; /* -1: none given */
+	uint64_t begin_ns;
+
+	bool src_open;
+	struct end_source src;
+	struct end_sink dst;
+	struct progress progress;
+	struct copy_result result;
+	struct copy_error error;
+};
+
+/* ---- arguments ------------------------------------------------------------------------------- */
+
+static int cp_check(const struct cp *cp)
+{
+	const struct ctl *ctl = cp->ctl;
+
+	if (cp->src_kind != END_OBJECT && cp->dst_kind != END_OBJECT)
+		return ctl_fail(ctl, CTL_USAGE, NULL, "neither %s nor %s is an object",
+				ctl->args.operands[0], ctl->args.operands[1]);
+	if (cp->src_kind == cp->dst_kind && strcmp(cp->src_name, cp->dst_name) == 0)
+		return ctl_fail(ctl, CTL_USAGE, cp->src_name,
+				"source and destination are the same object");
+	if (cp->dst_kind == END_STREAM && ctl->json)
+		return ctl_fail(ctl, CTL_USAGE, NULL, "--json and data cannot share the output");
+	return 0;
+}
+
+static int cp_parse(struct cp *cp, struct ctl *ctl)
+{
+	const char *fd = ctl->args.values[ARGS_PROGRESS];
+
+	memset(cp, 0, sizeof(*cp));
+	cp->ctl = ctl;
+	cp->src_kind = end_classify(ctl->args.operands[0], &cp->src_name);
+	cp->dst_kind = end_classify(ctl->args.operands[1], &cp->dst_name);
+	cp->force = args_has(&ctl->args, ARGS_FORCE);
+	cp->progress_fd = -1;
+	if (fd && progress_parse_fd(fd, &cp->progress_fd) < 0)
+		return ctl_fail(ctl, CTL_USAGE, fd, "not an open descriptor");
+	return cp_check(cp);
+}
+
+/* ---- the copy -------------------------------------------------------------------------------- */
+
+static int cp_open_source(struct cp *cp)
+{
+	int err = 0;
+
+	if (cp->src_kind == END_STREAM)
+		end_open_stdin_source(&cp->src);
+	else if (cp->src_kind == END_FILE)
+		err = end_open_file_source(&cp->src, cp->src_name, &cp->error);
+	else
+		err = end_open_object_source(&cp->src, cp->ctl->cow, cp->src_name, 0, UINT64_MAX,
+					     &cp->error);
+	cp->src_open = err == 0;
+	if (err < 0 && cp->src_kind == END_OBJECT && cp->error.status == CTL_NOT_FOUND &&
+	    access(cp->src_name, F_OK) == 0)
+		return copy_fail(&cp->error, CTL_NOT_FOUND, cp->src_name,
+				 "no such object; to copy the file write ./%s", cp->src_name);
+	return err;
+}
+
+static int cp_open_sink(struct cp *cp)
+{
+	uint64_t size = cp->src.size_known ? cp->src.size : 0;
+
+	if (cp->dst_kind == END_STREAM) {
+		end_open_stdout_sink(&cp->dst);
+		return 0;
+	}
+	if (ctl_catch_interrupts() < 0)
+		return copy_fail(&cp->error, CTL_ERROR, NULL, "signals cannot be caught");
+	if (cp->dst_kind == END_FILE)
+		return end_create_file_sink(&cp->dst, cp->dst_name, size, cp->force, &cp->error);
+	return end_create_object_sink(&cp->dst, cp->ctl->cow, cp->dst_name, size, cp->force,
+				      &cp->error);
+}
+
+static void cp_start_progress(struct cp *cp)
+{
+	bool data_on_terminal = cp->dst_kind == END_STREAM && isatty(STDOUT_FILENO);
+	enum progress_kind kind = PROGRESS_NONE;
+
+	if (cp->progress_fd >= 0)
+		kind = PROGRESS_LINES;
+	else if (!cp->ctl->quiet && isatty(STDERR_FILENO) && !data_on_terminal)
+		kind = PROGRESS_BAR;
+	progress_start(&cp->progress, kind, cp->progress_fd,
+		       cp->src.size_known ? cp->src.size : PROGRESS_UNKNOWN, dial_now_ns());
+}
+
+static int cp_run(struct cp *cp)
+{
+	int err = cp_open_source(cp);
+
+	if (err == 0)
+		err = cp_open_sink(cp);
+	if (err < 0)
+		return err;
+	cp_start_progress(cp);
+	err = copy_run(&cp->src.source, &cp->dst.sink, COPY_THREADS, COPY_CHUNK_BYTES,
+		       &cp->progress, &cp->result, &cp->error);
+	if (err == 0)
+		err = end_finish_sink(&cp->dst, cp->result.total_bytes, true, &cp->error);
+	progress_end(&cp->progress, err == 0);
+	return err;
+}
+
+/* ---- afterwards ------------------------------------------------------------------------------ */
+
+static int cp_remove_object(struct cp *cp)
+{
+	cow_t *cow = cp->ctl->cow;
+	int err = cow_remove(cow, cp->dst_name);
+
+	if (err != -COW_ECONN)
+		return err;
+	err = cow_set_timeout(cow, CP_UNDO_TIMEOUT_MS);
+	if (err == 0)
+		err = cow_connect(cow, cp->ctl->args.values[ARGS_URI]);
+	return err < 0 ? err : cow_remove(cow, cp->dst_name);
+}
+
+/* What the copy made is not what was asked for: it goes away again. */
+static void cp_undo(struct cp *cp)
+{
+	int err = 0;
+
+	if (!cp->dst.created)
+		return;
+	if (cp->dst_kind == END_FILE)
+		err = unlink(cp->dst_name);
+	else
+		err = cp_remove_object(cp);
+	if (err < 0)
+		(void)ctl_fail(cp->ctl, CTL_ERROR, cp->dst_name,
+			       "it is incomplete and could not be removed");
+}
+
+static int cp_report(const struct cp *cp)
+{
+	double seconds = (double)(dial_now_ns() - cp->begin_ns) / 1e9;
+	char total[SIZE_TEXT_MAX];
+	char data[SIZE_TEXT_MAX];
+	json_object *obj;
+
+	ctl_remark(cp->ctl, "copied %s, %s of it data, in %.2f s",
+		   size_format(total, cp->result.total_bytes),
+		   size_format(data, cp->result.data_bytes), seconds);
+	if (!cp->ctl->json)
+		return CTL_OK;
+	obj = out_json_new();
+	out_json_add(obj, "source", json_object_new_string(cp->ctl->args.operands[0]));
+	out_json_add(obj, "destination", json_object_new_string(cp->ctl->args.operands[1]));
+	out_json_add(obj, "bytes", json_object_new_uint64(cp->result.total_bytes));
+	out_json_add(obj, "data_bytes", json_object_new_uint64(cp->result.data_bytes));
+	out_json_add(obj, "seconds", json_object_new_double(seconds));
+	return out_json_print(cp->ctl, obj);
+}
+
+static int cp_close(struct cp *cp, int err)
+{
+	struct copy_error closing;
+
+	if (cp->src_open)
+		end_close_source(&cp->src);
+	if (cp->dst.name && end_close_sink(&cp->dst, &closing) < 0 && err == 0) {
+		cp->error = closing;
+		return -1;
+	}
+	return err;
+}
+
+int cmd_cp(struct ctl *ctl)
+{
+	struct cp cp;
+	int err = cp_parse(&cp, ctl);
+
+	if (err == 0)
+		err = ctl_connect(ctl);
+	if (err != 0)
+		return err;
+	cp.begin_ns = dial_now_ns();
+	err = cp_close(&cp, cp_run(&cp));
+	if (err == 0)
+		return cp_report(&cp);
+	(void)ctl_fail(ctl, cp.error.status, cp.error.subject, "%s", cp.error.text);
+	cp_undo(&cp);
+	ctl_die_of_interrupt();
+	return cp.error.status;
+}

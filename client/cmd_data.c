@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Commands that stream data from and into an object: cat, write. */
+#include "client/cmd.h"
+
+#include "client/end.h"
+#include "client/out.h"
+
+static int data_fail(const struct ctl *ctl, const struct copy_error *error)
+{
+	return ctl_fail(ctl, error->status, error->subject, "%s", error->text);
+}
+
+int cmd_cat(struct ctl *ctl)
+{
+	struct progress progress = {.kind = PROGRESS_NONE};
+	struct end_source src;
+	struct end_sink dst;
+	struct copy_result result;
+	struct copy_error error;
+	uint64_t offset, len;
+	int err = ctl_get_size(ctl, ARGS_OFFSET, 0, &offset);
+
+	if (err == 0)
+		err = ctl_get_size(ctl, ARGS_LENGTH, UINT64_MAX, &len);
+	if (err == 0 && ctl->json)
+		err = ctl_fail(ctl, CTL_USAGE, NULL, "--json and data cannot share the output");
+	if (err == 0)
+		err = ctl_connect(ctl);
+	if (err != 0)
+		return err;
+	if (end_open_object_source(&src, ctl->cow, ctl->args.operands[0], offset, len, &error) < 0)
+		return data_fail(ctl, &error);
+	end_open_stdout_sink(&dst);
+	err = copy_run(&src.source, &dst.sink, COPY_THREADS, COPY_CHUNK_BYTES, &progress, &result,
+		       &error);
+	end_close_source(&src);
+	return err < 0 ? data_fail(ctl, &error) : CTL_OK;
+}
+
+static int write_report(const struct ctl *ctl, uint64_t offset, uint64_t bytes, bool sync)
+{
+	json_object *obj;
+
+	if (!ctl->json)
+		return CTL_OK;
+	obj = out_json_new();
+	out_json_add(obj, "name", json_object_new_string(ctl->args.operands[0]));
+	out_json_add(obj, "offset", json_object_new_uint64(offset));
+	out_json_add(obj, "bytes", json_object_new_uint64(bytes));
+	out_json_add(obj, "fsync", json_object_new_boolean(sync));
+	return out_json_print(ctl, obj);
+}
+
+/* One thread, so that the data arrives in order: what is there after a failure has no gaps. */
+static int write_stream(struct end_sink *dst, bool sync, struct copy_result *result,
+			struct copy_error *error)
+{
+	struct progress progress = {.kind = PROGRESS_NONE};
+	struct copy_error closing;
+	struct end_source src;
+	int err;
+
+	end_open_stdin_source(&src);
+	err = copy_run(&src.source, &dst->sink, 1, COPY_WRITE_BYTES, &progress, result, error);
+	if (err == 0)
+		err = end_finish_sink(dst, result->total_bytes, sync, error);
+	if (end_close_sink(dst, &closing) < 0 && err == 0) {
+		*error = closing;
+		err = -1;
+	}
+	return err;
+}
+
+int cmd_write(struct ctl *ctl)
+{
+	bool sync = args_has(&ctl->args, ARGS_FSYNC);
+	struct copy_result result;
+	struct copy_error error;
+	struct end_sink dst;
+	uint64_t offset;
+	int err = ctl_get_size(ctl, ARGS_OFFSET, 0, &offset);
+
+	if (err == 0)
+		err = ctl_connect(ctl);
+	if (err != 0)
+		return err;
+	if (end_open_object_sink(&dst, ctl->cow, ctl->args.operands[0], offset, &error) < 0 ||
+	    write_stream(&dst, sync, &result, &error) < 0)
+		return data_fail(ctl, &error);
+	return write_report(ctl, offset, result.total_bytes, sync);
+}

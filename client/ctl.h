@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ctl.h: what the commands of cowctl share: the command line, the connection, the exit status, and
+ * error lines.  The main thread only, but for what says ANY_FN.
+ */
+#ifndef CLIENT_CTL_H
+#define CLIENT_CTL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/args.h"
+#include "client/cow.h"
+#include "common/annot.h"
+
+enum ctl_exit {
+	CTL_OK = 0,
+	CTL_ERROR = 1,
+	CTL_NOT_FOUND = 3,
+	CTL_EXISTS = 4,
+	CTL_BUSY = 5,
+	CTL_NOT_ALLOWED = 6,
+	CTL_UNREACHABLE = 7, /* or timed out */
+	CTL_NO_SPACE = 8,
+	CTL_INTEGRITY = 9,
+	CTL_USAGE = 64,
+};
+
+struct ctl;
+
+/* One row per command. */
+struct ctl_command {
+	const char *name;
+	const char *alias; /* or NULL */
+	const char *usage; /* the operands and the main options */
+	const char *summary;
+	size_t least; /* operands */
+	size_t most;
+	unsigned int options; /* ARGS_BIT()s beside ARGS_COMMON */
+	int (*run)(struct ctl *ctl);
+};
+
+#define CTL_MANY SIZE_MAX
+
+struct ctl {
+	const struct ctl_command *command;
+	struct args args; /* the operands are those behind the command */
+	cow_t *cow;	  /* NULL until ctl_connect() */
+	bool json;
+	bool quiet;
+	bool verbose;
+};
+
+/* The exit status for a COW_E* code, negative or positive.  ANY_FN. */
+int ctl_exit_code(int code);
+
+/* Prints "cowctl: COMMAND: SUBJECT: message" (the subject may be NULL) and returns the status. */
+int ctl_fail(const struct ctl *ctl, int status, const char *subject, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+
+/*
+ * The same for a call of libcow that has just failed with code, in this thread: its message, and
+ * what to do next.  Returns the exit status.
+ */
+int ctl_fail_cow(const struct ctl *ctl, int code, const char *subject);
+
+/*
+ * The sentence of ctl_fail_cow() alone: libcow's message in this thread, without the subject's name
+ * repeated at its end, and what to do next.  Returns buf.  ANY_FN.
+ */
+#define CTL_MESSAGE_MAX 768
+const char *ctl_cow_message(char buf[CTL_MESSAGE_MAX], cow_t *cow, int code, const char *subject);
+
+/* A remark on stderr, if -v was given. */
+void ctl_remark(const struct ctl *ctl, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* Connects, as the options say.  0 or an exit status, the error printed. */
+int ctl_connect(struct ctl *ctl) MUST_CHECK;
+
+/* The same, but of a server that cannot be reached nothing is printed: cow_error() has it. */
+int ctl_try_connect(struct ctl *ctl) MUST_CHECK;
+
+/* The value of a size option, or that which it has when not given.  0 or CTL_USAGE, printed. */
+int ctl_get_size(const struct ctl *ctl, enum args_id id, uint64_t otherwise,
+		 uint64_t *bytes) MUST_CHECK;
+
+/* The size that an operand gives.  0 or CTL_USAGE, the error printed. */
+int ctl_parse_size(const struct ctl *ctl, const char *text, uint64_t *bytes) MUST_CHECK;
+
+/*
+ * From here on SIGINT and SIGTERM do not end the program, so that what was begun can be undone.
+ * ctl_interrupt_fd() then becomes readable.  -1: could not be set up.
+ */
+int ctl_catch_interrupts(void) MUST_CHECK;
+int ctl_interrupt_fd(void); /* ANY_FN */
+
+/* The signal that came, or 0.  ANY_FN. */
+int ctl_interrupted(void);
+
+/* Ends the program by the signal that came, if one did. */
+void ctl_die_of_interrupt(void);
+
+#endif

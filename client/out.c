@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "client/out.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <libsmartcols/libsmartcols.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/near.h"
+#include "common/size.h"
+
+#define OUT_CELL_MAX 64
+
+static void *out_must(void *p)
+{
+	if (!p) {
+		(void)fprintf(stderr, "cowctl: out of memory\n");
+		exit(CTL_ERROR);
+	}
+	return p;
+}
+
+/* ---- columns --------------------------------------------------------------------------------- */
+
+static int out_choose_one(const struct ctl *ctl, const char *field, struct out_choice *choice)
+{
+	const char *names[OUT_COLUMNS_MAX] = {NULL};
+	const char *near;
+
+	for (size_t i = 0; i < choice->ncolumns; i++) {
+		names[i] = choice->columns[i].name;
+		if (strcmp(names[i], field) != 0)
+			continue;
+		if (choice->nchosen == OUT_COLUMNS_MAX)
+			return ctl_fail(ctl, CTL_USAGE, field, "too many fields");
+		choice->chosen[choice->nchosen++] = i;
+		return 0;
+	}
+	near = near_find(field, names, choice->ncolumns);
+	if (near)
+		return ctl_fail(ctl, CTL_USAGE, field, "no such field; did you mean %s?", near);
+	return ctl_fail(ctl, CTL_USAGE, field, "no such field (cowctl help %s lists them)",
+			ctl->command->name);
+}
+
+int out_choose(const struct ctl *ctl, const struct out_column *columns, size_t ncolumns,
+	       const char *fields, struct out_choice *choice)
+{
+	struct out_choice made = {.columns = columns, .ncolumns = ncolumns};
+	char *copy;
+	char *rest;
+	int status = 0;
+
+	if (!fields) {
+		for (size_t i = 0; i < ncolumns; i++)
+			made.chosen[made.nchosen++] = i;
+		*choice = made;
+		return 0;
+	}
+	copy = out_must(strdup(fields));
+	rest = copy;
+	for (char *field; status == 0 && (field = strsep(&rest, ",")) != NULL;)
+		status = out_choose_one(ctl, field, &made);
+	free(copy);
+	if (status == 0)
+		*choice = made;
+	return status;
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+/* UTC; whole seconds for people, all digits for programs. */
+static void out_time(char buf[OUT_CELL_MAX], uint64_t ns, bool exact)
+{
+	time_t sec = (time_t)(ns / 1000000000u);
+	struct tm tm;
+	size_t n;
+
+	if (!gmtime_r(&sec, &tm)) {
+		(void)snprintf(buf, OUT_CELL_MAX, "-");
+		return;
+	}
+	n = strftime(buf, OUT_CELL_MAX, exact ? "%Y-%m-%dT%H:%M:%S" : "%Y-%m-%d %H:%M:%S", &tm);
+	if (exact)
+		(void)snprintf(buf + n, OUT_CELL_MAX - n, ".%09uZ",
+			       (unsigned int)(ns % 1000000000u));
+}
+
+/* The text of a cell; it may be in buf.  "plain" is for scripts. */
+static const char *out_cell(char buf[OUT_CELL_MAX], enum out_type type, union out_value value,
+			    bool plain)
+{
+	switch (type) {
+	case OUT_TEXT:
+		return value.text;
+	case OUT_TIME:
+		out_time(buf, value.number, plain);
+		return buf;
+	case OUT_SIZE:
+		if (!plain)
+			return size_format(buf, value.number);
+		break;
+	case OUT_ID:
+		if (value.number == 0)
+			return "-";
+		break;
+	case OUT_NUMBER:
+		break;
+	}
+	(void)snprintf(buf, OUT_CELL_MAX, "%" PRIu64, value.number);
+	return buf;
+}
+
+static json_object *out_json_value(enum out_type type, union out_value value)
+{
+	char buf[OUT_CELL_MAX];
+
+	switch (type) {
+	case OUT_TEXT:
+		return out_must(json_object_new_string(value.text));
+	case OUT_TIME:
+		out_time(buf, value.number, true);
+		return out_must(json_object_new_string(buf));
+	case OUT_ID:
+		if (value.number == 0)
+			return NULL;
+		break;
+	case OUT_SIZE:
+	case OUT_NUMBER:
+		break;
+	}
+	return out_must(json_object_new_uint64(value.number));
+}
+
+/* ---- for people ------------------------------------------------------------------------------ */
+
+/* The smartcols table of the rows; exits when out of memory. */
+static struct libscols_table *out_fill(const struct out_choice *choice,
+				       const union out_value *values, size_t nrows)
+{
+	struct libscols_table *tb = out_must(scols_new_table());
+	char buf[OUT_CELL_MAX];
+
+	for (size_t c = 0; c < choice->nchosen; c++) {
+		const struct out_column *col = &choice->columns[choice->chosen[c]];
+		bool right = col->type != OUT_TEXT && col->type != OUT_TIME;
+
+		(void)out_must(
+		    scols_table_new_column(tb, col->head, 0, right ? SCOLS_FL_RIGHT : 0));
+	}
+	for (size_t r = 0; r < nrows; r++, values += choice->ncolumns) {
+		struct libscols_line *line = out_must(scols_table_new_line(tb, NULL));
+
+		for (size_t c = 0; c < choice->nchosen; c++) {
+			size_t i = choice->chosen[c];
+			const char *text = out_cell(buf, choice->columns[i].type, values[i], false);
+
+			if (scols_line_set_data(line, c, text) != 0)
+				(void)out_must(NULL);
+		}
+	}
+	return tb;
+}
+
+static int out_print(const struct ctl *ctl, struct libscols_table *tb)
+{
+	int err;
+
+	(void)scols_table_set_stream(tb, stdout);
+	err = scols_print_table(tb);
+	scols_unref_table(tb);
+	return err == 0 ? 0 : ctl_fail(ctl, CTL_ERROR, NULL, "the table cannot be printed");
+}
+
+static void out_bare(const struct out_choice *choice, const union out_value *values, size_t nrows)
+{
+	char buf[OUT_CELL_MAX];
+
+	for (size_t r = 0; r < nrows; r++, values += choice->ncolumns) {
+		for (size_t c = 0; c < choice->nchosen; c++) {
+			size_t i = choice->chosen[c];
+
+			(void)printf("%s%s", c > 0 ? "\t" : "",
+				     out_cell(buf, choice->columns[i].type, values[i], true));
+		}
+		(void)putchar('\n');
+	}
+}
+
+int out_table(const struct ctl *ctl, const struct out_choice *choice, const union out_value *values,
+	      size_t nrows, bool bare)
+{
+	if (bare) {
+		out_bare(choice, values, nrows);
+		return 0;
+	}
+	if (nrows == 0)
+		return 0;
+	return out_print(ctl, out_fill(choice, values, nrows));
+}
+
+int out_record(const struct ctl *ctl, const struct out_choice *choice,
+	       const union out_value *values)
+{
+	struct libscols_table *tb = out_must(scols_new_table());
+	char buf[OUT_CELL_MAX];
+
+	(void)scols_table_enable_noheadings(tb, 1);
+	(void)out_must(scols_table_new_column(tb, "FIELD", 0, 0));
+	(void)out_must(scols_table_new_column(tb, "VALUE", 0, 0));
+	for (size_t c = 0; c < choice->nchosen; c++) {
+		size_t i = choice->chosen[c];
+		struct libscols_line *line = out_must(scols_table_new_line(tb, NULL));
+
+		if (scols_line_set_data(line, 0, choice->columns[i].name) != 0 ||
+		    scols_line_set_data(
+			line, 1, out_cell(buf, choice->columns[i].type, values[i], false)) != 0)
+			(void)out_must(NULL);
+	}
+	return out_print(ctl, tb);
+}
+
+/* ---- for programs ---------------------------------------------------------------------------- */
+
+json_object *out_json_record(const struct out_choice *choice, const union out_value *values)
+{
+	json_object *obj = out_must(json_object_new_object());
+
+	for (size_t c = 0; c < choice->nchosen; c++) {
+		size_t i = choice->chosen[c];
+
+		out_json_add(obj, choice->columns[i].name,
+			     out_json_value(choice->columns[i].type, values[i]));
+	}
+	return obj;
+}
+
+json_object *out_json_new(void)
+{
+	json_object *obj = out_must(json_object_new_object());
+
+	out_json_add(obj, "output_version", json_object_new_int(OUT_VERSION));
+	return obj;
+}
+
+void out_json_add(json_object *obj, const char *name, json_object *value)
+{
+	if (json_object_object_add(obj, name, value) != 0)
+		(void)out_must(NULL);
+}
+
+int out_json_print(const struct ctl *ctl, json_object *obj)
+{
+	const char *text =
+	    json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+						    JSON_C_TO_STRING_NOSLASHESCAPE);
+
+	(void)puts(out_must((char *)(uintptr_t)text));
+	(void)json_object_put(obj);
+	return out_finish(ctl);
+}
+
+int out_finish(const struct ctl *ctl)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	return ctl_fail(ctl, CTL_ERROR, "standard output", "%s",
+			errno ? strerror(errno) : "write error");
+}
