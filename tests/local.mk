@@ -59,9 +59,16 @@ unit_tests = \
 	$(NULL)
 
 integration_tests = \
+	tests/integration/test_badinput \
+	tests/integration/test_conns \
+	tests/integration/test_faults \
+	tests/integration/test_kill \
+	tests/integration/test_model \
 	$(NULL)
 
 integration_scripts = \
+	tests/integration/test_cli.sh \
+	tests/integration/test_errors.sh \
 	$(NULL)
 
 fuzz_tests = \
@@ -82,6 +89,8 @@ thread_tests = \
 	tests/unit/test_loop \
 	tests/unit/test_object \
 	tests/unit/test_writeback \
+	tests/integration/test_conns \
+	tests/integration/test_faults \
 	$(NULL)
 
 lint_tests = \
@@ -116,12 +125,26 @@ libtest_la_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 libtest_la_SOURCES = \
 	tests/lib/commits.c \
 	tests/lib/commits.h \
+	tests/lib/ctl.c \
+	tests/lib/ctl.h \
+	tests/lib/daemon.c \
+	tests/lib/daemon.h \
 	tests/lib/engine.c \
 	tests/lib/engine.h \
 	tests/lib/fake_dev.c \
 	tests/lib/fake_dev.h \
 	tests/lib/fake_server.c \
 	tests/lib/fake_server.h \
+	tests/lib/model.c \
+	tests/lib/model.h \
+	tests/lib/must.c \
+	tests/lib/must.h \
+	tests/lib/oracle.c \
+	tests/lib/oracle.h \
+	tests/lib/raw.c \
+	tests/lib/raw.h \
+	tests/lib/rnd.c \
+	tests/lib/rnd.h \
 	tests/lib/test_store.c \
 	tests/lib/test_store.h \
 	tests/unit/map_fixture.h \
@@ -148,6 +171,12 @@ fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
 
 # Unit tests see everything; integration tests the daemon, and the library as others see it.
 LDADD = libtest.la libserver.la libctl.la libclient.la libcommon.la $(CMOCKA_LIBS)
+integration_ldadd = libtest.la libcow.la libcommon.la $(CMOCKA_LIBS)
+tests_integration_test_badinput_LDADD = $(integration_ldadd)
+tests_integration_test_conns_LDADD = $(integration_ldadd)
+tests_integration_test_faults_LDADD = $(integration_ldadd)
+tests_integration_test_kill_LDADD = $(integration_ldadd)
+tests_integration_test_model_LDADD = $(integration_ldadd)
 
 # Parts of the suite: what runs the code (for sanitizers), what runs several threads of it, the lint.
 check-run: all
@@ -169,6 +198,8 @@ EXTRA_DIST += \
 	tests/README.md \
 	tests/driver.sh \
 	tests/installcheck.sh \
+	tests/integration/damage.py \
+	tests/integration/lib.sh \
 	tests/lib/build.sh \
 	tests/lib/deps.sh \
 	tests/lint/layers.txt \

@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+# Every command of cowctl, against a real daemon.
+# shellcheck disable=SC2154 # the variables of lib.sh
+set -u
+# shellcheck source=tests/integration/lib.sh
+. "${srcdir:-.}/tests/integration/lib.sh"
+
+begin
+start_daemon --size 256M
+head -c 5000000 /dev/urandom >"$dir/random"
+
+# ---- names ---------------------------------------------------------------------------------------
+
+good 'create' cowctl create disk 1M
+good 'create with a size in powers of 1000' cowctl create kilo 3kB
+good 'create with a size in powers of 1024' cowctl create kibi 3KiB
+good 'create in JSON' cowctl --json create dir/big 2T
+json_is 'create in JSON has the name' name dir/big
+json_is 'create in JSON has the size' size 2199023255552
+run cowctl --json info kilo
+json_is 'kB is 1000' objects.0.size 3000
+run cowctl --json info kibi
+json_is 'KiB is 1024' objects.0.size 3072
+good 'info of several' cowctl info disk kilo
+says 'info names the first' disk
+says 'info names the second' kilo
+good 'info with chosen fields' cowctl info -H -o name,size disk
+good 'ls' cowctl ls
+check 'ls has one line for each object' [ "$(wc -l <"$dir/out")" -eq 4 ]
+check 'ls sorts by name' cmp -s "$dir/out" <(LC_ALL=C sort "$dir/out")
+good 'ls with a prefix' cowctl ls dir/
+check 'ls with a prefix shows what begins so' [ "$out" = dir/big ]
+good 'ls, long' cowctl ls -l
+says 'ls, long, has a size' '2 TiB'
+good 'list is ls' cowctl list kil
+check 'list shows the same' [ "$out" = kilo ]
+good 'ls in JSON' cowctl --json ls
+json_is 'ls in JSON is sorted too' objects.1.name disk
+good 'ls of nothing' cowctl ls none/
+check 'ls of nothing says nothing' [ -z "$out" ]
+
+# ---- data ----------------------------------------------------------------------------------------
+
+good 'cp from a file' cowctl cp "$dir/random" data
+good 'cp to a file' cowctl cp data "$dir/back"
+check 'cp to a file gives what cp from it took' cmp -s "$dir/random" "$dir/back"
+good 'cp in JSON' cowctl --json cp -f data "$dir/back"
+json_is 'cp in JSON has the bytes' bytes 5000000
+good 'cp from an object to another' cowctl cp data data2
+cowctl cp - piped <"$dir/random" >"$dir/out" 2>"$dir/err"
+check 'cp from standard input' [ $? -eq 0 ]
+cowctl cp piped - >"$dir/back" 2>"$dir/err"
+check 'cp to standard output' cmp -s "$dir/random" "$dir/back"
+check 'cp with streams says nothing' [ ! -s "$dir/err" ]
+cowctl cat data2 >"$dir/back" 2>"$dir/err"
+check 'cat' cmp -s "$dir/random" "$dir/back"
+cowctl cat data --offset 12345 --length 67890 >"$dir/back" 2>"$dir/err"
+check 'cat of a range' cmp -s "$dir/back" <(tail -c +12346 "$dir/random" | head -c 67890)
+cowctl cat data --offset 4999990 --length 1k >"$dir/back" 2>"$dir/err"
+check 'cat across the end' cmp -s "$dir/back" <(tail -c 10 "$dir/random")
+cowctl cat data --offset 6M >"$dir/back" 2>"$dir/err"
+check 'cat beyond the end' [ $? -eq 0 ]
+check 'cat beyond the end has nothing' [ ! -s "$dir/back" ]
+
+head -c 33333 "$dir/random" | cowctl write disk --offset 4095 >"$dir/out" 2>"$dir/err"
+check 'write at an odd offset' [ $? -eq 0 ]
+cowctl cat disk >"$dir/back"
+{
+	head -c 4095 /dev/zero
+	head -c 33333 "$dir/random"
+	head -c $((1048576 - 4095 - 33333)) /dev/zero
+} >"$dir/want"
+check 'write is there, and zeros around it' cmp -s "$dir/back" "$dir/want"
+printf 'tail' | cowctl --json write --fsync disk --offset 1M >"$dir/out" 2>"$dir/err"
+json_is 'write in JSON has the bytes' bytes 4
+run cowctl --json info disk
+json_is 'write past the end grows the object' objects.0.size 1048580
+good 'fsync' cowctl fsync disk
+good 'fsync in JSON' cowctl --json fsync disk
+json_is 'fsync in JSON has the name' name disk
+
+# ---- clones --------------------------------------------------------------------------------------
+
+good 'clone' cowctl clone data copy
+good 'clone in JSON' cowctl --json clone copy copy2
+json_is 'clone in JSON has the origin' origin copy
+printf 'changed' | cowctl write data >"$dir/out" 2>"$dir/err"
+cowctl cat copy >"$dir/back"
+check 'a clone stays as it was' cmp -s "$dir/random" "$dir/back"
+printf 'other' | cowctl write copy --offset 100 >"$dir/out" 2>"$dir/err"
+cowctl cat data --offset 100 --length 5 >"$dir/back"
+check 'what a clone was cloned from does too' \
+	cmp -s "$dir/back" <(tail -c +101 "$dir/random" | head -c 5)
+cowctl cat copy2 >"$dir/back"
+check 'a clone of a clone does too' cmp -s "$dir/random" "$dir/back"
+
+# ---- sizes ---------------------------------------------------------------------------------------
+
+good 'resize' cowctl resize disk 2M
+good 'resize by more' cowctl --json resize disk +1M
+json_is 'resize in JSON has the size' size 3145728
+good 'resize --shrink' cowctl resize --shrink disk 10000
+good 'resize --shrink by less' cowctl resize --shrink disk -1000
+run cowctl --json info disk
+json_is 'resize is seen' objects.0.size 9000
+run cowctl resize disk 20000
+cowctl cat disk --offset 9000 >"$dir/back"
+check 'what was cut off is zeros' cmp -s "$dir/back" <(head -c 11000 /dev/zero)
+
+# ---- sparse --------------------------------------------------------------------------------------
+
+truncate -s 300M "$dir/sparse"
+printf 'x' | dd of="$dir/sparse" bs=1 seek=$((200 << 20)) conv=notrunc status=none
+good 'cp of a sparse file larger than the store' cowctl cp "$dir/sparse" sparse
+run cowctl --json info sparse
+check 'it takes little space' [ "$(json objects.0.mapped)" -le 1048576 ]
+json_is 'and has its size' objects.0.size $((300 << 20))
+good 'cp of a sparse object to a file' cowctl cp sparse "$dir/sparse2"
+check 'the file is the same' cmp -s "$dir/sparse" "$dir/sparse2"
+check 'and sparse' [ "$(du -k "$dir/sparse2" | cut -f1)" -le 4096 ]
+
+# ---- progress ------------------------------------------------------------------------------------
+
+cowctl --progress=3 cp "$dir/random" watched 3>"$dir/progress" >"$dir/out" 2>"$dir/err"
+check 'cp with progress' [ $? -eq 0 ]
+check 'progress is lines of N/100 up to 100' \
+	"$PYTHON" -c '
+import re, sys
+lines = open(sys.argv[1]).read().splitlines()
+values = [int(re.fullmatch(r"(\d+)/100", line).group(1)) for line in lines]
+sys.exit(not (values and values == sorted(values) and values[-1] == 100))' "$dir/progress"
+check 'and nothing on standard error' [ ! -s "$dir/err" ]
+
+# ---- the server ----------------------------------------------------------------------------------
+
+good 'ping' cowctl ping
+good 'ping in JSON' cowctl --json ping
+check 'ping in JSON has a time' [ -n "$(json round_trip_us)" ]
+good 'ping by TCP' cowctl -u "cow://$tcp" ping
+good 'df' cowctl df
+good 'df in JSON' cowctl --json df
+good 'version' cowctl version
+good 'version in JSON' cowctl --json version
+json_is 'version in JSON has the protocol' server.protocol 1
+good 'help' cowctl help
+good 'help of a command' cowctl help clone
+says 'help of a command has its usage' 'SRC DST'
+good '--help' cowctl --help
+good 'help in JSON' cowctl --json help
+good 'cowd --help' "$COWD" --help
+good 'cowd --version' "$COWD" --version
+
+# ---- the end -------------------------------------------------------------------------------------
+
+good 'rm of several' cowctl rm copy copy2 data2
+run cowctl ls copy
+check 'they are gone' [ -z "$out" ]
+good 'rm in JSON' cowctl --json rm kilo kibi
+json_is 'rm in JSON has the names' removed.1 kibi
+check 'the daemon stops' stop_daemon
+start_daemon
+cowctl cat piped >"$dir/back" 2>"$dir/err"
+check 'after a restart the data is there' cmp -s "$dir/random" "$dir/back"
+check 'the daemon stops again' stop_daemon
+good 'the checker finds nothing' "$COWD" --store "$store" --check
+finish

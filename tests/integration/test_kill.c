@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * SIGKILL at random moments under load.  After each of them every object must hold a prefix of
+ * what was sent to it, with all that was acknowledged before its last fsync; a clone what its
+ * source held; a name that was made must be there and one that was removed must not; and the
+ * checker must find nothing.  $TEST_SEED and $TEST_KILLS.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/cow.h"
+#include "common/annot.h"
+#include "tests/lib/daemon.h"
+#include "tests/lib/must.h"
+#include "tests/lib/oracle.h"
+#include "tests/lib/rnd.h"
+
+#define WRITERS	      4
+#define WRITER_FILES  4
+#define WRITE_MAX     (512u << 10)
+#define KILLS_DEFAULT 20u
+#define ANSWERS_MAX   1500u /* before a kill */
+
+/* One of "pending" is what was sent and not answered. */
+enum pending { PENDING_NONE, PENDING_MADE, PENDING_REMOVED };
+
+struct file {
+	bool live;
+	enum pending pending;
+	char name[32];
+	struct oracle oracle;
+	cow_object_t *handle;
+};
+
+struct crash {
+	struct daemon d;
+	struct rnd rnd;
+	atomic_uint answers;   /* since the start */
+	unsigned int deadline; /* the number of answers at which it is killed */
+	bool by_writer;	       /* at once, by the thread that got the answer */
+	atomic_bool killed;
+	sem_t due;
+	atomic_uint_fast64_t numbers; /* of contents, of names, of times */
+};
+
+struct writer {
+	struct crash *c;
+	pthread_t thread;
+	struct rnd rnd;
+	int kind;
+	cow_t *cow;
+	struct file files[WRITER_FILES];
+};
+
+static uint64_t next_number(struct crash *c)
+{
+	return atomic_fetch_add(&c->numbers, 1) + 1;
+}
+
+/* Counts an answer; the one that makes the number full ends the daemon or has it ended. */
+static void answered(struct crash *c)
+{
+	if (atomic_fetch_add(&c->answers, 1) + 1 != c->deadline)
+		return;
+	atomic_store(&c->killed, true);
+	if (c->by_writer)
+		(void)kill(c->d.pid, SIGKILL);
+	(void)sem_post(&c->due);
+}
+
+/* True if it was answered; an error is allowed only of a daemon that was killed. */
+static bool is_answered(struct crash *c, cow_t *cow, ssize_t result)
+{
+	if (result >= 0) {
+		answered(c);
+		return true;
+	}
+	MUST(atomic_load(&c->killed), "%s, seed %" PRIu64, cow_error(cow), rnd_seed());
+	return false;
+}
+
+/* ---- one writer, one operation at a time ----------------------------------------------------- */
+
+/* Each of these is false when the daemon is gone. */
+
+static bool run_create(struct writer *w, struct file *f)
+{
+	uint32_t size = (uint32_t)rnd_below(&w->rnd, ORACLE_BYTES);
+
+	(void)snprintf(f->name, sizeof(f->name), "f%" PRIu64, next_number(w->c));
+	oracle_init(&f->oracle, size);
+	f->live = true;
+	f->pending = PENDING_MADE;
+	if (!is_answered(w->c, w->cow, cow_create(w->cow, f->name, size)))
+		return false;
+	f->pending = PENDING_NONE;
+	return true;
+}
+
+static bool run_clone(struct writer *w, struct file *f, struct file *src)
+{
+	(void)snprintf(f->name, sizeof(f->name), "c%" PRIu64, next_number(w->c));
+	oracle_init(&f->oracle, 0);
+	oracle_clone(&f->oracle, &src->oracle);
+	f->live = true;
+	f->pending = PENDING_MADE;
+	if (!is_answered(w->c, w->cow, cow_clone(w->cow, src->name, f->name)))
+		return false;
+	f->pending = PENDING_NONE;
+	return true;
+}
+
+static bool need_handle(struct writer *w, struct file *f)
+{
+	return f->handle || is_answered(w->c, w->cow, cow_open(w->cow, f->name, 0, &f->handle));
+}
+
+static bool run_remove(struct writer *w, struct file *f)
+{
+	if (f->handle && !is_answered(w->c, w->cow, cow_close(f->handle))) {
+		f->handle = NULL;
+		return false;
+	}
+	f->handle = NULL;
+	f->pending = PENDING_REMOVED;
+	if (!is_answered(w->c, w->cow, cow_remove(w->cow, f->name)))
+		return false;
+	f->pending = PENDING_NONE;
+	f->live = false;
+	oracle_fini(&f->oracle);
+	return true;
+}
+
+static bool run_write(struct writer *w, struct file *f)
+{
+	uint32_t len = (uint32_t)rnd_log(&w->rnd, WRITE_MAX);
+	uint32_t off = (uint32_t)rnd_below(&w->rnd, ORACLE_BYTES - len);
+	const uint8_t *data;
+
+	if (!need_handle(w, f))
+		return false;
+	data = oracle_write(&f->oracle, off, len, next_number(w->c));
+	if (!is_answered(w->c, w->cow, cow_pwrite(f->handle, data, len, off)))
+		return false;
+	oracle_acked(&f->oracle);
+	return true;
+}
+
+static bool run_resize(struct writer *w, struct file *f)
+{
+	uint32_t size = (uint32_t)rnd_below(&w->rnd, ORACLE_BYTES);
+
+	if (!need_handle(w, f))
+		return false;
+	oracle_resize(&f->oracle, size);
+	if (!is_answered(w->c, w->cow, cow_resize(f->handle, size, COW_RESIZE_SHRINK)))
+		return false;
+	oracle_acked(&f->oracle);
+	return true;
+}
+
+static bool run_fsync(struct writer *w, struct file *f)
+{
+	if (!need_handle(w, f) || !is_answered(w->c, w->cow, cow_fsync(f->handle)))
+		return false;
+	oracle_synced(&f->oracle);
+	return true;
+}
+
+static bool run_one(struct writer *w)
+{
+	struct file *f = &w->files[rnd_below(&w->rnd, WRITER_FILES)];
+	struct file *src = &w->files[rnd_below(&w->rnd, WRITER_FILES)];
+	uint64_t pick = rnd_below(&w->rnd, 100);
+
+	if (!f->live)
+		return src->live ? run_clone(w, f, src) : run_create(w, f);
+	if (pick < 6)
+		return run_remove(w, f);
+	if (pick < 16)
+		return run_fsync(w, f);
+	if (pick < 24)
+		return run_resize(w, f);
+	return run_write(w, f);
+}
+
+static void *writer_main(void *arg)
+{
+	struct writer *w = arg;
+
+	while (run_one(w))
+		;
+	return NULL;
+}
+
+/* ---- after the crash ------------------------------------------------------------------------- */
+
+/* Reads it whole; what is beyond its size is zero. */
+static void read_state(cow_t *cow, const char *name, struct oracle_state *s)
+{
+	cow_object_t *handle;
+	ssize_t n;
+
+	MUST(cow_open(cow, name, COW_OPEN_READONLY, &handle) == 0, "%s", cow_error(cow));
+	MUST(cow_object_size(handle) <= ORACLE_BYTES, "the size of %s", name);
+	s->size = (uint32_t)cow_object_size(handle);
+	s->bytes = calloc(1, ORACLE_BYTES);
+	MUST(s->bytes, "memory");
+	n = cow_pread(handle, s->bytes, ORACLE_BYTES, 0);
+	MUST(n == (ssize_t)s->size, "%s: %zd of %u bytes: %s", name, n, s->size, cow_error(cow));
+	MUST(cow_close(handle) == 0, "%s", cow_error(cow));
+}
+
+static bool is_there(cow_t *cow, const char *name)
+{
+	struct cow_info info;
+	int err = cow_get_info(cow, name, &info);
+
+	MUST(err == 0 || err == -COW_ENOENT, "%s: %s", name, cow_error(cow));
+	if (err == 0)
+		cow_info_clear(&info);
+	return err == 0;
+}
+
+static void verify_file(struct writer *w, struct file *f)
+{
+	bool there = is_there(w->cow, f->name);
+	struct oracle_state s;
+	size_t n;
+
+	MUST(there || f->pending != PENDING_NONE, "%s is not there, seed %" PRIu64, f->name,
+	     rnd_seed());
+	f->pending = PENDING_NONE;
+	f->live = there;
+	if (!there) {
+		oracle_fini(&f->oracle);
+		return;
+	}
+	read_state(w->cow, f->name, &s);
+	MUST(oracle_match(&f->oracle, &s, &n),
+	     "%s is no prefix: %zu sent, %zu answered, %zu fsynced; size %u; seed %" PRIu64,
+	     f->name, f->oracle.nops, f->oracle.nacked, f->oracle.nsynced, s.size, rnd_seed());
+	oracle_settle(&f->oracle, n);
+	free(s.bytes);
+}
+
+static size_t count_live(const struct writer *writers)
+{
+	size_t live = 0;
+
+	for (size_t i = 0; i < WRITERS; i++) {
+		for (size_t j = 0; j < WRITER_FILES; j++)
+			live += writers[i].files[j].live;
+	}
+	return live;
+}
+
+static void verify_all(struct writer *writers)
+{
+	struct cow_info *infos;
+	size_t count;
+
+	for (size_t i = 0; i < WRITERS; i++) {
+		for (size_t j = 0; j < WRITER_FILES; j++) {
+			if (writers[i].files[j].live)
+				verify_file(&writers[i], &writers[i].files[j]);
+		}
+	}
+	MUST(cow_list(writers[0].cow, "", &infos, &count) == 0, "%s", cow_error(writers[0].cow));
+	cow_list_free(infos, count);
+	MUST(count == count_live(writers), "%zu objects, not %zu: one that was removed is there",
+	     count, count_live(writers));
+}
+
+/* ---- kills ----------------------------------------------------------------------------------- */
+
+/* Ends it at the chosen moment; all writers are at work. */
+static void crash_once(struct crash *c)
+{
+	while (sem_wait(&c->due) != 0)
+		;
+	daemon_kill(&c->d);
+}
+
+/* Before the threads start. */
+static void choose_moment(struct crash *c)
+{
+	atomic_store(&c->answers, 0);
+	atomic_store(&c->killed, false);
+	c->deadline = (unsigned int)(rnd_one_in(&c->rnd, 2) ? rnd_log(&c->rnd, ANSWERS_MAX)
+							    : 1 + rnd_below(&c->rnd, ANSWERS_MAX));
+	c->by_writer = rnd_one_in(&c->rnd, 2);
+}
+
+/* Another way of writing back each time, and sometimes a crash in the middle of the start. */
+static void restart(struct crash *c)
+{
+	static const char *const cache[] = {NULL, "16M"};
+	static const char *const writeback_ms[] = {"1", "30", NULL};
+
+	daemon_check(&c->d);
+	c->d.config.cache = cache[rnd_below(&c->rnd, ARRAY_LEN(cache))];
+	c->d.config.writeback_ms = writeback_ms[rnd_below(&c->rnd, ARRAY_LEN(writeback_ms))];
+	if (rnd_one_in(&c->rnd, 3)) {
+		daemon_spawn(&c->d);
+		daemon_kill(&c->d);
+	}
+	daemon_start(&c->d);
+}
+
+static void crash_init(struct crash *c, uint64_t stream)
+{
+	memset(c, 0, sizeof(*c));
+	must_end_within(800);
+	c->rnd = rnd_stream(stream);
+	MUST(sem_init(&c->due, 0, 0) == 0, "semaphore");
+	daemon_init(&c->d, NULL);
+	daemon_start(&c->d);
+}
+
+static void crash_fini(struct crash *c)
+{
+	daemon_stop(&c->d);
+	daemon_check(&c->d);
+	daemon_fini(&c->d);
+	(void)sem_destroy(&c->due);
+}
+
+static void start_writers(struct writer *writers)
+{
+	for (size_t i = 0; i < WRITERS; i++) {
+		struct writer *w = &writers[i];
+
+		MUST(pthread_create(&w->thread, NULL, writer_main, w) == 0, "thread");
+	}
+}
+
+static void connect_writers(struct crash *c, struct writer *writers)
+{
+	for (size_t i = 0; i < WRITERS; i++)
+		writers[i].cow = daemon_connect(&c->d, writers[i].kind);
+}
+
+static void disconnect_writers(struct writer *writers)
+{
+	for (size_t i = 0; i < WRITERS; i++) {
+		struct writer *w = &writers[i];
+
+		for (size_t j = 0; j < WRITER_FILES; j++) {
+			if (w->files[j].handle)
+				(void)cow_close(w->files[j].handle);
+			w->files[j].handle = NULL;
+		}
+		cow_free(w->cow);
+	}
+}
+
+static void test_kill_writers(void **state)
+{
+	static struct writer writers[WRITERS];
+	struct crash c;
+	uint64_t kills = rnd_env("TEST_KILLS", KILLS_DEFAULT);
+
+	(void)state;
+	crash_init(&c, 1);
+	for (size_t i = 0; i < WRITERS; i++) {
+		writers[i] = (struct writer){.c = &c, .kind = i % 2 ? DAEMON_TCP : DAEMON_UNIX};
+		writers[i].rnd = rnd_stream(100 + i);
+	}
+	connect_writers(&c, writers);
+	for (uint64_t n = 0; n < kills; n++) {
+		choose_moment(&c);
+		start_writers(writers);
+		crash_once(&c);
+		for (size_t i = 0; i < WRITERS; i++)
+			MUST(pthread_join(writers[i].thread, NULL) == 0, "join");
+		disconnect_writers(writers);
+		restart(&c);
+		connect_writers(&c, writers);
+		verify_all(writers);
+	}
+	disconnect_writers(writers);
+	for (size_t i = 0; i < WRITERS * WRITER_FILES; i++) {
+		struct file *f = &writers[i / WRITER_FILES].files[i % WRITER_FILES];
+
+		if (f->live)
+			oracle_fini(&f->oracle);
+	}
+	crash_fini(&c);
+}
+
+/* ---- several writers of one object ----------------------------------------------------------- */
+
+/*
+ * Each writes its own region of the object, all over one connection.  Of two writes in different
+ * regions the order is known when one was answered before the other was sent.
+ */
+#define REGIONS	     4
+#define REGION_BYTES (ORACLE_BYTES / REGIONS)
+#define KILLS_SHARED 8u
+
+struct region {
+	struct crash *c;
+	pthread_t thread;
+	struct rnd rnd;
+	cow_object_t *handle; /* all have the same */
+	cow_t *cow;
+	uint32_t off;
+	uint64_t synced; /* the time at which the last fsync that was answered was sent */
+	struct oracle oracle;
+	size_t found; /* how many of its writes are there */
+};
+
+static bool region_write(struct region *r)
+{
+	/* long enough that no two contents are the same */
+	uint32_t len = 8 + (uint32_t)rnd_log(&r->rnd, REGION_BYTES / 4);
+	uint32_t off = (uint32_t)rnd_below(&r->rnd, REGION_BYTES - len);
+	const uint8_t *data = oracle_write(&r->oracle, off, len, next_number(r->c));
+	struct oracle_op *op = &r->oracle.ops[r->oracle.nops - 1];
+
+	op->sent = next_number(r->c);
+	if (!is_answered(r->c, r->cow, cow_pwrite(r->handle, data, len, r->off + off)))
+		return false;
+	op->acked = next_number(r->c);
+	oracle_acked(&r->oracle);
+	return true;
+}
+
+static bool region_fsync(struct region *r)
+{
+	uint64_t sent = next_number(r->c);
+
+	if (!is_answered(r->c, r->cow, cow_fsync(r->handle)))
+		return false;
+	oracle_synced(&r->oracle);
+	r->synced = sent;
+	return true;
+}
+
+static void *region_main(void *arg)
+{
+	struct region *r = arg;
+
+	while (rnd_one_in(&r->rnd, 40) ? region_fsync(r) : region_write(r))
+		;
+	return NULL;
+}
+
+static void match_regions(struct region *regions, const struct oracle_state *s)
+{
+	for (size_t i = 0; i < REGIONS; i++) {
+		struct region *r = &regions[i];
+		struct oracle_state part = {.size = REGION_BYTES, .bytes = calloc(1, ORACLE_BYTES)};
+
+		MUST(part.bytes, "memory");
+		memcpy(part.bytes, s->bytes + r->off, REGION_BYTES);
+		MUST(oracle_match(&r->oracle, &part, &r->found),
+		     "region %zu is no prefix: %zu sent, %zu answered, %zu fsynced, seed %" PRIu64,
+		     i, r->oracle.nops, r->oracle.nacked, r->oracle.nsynced, rnd_seed());
+		free(part.bytes);
+	}
+}
+
+/* What is there was not sent after something was answered that is not there. */
+static void verify_order(const struct region *regions)
+{
+	uint64_t last_sent = 0, synced = 0, first_lost = UINT64_MAX;
+
+	for (size_t i = 0; i < REGIONS; i++) {
+		const struct region *r = &regions[i];
+
+		if (r->synced > synced)
+			synced = r->synced;
+		if (r->found > 0 && r->oracle.ops[r->found - 1].sent > last_sent)
+			last_sent = r->oracle.ops[r->found - 1].sent;
+		if (r->found < r->oracle.nacked && r->oracle.ops[r->found].acked < first_lost)
+			first_lost = r->oracle.ops[r->found].acked;
+	}
+	MUST(last_sent < first_lost,
+	     "a later write is there and an earlier one is not, seed %" PRIu64, rnd_seed());
+	MUST(synced < first_lost, "a write before a fsync is not there, seed %" PRIu64, rnd_seed());
+}
+
+static void shared_round(struct crash *c, struct region *regions)
+{
+	cow_t *cow = daemon_connect(&c->d, DAEMON_UNIX);
+	cow_object_t *handle;
+	struct oracle_state s;
+
+	choose_moment(c);
+	MUST(cow_open(cow, "shared", 0, &handle) == 0, "%s", cow_error(cow));
+	for (size_t i = 0; i < REGIONS; i++) {
+		regions[i].cow = cow;
+		regions[i].handle = handle;
+		regions[i].synced = 0;
+		MUST(pthread_create(&regions[i].thread, NULL, region_main, &regions[i]) == 0,
+		     "thread");
+	}
+	crash_once(c);
+	for (size_t i = 0; i < REGIONS; i++)
+		MUST(pthread_join(regions[i].thread, NULL) == 0, "join");
+	(void)cow_close(handle);
+	cow_free(cow);
+	restart(c);
+	cow = daemon_connect(&c->d, DAEMON_TCP);
+	read_state(cow, "shared", &s);
+	cow_free(cow);
+	match_regions(regions, &s);
+	verify_order(regions);
+	free(s.bytes);
+	for (size_t i = 0; i < REGIONS; i++)
+		oracle_settle(&regions[i].oracle, regions[i].found);
+}
+
+static void test_kill_shared_object(void **state)
+{
+	static struct region regions[REGIONS];
+	struct crash c;
+	cow_t *cow;
+
+	(void)state;
+	crash_init(&c, 2);
+	cow = daemon_connect(&c.d, DAEMON_UNIX);
+	MUST(cow_create(cow, "shared", ORACLE_BYTES) == 0, "%s", cow_error(cow));
+	cow_free(cow);
+	for (size_t i = 0; i < REGIONS; i++) {
+		regions[i] = (struct region){.c = &c, .off = (uint32_t)i * REGION_BYTES};
+		regions[i].rnd = rnd_stream(200 + i);
+		oracle_init(&regions[i].oracle, REGION_BYTES);
+	}
+	for (unsigned int n = 0; n < KILLS_SHARED; n++)
+		shared_round(&c, regions);
+	for (size_t i = 0; i < REGIONS; i++)
+		oracle_fini(&regions[i].oracle);
+	crash_fini(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_kill_writers),
+	    cmocka_unit_test(test_kill_shared_object),
+	};
+
+	(void)rnd_seed();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
