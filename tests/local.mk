@@ -178,6 +178,17 @@ tests_integration_test_faults_LDADD = $(integration_ldadd)
 tests_integration_test_kill_LDADD = $(integration_ldadd)
 tests_integration_test_model_LDADD = $(integration_ldadd)
 
+# What quickstart runs; a program of its own, so that it is compiled by make check too.
+check_PROGRAMS += tests/quickstart/job
+tests_quickstart_job_LDADD = libcow.la
+tests_quickstart_job_SOURCES = \
+	tests/lib/must.c \
+	tests/lib/must.h \
+	tests/lib/rnd.c \
+	tests/lib/rnd.h \
+	tests/quickstart/job.c \
+	$(NULL)
+
 # Parts of the suite: what runs the code (for sanitizers), what runs several threads of it, the lint.
 check-run: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(run_tests)'
