@@ -7,6 +7,7 @@
 #include <event2/listener.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,7 +203,9 @@ static bool tcp_split(const char *text, char *host, size_t host_len, const char 
 		return false;
 	memcpy(host, text, n);
 	host[n] = '\0';
-	return strspn(*port, "0123456789") == strlen(*port);
+	/* getaddrinfo() would take such a number modulo 65536 */
+	return strspn(*port, "0123456789") == strlen(*port) &&
+	       strtoul(*port, NULL, 10) <= UINT16_MAX;
 }
 
 static int tcp_bind(const struct addrinfo *ai)

@@ -26,7 +26,8 @@ struct listen_config {
  * Listens on "unix:PATH" or "tcp:HOST:PORT" (HOST an address, a name, or [::1]; a name's first
  * address is taken; port 0: any).  A socket file that nobody listens on is replaced.  On failure
  * "why" says what was wrong with what: -ERR_INVAL (no such address), -ERR_BUSY (somebody listens
- * there), -ERR_PERM (not loopback), -ERR_NOMEM, -ERR_NOENT, -ERR_IO.
+ * there), -ERR_EXIST (the path is no socket), -ERR_PERM (not loopback), -ERR_NOMEM, -ERR_NOENT,
+ * -ERR_IO.
  */
 int listener_open(const struct listen_config *config, const char *addr, struct listener **listener,
 		  char *why, size_t why_len) LOOP_FN MUST_CHECK;

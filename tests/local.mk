@@ -43,6 +43,7 @@ unit_tests = \
 	tests/unit/test_fetch \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_io \
+	tests/unit/test_listen \
 	tests/unit/test_loop \
 	tests/unit/test_map \
 	tests/unit/test_map_damage \
@@ -53,6 +54,8 @@ unit_tests = \
 	tests/unit/test_page \
 	tests/unit/test_progress \
 	tests/unit/test_session \
+	tests/unit/test_store_crash \
+	tests/unit/test_store_dir \
 	tests/unit/test_uri \
 	tests/unit/test_wire \
 	tests/unit/test_writeback \
@@ -148,6 +151,7 @@ libtest_la_SOURCES = \
 	tests/lib/test_store.c \
 	tests/lib/test_store.h \
 	tests/unit/map_fixture.h \
+	tests/unit/store_fixture.h \
 	tests/vectors/codec.c \
 	tests/vectors/codec.h \
 	tests/vectors/vectors.c \
