@@ -193,6 +193,12 @@ static void folio_free(struct folio *folio)
 	free(folio);
 }
 
+/* A folio takes about a ninth of a page itself; that of holes has no pages that the pool counts. */
+static bool cache_is_full(const struct cache *cache)
+{
+	return page_pool_used(cache->pool) + HASH_COUNT(cache->folios) / 8 > cache->limit_pages;
+}
+
 void cache_shrink(struct cache *cache)
 {
 	ASSERT_LOOP();
@@ -200,7 +206,7 @@ void cache_shrink(struct cache *cache)
 		struct folio *folio = TAILQ_FIRST(&cache->lru);
 		uint32_t busy;
 
-		if (!folio || page_pool_used(cache->pool) <= cache->limit_pages)
+		if (!folio || !cache_is_full(cache))
 			return;
 		busy = folio->dirty | folio->staged;
 		if (folio->pins == 0 && !busy) {
@@ -254,7 +260,8 @@ static uint32_t folio_uptodate(const struct folio *folio)
 	return mask;
 }
 
-static void cache_wake(struct folio *folio, int err)
+/* Who waits for what others fetch is not told of their errors: it tries for itself. */
+static void cache_wake(struct folio *folio, const struct cache_fetch *cf, int err)
 {
 	struct waiter_list list = STAILQ_HEAD_INITIALIZER(list);
 	struct cache_waiter *waiter;
@@ -262,7 +269,7 @@ static void cache_wake(struct folio *folio, int err)
 	STAILQ_CONCAT(&list, &folio->waiters);
 	while ((waiter = STAILQ_FIRST(&list))) {
 		STAILQ_REMOVE_HEAD(&list, link);
-		waiter->ready(waiter, err);
+		waiter->ready(waiter, waiter->fetch == cf ? err : 0);
 	}
 }
 
@@ -298,9 +305,9 @@ static LOOP_FN void cache_fetch_done(struct fetch *fetch)
 	cache_install(cf);
 	folio->fetching &= ~fetch->want;
 	TAILQ_REMOVE(&cache->fetches, cf, link);
-	free(cf);
 	/* pinned while the waiters look, so that nothing they cause can evict what they wait for */
-	cache_wake(folio, err);
+	cache_wake(folio, cf, err);
+	free(cf);
 	folio->pins--;
 	folio->co->nfetching--;
 	cache_shrink(cache);
@@ -313,7 +320,7 @@ static void cache_fetch_abandon(struct cache_fetch *cf)
 	free(cf);
 }
 
-static int cache_fetch_start(struct folio *folio, uint32_t want)
+static int cache_fetch_start(struct folio *folio, uint32_t want, const struct cache_fetch **started)
 {
 	struct cache *cache = folio->co->cache;
 	struct cache_fetch *cf = calloc(1, sizeof(*cf));
@@ -340,6 +347,7 @@ static int cache_fetch_start(struct folio *folio, uint32_t want)
 	folio->co->nfetching++;
 	TAILQ_INSERT_TAIL(&cache->fetches, cf, link);
 	fetch_start(cache->fetcher, &cf->fetch);
+	*started = cf;
 	return 0;
 }
 
@@ -356,8 +364,9 @@ int cache_fill(struct cache_object *co, lblk_t blk, uint32_t nblks, struct cache
 	missing = folio_range(blk, nblks) & ~folio_uptodate(folio);
 	assert(missing);
 	missing &= ~folio->fetching;
+	waiter->fetch = NULL;
 	if (missing)
-		err = cache_fetch_start(folio, missing);
+		err = cache_fetch_start(folio, missing, &waiter->fetch);
 	if (err == 0)
 		STAILQ_INSERT_TAIL(&folio->waiters, waiter, link);
 	return err;

@@ -36,6 +36,7 @@
 #define FOLIO_BLKS  (1u << FOLIO_SHIFT)
 
 struct cache;
+struct cache_fetch;
 struct folio;
 
 TAILQ_HEAD(folio_list, folio);
@@ -53,8 +54,9 @@ struct cache_object {
 /* Waits for blocks to be filled in; embedded in the operation. */
 struct cache_waiter {
 	STAILQ_ENTRY(cache_waiter) link;
-	/* err: a fetch of the folio failed.  On 0 look again: the blocks are there, or were
-	 * truncated away. */
+	const struct cache_fetch *fetch; /* private: started for it, or NULL */
+	/* err: the fetch that was started for it failed.  On 0 look again: the blocks are there,
+	 * or were truncated away, or have to be fetched for it. */
 	void (*ready)(struct cache_waiter *waiter, int err);
 };
 

@@ -43,6 +43,7 @@ struct commit {
 	/* of the loop */
 	unsigned int submitted; /* not yet answered */
 	bool reaping;
+	bool answering; /* the freed blocks of a group are still to be handed over */
 	bool latch_told;
 };
 
@@ -204,11 +205,13 @@ static LOOP_FN void commit_answer(struct loop_msg *msg)
 
 	ASSERT_LOOP();
 	commit->reaping = group->reaping;
+	commit->answering = true;
 	while ((req = STAILQ_FIRST(&group->reqs))) {
 		STAILQ_REMOVE_HEAD(&group->reqs, link);
 		commit->submitted--;
 		req->done(req);
 	}
+	commit->answering = false;
 	commit->config.freed(commit->config.ctx, &group->freed);
 	if (group->latched && !commit->latch_told) {
 		commit->latch_told = true;
@@ -247,6 +250,8 @@ static COMMIT_FN void commit_one_by_one(struct commit *commit, struct commit_gro
 
 		STAILQ_REMOVE_HEAD(&group->reqs, link);
 		STAILQ_INSERT_TAIL(&single->reqs, req, link);
+		if (commit_harmless(req->err))
+			req->err = 0; /* of the attempt with all, which did not count */
 		if (commit->latched)
 			commit_fail_all(single, -ERR_LATCHED);
 		else if (req->err == 0 && commit_group_run(commit, single) < 0)
@@ -396,5 +401,5 @@ unsigned int commit_sync_gen(const struct commit *commit)
 bool commit_busy(const struct commit *commit)
 {
 	ASSERT_LOOP();
-	return commit->submitted > 0 || commit->reaping;
+	return commit->submitted > 0 || commit->reaping || commit->answering;
 }

@@ -328,6 +328,7 @@ static void conn_output(struct conn *conn)
 	}
 	conn->moved_bytes += sent;
 	conn_account(conn);
+	objects_check_room(conn->set->config.host->objs);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */

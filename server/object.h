@@ -144,6 +144,8 @@ struct page_pool *objects_pages(struct objects *objs);
  * sockets.  objects_on_room() sets what is called when that ends; NULL for nothing.
  */
 bool objects_crowded(struct objects *objs) LOOP_FN;
+/* To be called by who gave pages back: replies that were sent, payloads that were dropped. */
+void objects_check_room(struct objects *objs) LOOP_FN;
 void objects_on_room(struct objects *objs, void (*fn)(void *ctx), void *ctx) LOOP_FN;
 
 /* Makes all acknowledged writes durable; cb gets the first error.  For a clean stop. */

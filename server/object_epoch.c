@@ -9,6 +9,10 @@
 #include "common/thread.h"
 #include "server/object_table.h"
 
+/* A device that fails gets less and less to do: each attempt quarantines what it fails to write. */
+#define RETRY_MS_MIN 1000u
+#define RETRY_MS_MAX 60000u
+
 static void epoch_advance(struct object *obj);
 
 static uint64_t epoch_now_ms(void)
@@ -87,6 +91,10 @@ static void epoch_fail(struct epoch *epoch, int err)
 
 	epoch->state = EPOCH_FAILED;
 	obj->err_seq++;
+	obj->retry_gap_ms = obj->retry_gap_ms == 0 ? RETRY_MS_MIN : 2 * obj->retry_gap_ms;
+	if (obj->retry_gap_ms > RETRY_MS_MAX)
+		obj->retry_gap_ms = RETRY_MS_MAX;
+	obj->retry_at_ms = epoch_now_ms() + obj->retry_gap_ms;
 	for (; epoch; epoch = TAILQ_NEXT(epoch, link))
 		STAILQ_CONCAT(&told, &epoch->waiters);
 	STAILQ_CONCAT(&told, &obj->open.waiters);
@@ -105,11 +113,14 @@ static void epoch_succeed(struct epoch *epoch)
 
 	assert(epoch == TAILQ_FIRST(&obj->closed));
 	obj->info = epoch->batch.commit.obj;
+	obj->retry_gap_ms = 0;
 	cache_committed(&obj->cache, epoch->batch.blks, epoch->batch.nblks);
 	STAILQ_CONCAT(&waiters, &epoch->waiters);
 	epoch_forget(epoch);
 	epoch_find_unmapped(obj);
+	obj->waking = true;
 	epoch_wake(&waiters, 0);
+	obj->waking = false;
 }
 
 static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
@@ -131,12 +142,26 @@ static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
 	objs->progress(objs);
 }
 
+/* Of an object that goes: what was before it may be forgotten already, so it must not be committed.
+ */
+static void epoch_drop(struct epoch *epoch)
+{
+	struct epoch_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
+
+	STAILQ_CONCAT(&waiters, &epoch->waiters);
+	epoch_forget(epoch);
+	epoch_wake(&waiters, 0);
+}
+
 static LOOP_FN void epoch_written(struct writeback_batch *batch)
 {
 	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
 
 	epoch->state = EPOCH_WRITTEN;
-	epoch_advance(epoch->obj);
+	if (epoch->obj->removing)
+		epoch_drop(epoch);
+	else
+		epoch_advance(epoch->obj);
 }
 
 /* Submits the oldest epoch when it is its turn. */
@@ -144,7 +169,7 @@ static void epoch_advance(struct object *obj)
 {
 	struct epoch *head = TAILQ_FIRST(&obj->closed);
 
-	if (!head || head->state != EPOCH_WRITTEN)
+	if (!head || head->state != EPOCH_WRITTEN || obj->waking || obj->objs->wb.stopping)
 		return;
 	head->state = EPOCH_COMMITTING;
 	writeback_commit(&head->batch);
@@ -207,12 +232,15 @@ void epoch_retry(struct object *obj)
 	ASSERT_LOOP();
 	if (obj->objs->latched)
 		return;
-	TAILQ_FOREACH (epoch, &obj->closed, link) {
-		if (epoch->state == EPOCH_FAILED) {
+	TAILQ_FOREACH (epoch, &obj->closed, link)
+		if (epoch->state == EPOCH_FAILED)
 			epoch_start(epoch);
-			return;
-		}
-	}
+}
+
+void epoch_retry_due(struct object *obj)
+{
+	if (epoch_now_ms() >= obj->retry_at_ms)
+		epoch_retry(obj);
 }
 
 void epoch_sync(struct object *obj, struct epoch_waiter *waiter)
@@ -224,23 +252,17 @@ void epoch_sync(struct object *obj, struct epoch_waiter *waiter)
 		waiter->ready(waiter, -ERR_LATCHED);
 		return;
 	}
+	epoch_retry(obj);
 	if (epoch_open_any(obj)) {
 		STAILQ_INSERT_TAIL(&obj->open.waiters, waiter, link);
-		obj->open.close_wanted = true;
-		if (epoch_head_failed(obj))
-			epoch_retry(obj);
-		else
-			epoch_close(obj);
+		epoch_close(obj);
 		return;
 	}
 	last = TAILQ_LAST(&obj->closed, epoch_list);
-	if (!last) {
+	if (last)
+		STAILQ_INSERT_TAIL(&last->waiters, waiter, link);
+	else
 		waiter->ready(waiter, 0);
-		return;
-	}
-	STAILQ_INSERT_TAIL(&last->waiters, waiter, link);
-	if (epoch_head_failed(obj))
-		epoch_retry(obj);
 }
 
 void epoch_discard(struct object *obj)

@@ -16,8 +16,9 @@ bool epoch_open_any(const struct object *obj) LOOP_FN;
 /* Closes the open epoch, at once or as soon as it may be.  Nothing if it is empty. */
 void epoch_close(struct object *obj) LOOP_FN;
 
-/* Writes a failed epoch again. */
+/* Writes the failed epochs again; epoch_retry_due() only when their time has come. */
 void epoch_retry(struct object *obj) LOOP_FN;
+void epoch_retry_due(struct object *obj) LOOP_FN;
 
 /*
  * Calls waiter->ready when everything acknowledged so far is durable (0) or is known not to be;

@@ -179,18 +179,27 @@ static LOOP_FN void remove_committed(struct commit_req *req)
 	int err = req->err;
 
 	op->objs->table_seq++;
-	obj->removing = false;
+	obj->size_bytes = obj->info.size_bytes;
+	obj->removing = err == 0; /* nobody finds it any more, however long it stays in memory */
 	op->obj = NULL;
 	object_put(obj);
-	if (err == 0)
-		object_unload(obj);
+	if (obj->cache.nfetching == 0)
+		object_unload(
+		    obj); /* after an error too: what was thrown away is not its content */
 	name_finish(op, err, NULL);
 }
 
 static LOOP_FN void remove_settled(struct epoch_waiter *waiter, int err)
 {
-	(void)err; /* what was not written is not needed any more */
-	remove_step(CONTAINER_OF(waiter, struct name_op, waiter));
+	struct name_op *op = CONTAINER_OF(waiter, struct name_op, waiter);
+
+	/* else what was not written is not needed any more */
+	if (err == -ERR_LATCHED && op->objs->latched) {
+		op->obj->removing = false;
+		name_finish(op, err, NULL);
+		return;
+	}
+	remove_step(op);
 }
 
 /* Throws away what is not written; waits for what is being written; then removes. */

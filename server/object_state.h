@@ -20,7 +20,8 @@
  *    submitted.  So after a crash the object holds a prefix of its acknowledged writes.
  *  - At most EPOCH_CLOSED_MAX are closed and not done; more fsyncs meanwhile share the next one.
  *  - A failed epoch stays at the head, its blocks stay in the cache, and everybody who waits for it
- *    or a later one is told.  It is written again, to other extents, at the next fsync or timer.
+ *    or a later one is told.  It is written again, to other extents, at the next fsync, and by the
+ *    timer after a time that grows with each failure in a row.
  *  - unmapped: blocks from here on that are not in the cache read as zeros, whatever the map says,
  *    because a truncation is not committed yet.
  */
@@ -30,6 +31,7 @@
 #include <bsd/sys/queue.h>
 #include <stdbool.h>
 #include <stdint.h>
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "server/alloc.h"
@@ -92,10 +94,13 @@ struct object {
 	struct epoch_list closed; /* oldest first */
 	uint32_t nclosed;
 	lblk_t unmapped;
-	unsigned int err_seq; /* failures of writeback so far */
+	unsigned int err_seq;  /* failures of writeback so far */
+	uint64_t retry_at_ms;  /* the timer writes a failed epoch again from then on */
+	uint64_t retry_gap_ms; /* doubled by each failure in a row */
 
 	unsigned int refs; /* handles and waiting operations */
 	bool removing;
+	bool waking;  /* the waiters of a committed epoch run: the next is submitted behind them */
 	bool is_busy; /* on objs->busy */
 	TAILQ_ENTRY(object) busy_link;
 	TAILQ_ENTRY(object) idle_link; /* while refs is 0 and it is not busy */

@@ -94,9 +94,16 @@ void object_unload(struct object *obj)
 
 void object_trim_idle(struct objects *objs, unsigned int keep)
 {
+	struct object *obj;
+	struct object *next;
+
 	ASSERT_LOOP();
-	while (objs->nidle > keep)
-		object_unload(TAILQ_FIRST(&objs->idle));
+	TAILQ_FOREACH_SAFE (obj, &objs->idle, idle_link, next) {
+		if (objs->nidle <= keep)
+			return;
+		if (obj->cache.nfetching == 0)
+			object_unload(obj);
+	}
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

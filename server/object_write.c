@@ -62,6 +62,7 @@ static void write_finish(struct write_op *op, int err)
 	free(op);
 	cb(ctx, err);
 	cache_shrink(obj->objs->cache);
+	objects_check_room(obj->objs);
 	object_put(obj);
 }
 
@@ -185,6 +186,10 @@ static bool write_admit(struct write_op *op)
 
 	if (needs == 0)
 		return true;
+	if (!TAILQ_EMPTY(&objs->parked)) { /* not past those that wait */
+		TAILQ_INSERT_TAIL(&objs->parked, op, parked_link);
+		return false;
+	}
 	if (busy > 0 && busy + needs > objs->dirty_limit) {
 		write_park(op, -ERR_WRITEBACK);
 		return false;

@@ -22,11 +22,7 @@ static LOOP_FN void objects_progress(struct objects *objs)
 {
 	cache_shrink(objs->cache);
 	object_retry_parked(objs);
-	if (objs->was_crowded && !objects_crowded(objs)) {
-		objs->was_crowded = false;
-		if (objs->on_room)
-			objs->on_room(objs->room_ctx);
-	}
+	objects_check_room(objs);
 }
 
 static LOOP_FN void objects_space(void *ctx)
@@ -72,7 +68,7 @@ static LOOP_FN void objects_tick(evutil_socket_t fd, short what, void *ctx)
 	(void)fd;
 	(void)what;
 	TAILQ_FOREACH_SAFE (obj, &objs->busy, busy_link, next) {
-		epoch_retry(obj);
+		epoch_retry_due(obj);
 		if (epoch_open_any(obj) &&
 		    now - obj->open.since_ms >= objs->config.writeback_ms / 2)
 			epoch_close(obj);
@@ -201,6 +197,7 @@ struct flush_op {
 struct flush_wait {
 	struct epoch_waiter waiter;
 	struct flush_op *op;
+	struct object *obj; /* referenced: it is not removed meanwhile */
 };
 
 static void flush_one_done(struct flush_op *op, int err)
@@ -218,6 +215,7 @@ static LOOP_FN void flush_ready(struct epoch_waiter *waiter, int err)
 	struct flush_wait *wait = CONTAINER_OF(waiter, struct flush_wait, waiter);
 	struct flush_op *op = wait->op;
 
+	object_put(wait->obj);
 	free(wait);
 	flush_one_done(op, err);
 }
@@ -235,8 +233,11 @@ void objects_flush(struct objects *objs, object_cb cb, void *ctx)
 	}
 	*op = (struct flush_op){.objs = objs, .pending = 1, .cb = cb, .ctx = ctx};
 	TAILQ_FOREACH_SAFE (obj, &objs->busy, busy_link, next) {
-		struct flush_wait *wait = calloc(1, sizeof(*wait));
+		struct flush_wait *wait;
 
+		if (obj->removing)
+			continue; /* its content is not wanted any more */
+		wait = calloc(1, sizeof(*wait));
 		op->pending++;
 		if (!wait) {
 			flush_one_done(op, -ERR_NOMEM);
@@ -244,6 +245,8 @@ void objects_flush(struct objects *objs, object_cb cb, void *ctx)
 		}
 		wait->waiter.ready = flush_ready;
 		wait->op = op;
+		wait->obj = obj;
+		object_get(obj);
 		epoch_sync(obj, &wait->waiter);
 	}
 	flush_one_done(op, 0);
@@ -270,6 +273,7 @@ void objects_free(struct objects *objs)
 		return;
 	if (objs->timer)
 		event_free(objs->timer);
+	objs->wb.stopping = true;
 	/* who may still submit to the other is joined first */
 	worker_pool_free(objs->pool);
 	loop_finish(objs->config.loop);
@@ -296,6 +300,15 @@ bool objects_crowded(struct objects *objs)
 		return false;
 	objs->was_crowded = true; /* who was told waits for on_room */
 	return true;
+}
+
+void objects_check_room(struct objects *objs)
+{
+	if (!objs->was_crowded || objects_crowded(objs))
+		return;
+	objs->was_crowded = false;
+	if (objs->on_room)
+		objs->on_room(objs->room_ctx);
 }
 
 void objects_on_room(struct objects *objs, void (*fn)(void *ctx), void *ctx)

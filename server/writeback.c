@@ -18,6 +18,7 @@
 /* A physically contiguous piece of a batch, written by one worker. */
 struct writeback_write {
 	struct worker_job job;
+	SLIST_ENTRY(writeback_write) link; /* of the batch, once it has ended */
 	struct writeback_batch *batch;
 	pblk_t dst;
 	uint32_t first; /* index of its first block in the batch */
@@ -48,34 +49,36 @@ static void writeback_end(struct writeback_batch *batch, int err)
 	loop_post(batch->wb->loop, &batch->ended);
 }
 
-/* Makes the extents allocatable again: nothing refers to them. */
-static void writeback_give_back(struct writeback_batch *batch)
+static void writeback_add_free(struct writeback *wb, pblk_t blk, uint64_t nblks)
 {
-	struct commit_req *req = &batch->commit;
-
-	for (uint32_t i = 0; i < req->nextents; i++) {
-		const struct commit_extent *ext = &req->extents[i];
-
-		if (alloc_add(batch->wb->alloc, ext->dst, ext->nblks) < 0)
-			log_event(LOG_WARN, "free-blocks-lost-until-restart",
-				  "physical=%" PRIu64 " blocks=%" PRIu32, ext->dst.n, ext->nblks);
-	}
-	req->nextents = 0;
-	batch->allocated = false;
+	if (alloc_add(wb->alloc, blk, nblks) < 0)
+		log_event(LOG_WARN, "free-blocks-lost-until-restart",
+			  "physical=%" PRIu64 " blocks=%" PRIu64, blk.n, nblks);
 }
 
 /*
- * An attempt failed.  Where the device is to blame the extents stay out of use; where memory or the
- * map refused there is nothing wrong with them.
+ * Forgets the writes of an attempt.  Where nothing refers to what they wrote (give_back) the
+ * extents become allocatable again, but for those whose write failed: they are quarantined.
  */
+static void writeback_forget(struct writeback_batch *batch, bool give_back)
+{
+	struct writeback_write *w;
+
+	while ((w = SLIST_FIRST(&batch->ended_writes))) {
+		SLIST_REMOVE_HEAD(&batch->ended_writes, link);
+		if (give_back && w->err == 0)
+			writeback_add_free(batch->wb, w->dst, w->nblks);
+		free(w);
+	}
+}
+
+/* An attempt failed.  After a failed sync, or an unknown outcome, all that it wrote is suspect. */
 static void writeback_fail(struct writeback_batch *batch, int err)
 {
 	log_event(LOG_ERROR, "writeback-failed",
 		  "object=%" PRIu64 " blocks=%" PRIu32 " attempt=%" PRIu32 " error=%s",
 		  batch->commit.oid, batch->nblks, batch->attempts, err_name(err));
-	if (err_class(err) != ERR_IO)
-		writeback_give_back(batch);
-	batch->allocated = false;
+	writeback_forget(batch, err != -ERR_WRITEBACK && err != -ERR_LATCHED);
 	if (writeback_worth_another(batch, err))
 		writeback_attempt(batch);
 	else
@@ -113,7 +116,7 @@ static LOOP_FN void writeback_write_done(struct worker_job *job)
 
 	if (w->err < 0)
 		batch->err = w->err;
-	free(w);
+	SLIST_INSERT_HEAD(&batch->ended_writes, w, link);
 	if (--batch->writes_left == 0)
 		writeback_written(batch);
 }
@@ -182,7 +185,6 @@ static void writeback_submit_all(struct writeback_batch *batch)
 	uint32_t at = 0;
 
 	batch->writes_left = 1;
-	batch->allocated = true;
 	while (at < batch->nblks && batch->err == 0) {
 		uint32_t end = at;
 		uint64_t got;
@@ -195,11 +197,15 @@ static void writeback_submit_all(struct writeback_batch *batch)
 			uint32_t n = end - at < WRITE_MAX_BLKS ? end - at : WRITE_MAX_BLKS;
 
 			batch->err = writeback_submit(batch, at, dst, n);
+			if (batch->err < 0)
+				break;
 			dst.n += n;
 			at += n;
 		}
-		if (batch->err < 0)
+		if (batch->err < 0) {
+			writeback_add_free(batch->wb, dst, end - at);
 			alloc_unreserve(batch->wb->alloc, batch->nblks - end);
+		}
 	}
 	batch->reserved = false;
 	if (--batch->writes_left == 0)
@@ -211,6 +217,10 @@ static void writeback_attempt(struct writeback_batch *batch)
 	batch->attempts++;
 	batch->err = 0;
 	batch->commit.nextents = 0;
+	if (batch->wb->stopping) {
+		writeback_end(batch, -ERR_WRITEBACK);
+		return;
+	}
 	if (!batch->reserved && batch->nblks > 0) {
 		int err = alloc_reserve(batch->wb->alloc, batch->nblks);
 
@@ -250,7 +260,7 @@ static LOOP_FN void writeback_committed(struct commit_req *req)
 		writeback_fail(batch, req->err);
 		return;
 	}
-	batch->allocated = false; /* they are the map's */
+	writeback_forget(batch, false); /* the extents are the map's */
 	batch->done(batch, 0);
 }
 
@@ -267,8 +277,7 @@ void writeback_batch_fini(struct writeback_batch *batch)
 	ASSERT_LOOP();
 	if (batch->reserved)
 		alloc_unreserve(batch->wb->alloc, batch->nblks);
-	if (batch->allocated)
-		writeback_give_back(batch);
+	writeback_forget(batch, true);
 	for (uint32_t i = 0; i < batch->nblks; i++)
 		page_put(batch->blks[i].page);
 	free(batch->blks);
@@ -292,10 +301,7 @@ static LOOP_FN void writeback_reusable(struct fetch_entry *entry)
 	for (size_t i = 0; i < freed->n; i++) {
 		struct map_range *range = &freed->ranges[i];
 
-		if (alloc_add(wb->alloc, range->blk, range->nblks) < 0)
-			log_event(LOG_WARN, "free-blocks-lost-until-restart",
-				  "physical=%" PRIu64 " blocks=%" PRIu64, range->blk.n,
-				  range->nblks);
+		writeback_add_free(wb, range->blk, range->nblks);
 	}
 	free(freed);
 	wb->releasing--;

@@ -9,15 +9,17 @@
  *	  writeback_start        all writes done           writeback_commit      in the map
  *	idle ----------> writing ----------------> written ----------------> committing -> done
  *	                    |                                                     |
- *	                    `--- error: the extents are quarantined; once more to other ones; then
+ *	                    `--- error: what failed is quarantined; once more to other extents; then
  *	                         done(err): nothing of it is in the map, the pages are still there
  *
  * Data is never overwritten: the map refers to the old extents until the commit.
- * A quarantined extent is not used again before the next start.
+ * A quarantined extent is not used again before the next start: that is the piece (of at most 1
+ *MiB) whose write failed, or after a failed sync all that was written.
  */
 #ifndef SERVER_WRITEBACK_H
 #define SERVER_WRITEBACK_H
 
+#include <bsd/sys/queue.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -38,10 +40,13 @@ struct writeback {
 	struct fetcher *fetcher;
 	struct commit *commit;
 	unsigned int releasing; /* freed sets that wait for reads to end */
+	bool stopping;		/* the threads end: nothing is submitted to them any more */
 	/* LOOP_FN: blocks have become allocatable */
 	void (*on_space)(void *ctx);
 	void *ctx;
 };
+
+struct writeback_write;
 
 struct writeback_blk {
 	lblk_t blk;
@@ -64,11 +69,11 @@ struct writeback_batch {
 	uint32_t *csums;
 	uint32_t nextents_cap;
 	uint32_t writes_left;
+	SLIST_HEAD(, writeback_write) ended_writes; /* of this attempt */
 	uint32_t attempts;
 	int err;
 	struct loop_msg ended; /* brings err to done() */
 	bool reserved;	       /* its blocks are promised by alloc (else taken, or given up) */
-	bool allocated;	       /* its extents are its own: not in the map, not quarantined */
 };
 
 /*

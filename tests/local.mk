@@ -50,6 +50,8 @@ unit_tests = \
 	tests/unit/test_map_tree \
 	tests/unit/test_msg \
 	tests/unit/test_object \
+	tests/unit/test_object_faults \
+	tests/unit/test_object_order \
 	tests/unit/test_options \
 	tests/unit/test_page \
 	tests/unit/test_progress \
@@ -91,6 +93,8 @@ thread_tests = \
 	tests/unit/test_libcow_io \
 	tests/unit/test_loop \
 	tests/unit/test_object \
+	tests/unit/test_object_faults \
+	tests/unit/test_object_order \
 	tests/unit/test_writeback \
 	tests/integration/test_conns \
 	tests/integration/test_faults \
@@ -138,6 +142,8 @@ libtest_la_SOURCES = \
 	tests/lib/fake_dev.h \
 	tests/lib/fake_server.c \
 	tests/lib/fake_server.h \
+	tests/lib/gate_dev.c \
+	tests/lib/gate_dev.h \
 	tests/lib/model.c \
 	tests/lib/model.h \
 	tests/lib/must.c \

@@ -85,26 +85,40 @@ int engine_wait(struct engine *e, struct result *res)
 	return res->err;
 }
 
+void engine_settle(struct engine *e)
+{
+	for (int i = 0; i < 8; i++)
+		(void)engine_free_nblks(e);
+}
+
+void engine_wait_calls(struct engine *e, enum gate_op op, uint64_t n)
+{
+	while (gate_dev_calls(e->gate, op) < n)
+		(void)engine_free_nblks(e);
+}
+
 void engine_start(struct engine *e)
 {
 	struct objects_config config = {
-	    .cache_bytes = e->cache_bytes, .nworkers = 4, .writeback_ms = 200};
+	    .cache_bytes = e->cache_bytes, .nworkers = 4, .writeback_ms = e->writeback_ms};
+	struct dev *dev;
 
 	thread_set_role(THREAD_LOOP);
 	e->loop = loop_new();
 	assert_non_null(e->loop);
 	assert_int_equal(map_open(e->map_path, &e->map), 0);
-	assert_int_equal(dev_file_open(e->dev_path, map_geometry(e->map)->uuid, &e->dev), 0);
+	assert_int_equal(dev_file_open(e->dev_path, map_geometry(e->map)->uuid, &dev), 0);
+	e->gate = gate_dev_new(dev);
 	config.loop = e->loop;
 	config.map = e->map;
-	config.dev = e->dev;
+	config.dev = &e->gate->dev;
 	assert_int_equal(objects_new(&config, &e->objs), 0);
 }
 
 void engine_stop(struct engine *e)
 {
 	objects_free(e->objs);
-	dev_close(e->dev);
+	dev_close(&e->gate->dev);
 	map_close(e->map);
 	loop_free(e->loop);
 }
@@ -130,6 +144,13 @@ void engine_flush(struct engine *e)
 
 	objects_flush(e->objs, engine_done_cb, &res);
 	assert_int_equal(engine_wait(e, &res), 0);
+}
+
+void engine_restart(struct engine *e)
+{
+	engine_flush(e);
+	engine_stop(e);
+	engine_start(e);
 }
 
 int engine_create(struct engine *e, const char *name, uint64_t size)
@@ -165,6 +186,12 @@ struct handle *engine_open(struct engine *e, const char *name)
 	return res.handle;
 }
 
+struct handle *engine_create_open(struct engine *e, const char *name, uint64_t size)
+{
+	assert_int_equal(engine_create(e, name, size), 0);
+	return engine_open(e, name);
+}
+
 struct pagevec engine_payload(struct engine *e, uint64_t off, const uint8_t *data, uint64_t len)
 {
 	struct pagevec pv;
@@ -193,6 +220,14 @@ int engine_write(struct engine *e, struct handle *h, uint64_t off, const uint8_t
 
 	object_write(h, off, &pv, engine_done_cb, &res);
 	return engine_wait(e, &res);
+}
+
+int engine_write_blk(struct engine *e, struct handle *h, uint64_t blk, uint8_t byte)
+{
+	uint8_t bytes[BLK_BYTES];
+
+	memset(bytes, byte, sizeof(bytes));
+	return engine_write(e, h, blk * BLK_BYTES, bytes, BLK_BYTES);
 }
 
 int engine_fsync(struct engine *e, struct handle *h)
@@ -232,6 +267,14 @@ int64_t engine_read(struct engine *e, struct handle *h, uint64_t off, uint8_t *b
 	return (int64_t)got;
 }
 
+uint8_t engine_blk_byte(struct engine *e, struct handle *h, uint64_t blk)
+{
+	uint8_t bytes[BLK_BYTES];
+
+	assert_int_equal(engine_read(e, h, blk * BLK_BYTES, bytes, BLK_BYTES), BLK_BYTES);
+	return bytes[0];
+}
+
 uint64_t engine_free_nblks(struct engine *e)
 {
 	struct result res = {0};
@@ -248,6 +291,7 @@ int engine_setup(void **state)
 
 	memset(geo.uuid, 7, sizeof(geo.uuid));
 	e->cache_bytes = 16 * MIB;
+	e->writeback_ms = 200;
 	(void)snprintf(e->dir, sizeof(e->dir), "/tmp/cowd-object.XXXXXX");
 	assert_non_null(mkdtemp(e->dir));
 	(void)snprintf(e->map_path, sizeof(e->map_path), "%s/map", e->dir);
@@ -264,6 +308,8 @@ int engine_teardown(void **state)
 	struct engine *e = *state;
 	char path[128];
 
+	for (enum gate_op op = 0; op < GATE_NOPS; op++) /* where the test failed at a closed one */
+		gate_dev_open(e->gate, op);
 	engine_stop(e);
 	engine_check(e);
 	(void)unlink(e->dev_path);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * engine.h: the engine (server/object.h) on a real map and a real device file in a directory of its
- * own, each operation run to its end.  For unit tests; whatever fails ends the test.
+ * own, with a gate before the file; each operation run to its end.  For unit tests; whatever fails
+ * ends the test.
  */
 #ifndef TESTS_LIB_ENGINE_H
 #define TESTS_LIB_ENGINE_H
@@ -10,8 +11,12 @@
 #include <stdint.h>
 
 #include "server/object.h"
+#include "tests/lib/gate_dev.h"
 
 #define MIB UINT64_C(1048576)
+
+/* For writeback_ms: nothing is written that the test does not ask for. */
+#define ENGINE_NO_TIMER 3600000u
 
 struct engine {
 	char dir[64];
@@ -19,9 +24,10 @@ struct engine {
 	char dev_path[96];
 	struct loop *loop;
 	struct map *map;
-	struct dev *dev;
+	struct gate_dev *gate; /* the device; its calls are counted from engine_start() on */
 	struct objects *objs;
 	uint64_t cache_bytes;
+	unsigned int writeback_ms;
 };
 
 /* What an operation answered. */
@@ -46,12 +52,21 @@ void engine_start(struct engine *e);
 void engine_stop(struct engine *e);
 void engine_flush(struct engine *e);
 
+/* Starts again as it is configured now, with nothing in the cache and nothing lost. */
+void engine_restart(struct engine *e);
+
 /* The checker finds no difference.  While the engine is stopped. */
 void engine_check(struct engine *e);
 
 /* One turn of the loop; turns until the operation has ended, and its error. */
 void engine_turn(struct engine *e);
 int engine_wait(struct engine *e, struct result *res);
+
+/* Turns the loop until the device has had that many calls, those held back included. */
+void engine_wait_calls(struct engine *e, enum gate_op op, uint64_t n);
+
+/* Many ways through a worker and back: what waits for no gate has come to rest meanwhile. */
+void engine_settle(struct engine *e);
 
 /* Callbacks that fill in the struct result that is their context. */
 void engine_done_cb(void *ctx, int err);
@@ -61,6 +76,7 @@ int engine_create(struct engine *e, const char *name, uint64_t size);
 int engine_clone(struct engine *e, const char *src, const char *dst);
 int engine_remove(struct engine *e, const char *name);
 struct handle *engine_open(struct engine *e, const char *name);
+struct handle *engine_create_open(struct engine *e, const char *name, uint64_t size);
 int engine_write(struct engine *e, struct handle *h, uint64_t off, const uint8_t *data,
 		 uint64_t len);
 int engine_fsync(struct engine *e, struct handle *h);
@@ -68,6 +84,10 @@ int engine_resize(struct engine *e, struct handle *h, uint64_t size, bool shrink
 
 /* Reads into buf; the number of bytes or an error. */
 int64_t engine_read(struct engine *e, struct handle *h, uint64_t off, uint8_t *buf, uint64_t len);
+
+/* A whole block, all its bytes alike; its first byte, where the object has all of it. */
+int engine_write_blk(struct engine *e, struct handle *h, uint64_t blk, uint8_t byte);
+uint8_t engine_blk_byte(struct engine *e, struct handle *h, uint64_t blk);
 
 /* The runs are in res. */
 int engine_extents(struct engine *e, struct handle *h, uint64_t off, uint64_t len,

@@ -473,6 +473,12 @@ bool objects_crowded(struct objects *objs)
 	return objs->crowded;
 }
 
+/* The tests say when there is room. */
+void objects_check_room(struct objects *objs)
+{
+	(void)objs;
+}
+
 void objects_on_room(struct objects *objs, void (*fn)(void *ctx), void *ctx)
 {
 	objs->on_room = fn;

@@ -22,6 +22,7 @@
 #define META_BYTES (UINT64_C(4) << 20)
 #define META_SMALL (UINT64_C(512) << 10)
 #define GROUP	   600u /* more objects than a small map takes */
+#define KEPT	   100u
 
 static int setup_stopped(void **state)
 {
@@ -239,36 +240,42 @@ static void test_harmless_errors_leave_the_group_alone(void **state)
 	assert_int_equal(fx->nlatched, 0);
 }
 
-/* A request that spoils the transaction fails alone; the others are applied again without it. */
+/*
+ * A request that spoils the transaction fails alone; the others are applied again without it.  A
+ * name that another request has taken is taken again, and one that the spoiler wanted is free.
+ */
 static void test_spoiled_transaction_is_made_again(void **state)
 {
+	static const int want[] = {0, -ERR_EXIST, 0, -ERR_TOO_LARGE, -ERR_TOO_LARGE, 0, 0};
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "object");
 	struct commits_req head;
-	struct commits_req r[4];
+	struct commits_req r[ARRAY_LEN(want)];
 	struct map_obj obj;
 
 	commits_epoch_init(fx, &head, oid, lblk(0), pblk(10));
 	commits_hold_in_sync(&head);
 	commits_named_init(fx, &r[0], COMMIT_CREATE, "a");
-	commits_epoch_init(fx, &r[1], oid, lblk(1), pblk(11));
-	commits_epoch_init(fx, &r[2], oid, lblk(2), pblk(12));
-	r[2].extent.blk = lblk(BLK_OBJECT_MAX);
-	commits_epoch_init(fx, &r[3], oid, lblk(3), pblk(13));
+	commits_named_init(fx, &r[1], COMMIT_CREATE, "a");
+	commits_epoch_init(fx, &r[2], oid, lblk(1), pblk(11));
+	commits_epoch_init(fx, &r[3], oid, lblk(2), pblk(12));
+	r[3].extent.blk = lblk(BLK_OBJECT_MAX);
+	commits_named_init(fx, &r[4], COMMIT_CREATE, "b");
+	r[4].req.size_bytes = UINT64_MAX;
+	commits_named_init(fx, &r[5], COMMIT_CREATE, "b");
+	commits_epoch_init(fx, &r[6], oid, lblk(3), pblk(13));
 	for (size_t i = 0; i < ARRAY_LEN(r); i++)
 		commits_submit(&r[i]);
 	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
-	test_store_run_count(fx->ts, &r[3].turn, 1);
-	assert_int_equal(r[0].req.err, 0);
-	assert_int_equal(r[1].req.err, 0);
-	assert_int_equal(r[2].req.err, -ERR_TOO_LARGE);
-	assert_int_equal(r[3].req.err, 0);
-	for (size_t i = 1; i < ARRAY_LEN(r); i++)
-		assert_int_equal(r[i].turn, r[i - 1].turn + 1);
+	test_store_run_count(fx->ts, &r[6].turn, 1);
+	for (size_t i = 0; i < ARRAY_LEN(r); i++) {
+		assert_int_equal(r[i].req.err, want[i]);
+		assert_int_equal(r[i].turn, head.turn + i + 1);
+	}
 	assert_true(test_store_obj(fx->ts, r[0].req.obj.id, &obj));
 	assert_int_equal(test_store_where(fx->ts, oid, lblk(1), NULL).n, 11);
 	assert_int_equal(test_store_where(fx->ts, oid, lblk(3), NULL).n, 13);
-	assert_int_equal(r[3].req.obj.mapped_nblks, 3);
+	assert_int_equal(r[6].req.obj.mapped_nblks, 3);
 	assert_int_equal(fx->nlatched, 0);
 }
 
@@ -579,6 +586,40 @@ static void test_group_too_large_for_the_map(void **state)
 	free(rs);
 }
 
+/* One by one a name is free where the request that had it in the attempt with all is refused. */
+static void test_name_of_a_refused_request_is_free(void **state)
+{
+	struct commits *fx = *state;
+	struct commits_req head;
+	struct commits_req *rs = calloc(GROUP, sizeof(*rs));
+	const unsigned int last = GROUP - 1;
+	char name[NAME_MAX_BYTES + 1];
+	uint64_t oid;
+
+	assert_non_null(rs);
+	oid = commits_create(fx, "0");
+	commits_epoch_init(fx, &head, oid, lblk(0), pblk(10));
+	for (unsigned int i = 0; i < GROUP; i++) {
+		/* two of the last name, and between them what makes room again */
+		snprintf(name, sizeof(name), "%0200u", i == last ? last - KEPT - 1 : i);
+		commits_named_init(fx, &rs[i], COMMIT_CREATE, name);
+		if (i < KEPT)
+			commits_run(&rs[i]);
+		if (i >= last - KEPT && i < last) {
+			commits_req_init(fx, &rs[i], COMMIT_REMOVE);
+			rs[i].req.oid = rs[i - (last - KEPT)].req.obj.id;
+		}
+	}
+	commits_hold_in_sync(&head);
+	for (unsigned int i = KEPT; i < GROUP; i++)
+		commits_submit(&rs[i]);
+	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
+	test_store_run_count(fx->ts, &rs[last].turn, 1);
+	assert_int_equal(rs[last - KEPT - 1].req.err, -ERR_NOSPC_META);
+	assert_int_equal(rs[last].req.err, 0);
+	free(rs);
+}
+
 /* Makes LMDB's writes fail, since they lie beyond this offset. */
 static void limit_file_size(rlim_t bytes)
 {
@@ -647,6 +688,7 @@ int main(void)
 	    TEST_STOPPED(test_free_commits_and_answers_what_was_submitted),
 	    TEST_SMALL(test_full_map_refuses_and_recovers),
 	    TEST_SMALL(test_group_too_large_for_the_map),
+	    TEST_SMALL(test_name_of_a_refused_request_is_free),
 	    TEST(test_failed_map_commit_latches),
 	};
 

@@ -346,6 +346,27 @@ static void test_barrier_waits_for_older_fetches_only(void **state)
 	free(newer);
 }
 
+static void test_all_barriers_behind_one_fetch_are_passed(void **state)
+{
+	struct fixture *fx = *state;
+	struct fake_dev *fd = fx->ts->fdev;
+	struct barrier barriers[2];
+	struct request *req;
+
+	test_store_map(fx->ts, fx->oid, lblk(0), pblk(100), 1, SEED);
+	fake_dev_hold(fd, FAKE_READ);
+	req = request_start(fx, 0, 1);
+	for (size_t i = 0; i < ARRAY_LEN(barriers); i++) {
+		barrier_set(fx, &barriers[i]);
+		assert_false(barriers[i].passed);
+	}
+	fake_dev_open_gate(fd, FAKE_READ);
+	test_store_run_flag(fx->ts, &req->ended);
+	for (size_t i = 0; i < ARRAY_LEN(barriers); i++)
+		assert_true(barriers[i].passed);
+	free(req);
+}
+
 static void test_barrier_is_not_passed_by_a_younger_fetch(void **state)
 {
 	struct fixture *fx = *state;
@@ -418,6 +439,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_barrier_passes_at_once_without_fetches, setup,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(test_barrier_waits_for_older_fetches_only, setup,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(test_all_barriers_behind_one_fetch_are_passed, setup,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(test_barrier_is_not_passed_by_a_younger_fetch, setup,
 					    teardown),
