@@ -9,8 +9,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "client/dial.h"
 #include "client/errors.h"
+#include "common/clock.h"
 #include "common/err.h"
 
 void call_init(struct call *call, enum wire_op op)
@@ -103,7 +103,7 @@ void call_start(struct cow *cow, struct call *call, int body_len)
 		call_fail(call, -ERR_CONN, obstacle);
 	} else {
 		call->req.deadline_ns =
-		    dial_now_ns() + (uint64_t)cow->timeout_ms * UINT64_C(1000000);
+		    clock_now_ns() + (uint64_t)cow->timeout_ms * UINT64_C(1000000);
 		chan_submit(&cow->chan, &call->req);
 		call_wake_pump(cow, call);
 	}
@@ -114,7 +114,7 @@ void call_start(struct cow *cow, struct call *call, int body_len)
 
 static int call_poll_ms(uint64_t deadline_ns)
 {
-	uint64_t now = dial_now_ns();
+	uint64_t now = clock_now_ns();
 	uint64_t ms = now < deadline_ns ? (deadline_ns - now) / 1000000 + 1 : 0;
 
 	return ms > INT_MAX ? INT_MAX : (int)ms;
@@ -136,7 +136,7 @@ static void call_pump_once(struct cow *cow)
 	if (n > 0 && fds[1].revents)
 		(void)eventfd_read(cow->wake_fd, &drained);
 	(void)pthread_mutex_lock(&cow->lock);
-	chan_process(&cow->chan, n > 0 ? fds[0].revents : 0, dial_now_ns());
+	chan_process(&cow->chan, n > 0 ? fds[0].revents : 0, clock_now_ns());
 }
 
 static void call_pump(struct cow *cow, const struct call *call)

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/dial.h"
 #include "client/end.h"
 #include "client/out.h"
+#include "common/clock.h"
 #include "common/size.h"
 
 /* How long undoing a failed copy waits for a server that has just been lost. */
@@ -111,7 +111,7 @@ static void cp_start_progress(struct cp *cp)
 	else if (!cp->ctl->quiet && isatty(STDERR_FILENO) && !data_on_terminal)
 		kind = PROGRESS_BAR;
 	progress_start(&cp->progress, kind, cp->progress_fd,
-		       cp->src.size_known ? cp->src.size : PROGRESS_UNKNOWN, dial_now_ns());
+		       cp->src.size_known ? cp->src.size : PROGRESS_UNKNOWN, clock_now_ns());
 }
 
 static int cp_run(struct cp *cp)
@@ -164,7 +164,7 @@ static void cp_undo(struct cp *cp)
 
 static int cp_report(const struct cp *cp)
 {
-	double seconds = (double)(dial_now_ns() - cp->begin_ns) / 1e9;
+	double seconds = (double)(clock_now_ns() - cp->begin_ns) / 1e9;
 	char total[SIZE_TEXT_MAX];
 	char data[SIZE_TEXT_MAX];
 	json_object *obj;
@@ -205,7 +205,7 @@ int cmd_cp(struct ctl *ctl)
 		err = ctl_connect(ctl);
 	if (err != 0)
 		return err;
-	cp.begin_ns = dial_now_ns();
+	cp.begin_ns = clock_now_ns();
 	err = cp_close(&cp, cp_run(&cp));
 	if (err == 0)
 		return cp_report(&cp);

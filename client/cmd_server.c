@@ -5,8 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "client/dial.h"
 #include "client/out.h"
+#include "common/clock.h"
 
 int cmd_ping(struct ctl *ctl)
 {
@@ -17,9 +17,9 @@ int cmd_ping(struct ctl *ctl)
 
 	if (err != 0)
 		return err;
-	begin = dial_now_ns();
+	begin = clock_now_ns();
 	err = cow_ping(ctl->cow);
-	us = (double)(dial_now_ns() - begin) / 1000.0;
+	us = (double)(clock_now_ns() - begin) / 1000.0;
 	if (err < 0)
 		return ctl_fail_cow(ctl, err, NULL);
 	if (ctl->json) {

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "client/ctl.h"
-#include "client/dial.h"
+#include "common/clock.h"
 
 struct copy {
 	struct copy_source *src;
@@ -134,7 +134,7 @@ static void copy_account(struct copy *cp, const struct copy_piece *piece)
 	cp->result->total_bytes += piece->len;
 	if (!piece->hole)
 		cp->result->data_bytes += piece->len;
-	progress_update(cp->progress, cp->result->total_bytes, dial_now_ns());
+	progress_update(cp->progress, cp->result->total_bytes, clock_now_ns());
 	(void)pthread_mutex_unlock(&cp->lock);
 }
 

@@ -13,6 +13,7 @@
 #include "client/errors.h"
 #include "client/handle.h"
 #include "client/uri.h"
+#include "common/clock.h"
 #include "common/err.h"
 
 #define COW_TIMEOUT_DEFAULT_MS 60000u
@@ -173,7 +174,7 @@ static int cow_dial(struct cow *cow, const struct uri *uri)
 	int fd;
 
 	(void)pthread_mutex_lock(&cow->lock);
-	deadline_ns = dial_now_ns() + (uint64_t)cow->timeout_ms * UINT64_C(1000000);
+	deadline_ns = clock_now_ns() + (uint64_t)cow->timeout_ms * UINT64_C(1000000);
 	(void)pthread_mutex_unlock(&cow->lock);
 	err = dial(uri, deadline_ns, &fd, text);
 	if (err < 0)

@@ -12,18 +12,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
-
-uint64_t dial_now_ns(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-}
 
 /* Until something happens to a connecting socket.  0 or an errno value. */
 static int dial_wait(int fd, uint64_t deadline_ns)
@@ -31,7 +23,7 @@ static int dial_wait(int fd, uint64_t deadline_ns)
 	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
 
 	for (;;) {
-		uint64_t now = dial_now_ns();
+		uint64_t now = clock_now_ns();
 		uint64_t ms = now < deadline_ns ? (deadline_ns - now) / 1000000 + 1 : 0;
 		int n = poll(&pfd, 1, ms > INT_MAX ? INT_MAX : (int)ms);
 
@@ -39,7 +31,7 @@ static int dial_wait(int fd, uint64_t deadline_ns)
 			return 0;
 		if (n < 0 && errno != EINTR)
 			return errno;
-		if (n == 0 && dial_now_ns() >= deadline_ns)
+		if (n == 0 && clock_now_ns() >= deadline_ns)
 			return ETIMEDOUT;
 	}
 }
@@ -98,7 +90,7 @@ static int dial_error(int errnum)
 static int dial_unix_connect(int fd, const struct sockaddr_un *addr, uint64_t deadline_ns)
 {
 	for (;;) {
-		uint64_t now = dial_now_ns();
+		uint64_t now = clock_now_ns();
 		uint64_t us = now < deadline_ns ? (deadline_ns - now) / 1000 + 1 : 1;
 		struct timeval left = {(time_t)(us / 1000000), (suseconds_t)(us % 1000000)};
 

@@ -13,9 +13,6 @@
 
 #define DIAL_TEXT_MAX 512
 
-/* Nanoseconds of the monotonic clock: that of every deadline in the client. */
-uint64_t dial_now_ns(void);
-
 /*
  * Makes a connected, close-on-exec socket, to be used with MSG_DONTWAIT.  -ERR_CONN, -ERR_TIMEOUT,
  * -ERR_PERM, -ERR_INVAL (a path too long for a socket) or -ERR_NOMEM; "text" then says what failed.

@@ -5,6 +5,8 @@ noinst_LTLIBRARIES += libcommon.la
 libcommon_la_LIBADD = $(ISAL_LIBS)
 libcommon_la_SOURCES = \
 	common/annot.h \
+	common/clock.c \
+	common/clock.h \
 	common/crc32c.c \
 	common/crc32c.h \
 	common/cursor.h \

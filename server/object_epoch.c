@@ -3,8 +3,8 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_table.h"
@@ -15,14 +15,6 @@
 
 static void epoch_advance(struct object *obj);
 
-static uint64_t epoch_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 bool epoch_open_any(const struct object *obj)
 {
 	return obj->open.meta || obj->cache.ndirty > 0;
@@ -32,7 +24,7 @@ void epoch_touch(struct object *obj)
 {
 	ASSERT_LOOP();
 	if (!epoch_open_any(obj))
-		obj->open.since_ms = epoch_now_ms();
+		obj->open.since_ms = clock_now_ms();
 	if (obj->is_busy)
 		return;
 	obj->is_busy = true;
@@ -94,7 +86,7 @@ static void epoch_fail(struct epoch *epoch, int err)
 	obj->retry_gap_ms = obj->retry_gap_ms == 0 ? RETRY_MS_MIN : 2 * obj->retry_gap_ms;
 	if (obj->retry_gap_ms > RETRY_MS_MAX)
 		obj->retry_gap_ms = RETRY_MS_MAX;
-	obj->retry_at_ms = epoch_now_ms() + obj->retry_gap_ms;
+	obj->retry_at_ms = clock_now_ms() + obj->retry_gap_ms;
 	for (; epoch; epoch = TAILQ_NEXT(epoch, link))
 		STAILQ_CONCAT(&told, &epoch->waiters);
 	STAILQ_CONCAT(&told, &obj->open.waiters);
@@ -239,7 +231,7 @@ void epoch_retry(struct object *obj)
 
 void epoch_retry_due(struct object *obj)
 {
-	if (epoch_now_ms() >= obj->retry_at_ms)
+	if (clock_now_ms() >= obj->retry_at_ms)
 		epoch_retry(obj);
 }
 

@@ -8,8 +8,8 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_epoch.h"
@@ -70,11 +70,8 @@ static void name_look_up(struct name_op *op, const char *name,
 static void name_submit(struct name_op *op, enum commit_kind kind,
 			void (*done)(struct commit_req *req))
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
 	op->commit.kind = kind;
-	op->commit.time_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	op->commit.time_ns = clock_wall_ns();
 	op->commit.truncate = lblk(COMMIT_NO_TRUNCATE);
 	op->commit.done = done;
 	commit_submit(op->objs->commit, &op->commit);

@@ -17,8 +17,8 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_epoch.h"
@@ -41,14 +41,6 @@ struct write_op {
 };
 
 static void write_step(struct write_op *op);
-
-static uint64_t write_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static void write_finish(struct write_op *op, int err)
 {
@@ -246,7 +238,7 @@ static void write_apply(struct write_op *op)
 		obj->size_bytes = end;
 		obj->open.meta = true;
 	}
-	obj->mtime_ns = write_now_ns();
+	obj->mtime_ns = clock_wall_ns();
 }
 
 /* The cut block with zeros from the new end on; NULL in *page where it is zeros already. */
@@ -302,7 +294,7 @@ static void write_apply_resize(struct write_op *op)
 		write_apply_truncate(op, cut);
 	obj->open.meta = true;
 	obj->size_bytes = op->off_bytes;
-	obj->mtime_ns = write_now_ns();
+	obj->mtime_ns = clock_wall_ns();
 	write_finish(op, 0);
 }
 

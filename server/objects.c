@@ -5,8 +5,8 @@
 #include <assert.h>
 #include <event2/event.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/thread.h"
@@ -49,19 +49,11 @@ static LOOP_FN void objects_latched(void *ctx)
 		objs->on_latch(objs->latch_ctx);
 }
 
-static uint64_t objects_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 /* Closes open epochs that are old enough, writes failed ones again, frees idle objects. */
 static LOOP_FN void objects_tick(evutil_socket_t fd, short what, void *ctx)
 {
 	struct objects *objs = ctx;
-	uint64_t now = objects_now_ms();
+	uint64_t now = clock_now_ms();
 	struct object *obj;
 	struct object *next;
 
