@@ -9,8 +9,8 @@
  *	submitted --commit_gather--> synced --commit_apply--> applied --map_txn_commit--> answered
  *
  * A request that cannot be applied fails alone; the others of its group are applied again without
- * it.  A map commit that fails has an unknown outcome: the queue is latched, everything from then
- *on is answered -ERR_LATCHED, and the daemon must end (invariant 9).
+ * it.  A map commit that fails has an unknown outcome: the queue is latched, all that follows is
+ * answered -ERR_LATCHED, and the daemon must end (invariant 9).
  *
  * A sync that fails says nothing of what was written before it, and a later one that succeeds does
  * not either.  So each epoch carries the number of failed syncs from when its writes began; where

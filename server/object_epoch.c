@@ -134,8 +134,7 @@ static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
 	objs->progress(objs);
 }
 
-/* Of an object that goes: what was before it may be forgotten already, so it must not be committed.
- */
+/* Of an object that is being removed: its predecessor may be forgotten, so it is not committed. */
 static void epoch_drop(struct epoch *epoch)
 {
 	struct epoch_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);

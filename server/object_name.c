@@ -180,9 +180,9 @@ static LOOP_FN void remove_committed(struct commit_req *req)
 	obj->removing = err == 0; /* nobody finds it any more, however long it stays in memory */
 	op->obj = NULL;
 	object_put(obj);
+	/* after an error too: what was thrown away is not its content */
 	if (obj->cache.nfetching == 0)
-		object_unload(
-		    obj); /* after an error too: what was thrown away is not its content */
+		object_unload(obj);
 	name_finish(op, err, NULL);
 }
 

@@ -3,10 +3,10 @@
  * object_state.h: what the object_*.c files share: the engine, an object, its epochs, a handle.
  * Nobody else includes it.  All of it belongs to the loop thread.
  *
- * Life of an object struct: made by object_table_open() when a name is opened (or by a clone or
- * remove that has to wait for its writeback); referenced by handles and such operations; without
- * references and with nothing left to write it is idle, and the timer frees the longest idle ones.
- * Freed only there, after its removal, and with the engine.
+ * Life of an object struct: made by object_load() when a name is opened, cloned or removed;
+ *referenced by handles and by operations under way; without references and with nothing left to
+ *write it is idle, and the timer frees the longest idle ones.  object_unload() frees it: there,
+ *after its removal, and with the engine; never while a fetch for it is under way.
  *
  * Epochs.  What is dirty in the cache, and the size and truncation not yet committed, are the open
  * epoch.  Closing freezes it into a struct epoch:
@@ -19,7 +19,7 @@
  *  - Epochs of an object are committed whole and in the order of closing: only the head is
  *    submitted.  So after a crash the object holds a prefix of its acknowledged writes.
  *  - At most EPOCH_CLOSED_MAX are closed and not done; more fsyncs meanwhile share the next one.
- *  - A failed epoch stays at the head, its blocks stay in the cache, and everybody who waits for it
+ *  - A failed epoch keeps its place, its blocks stay in the cache, and everybody who waits for it
  *    or a later one is told.  It is written again, to other extents, at the next fsync, and by the
  *    timer after a time that grows with each failure in a row.
  *  - unmapped: blocks from here on that are not in the cache read as zeros, whatever the map says,
