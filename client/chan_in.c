@@ -109,8 +109,7 @@ static bool in_finish(struct chan *ch)
 	return ch->alive;
 }
 
-/* ---- the states: each returns whether the next may run ----------------------------------------
- */
+/* ---- the states: each returns whether the next may run --------------------------------------- */
 
 /* Whether the header is one that the request could be answered with. */
 static const char *in_header_problem(const struct wire_header *h, const struct chan_request *req)

@@ -16,7 +16,7 @@
  * so what is not in the cache is in the map (or is a hole that the object knows of).
  *
  * Only the loop thread is here.  The cache keeps to its limit by evicting the folios that were used
- * least recently; dirty and staged blocks it cannot evict, object_io.c bounds them.
+ * least recently; dirty and staged blocks it cannot evict, object_write.c bounds them.
  */
 #ifndef SERVER_CACHE_H
 #define SERVER_CACHE_H

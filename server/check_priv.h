@@ -55,8 +55,7 @@ int check_result(const struct check *c, int err);
 int check_each(struct check *c, enum kv_table table, size_t len,
 	       int (*fn)(struct check *c, uint64_t key, struct kv_buf val)) MUST_CHECK;
 
-/* ---- check_tree.c -----------------------------------------------------------------------------
- */
+/* ---- check_tree.c ---------------------------------------------------------------------------- */
 
 #define CHECK_ANY_LEVEL (-1)
 
@@ -76,8 +75,7 @@ int check_nref_table(struct check *c) MUST_CHECK;
 
 void check_nodes_free(struct check *c);
 
-/* ---- check_space.c ----------------------------------------------------------------------------
- */
+/* ---- check_space.c --------------------------------------------------------------------------- */
 
 /* Notes the blocks that a leaf maps. */
 void check_count_leaf(struct check *c, const struct map_node_view *leaf);

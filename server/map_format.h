@@ -5,7 +5,7 @@
  * numbers are 8 bytes big-endian, so that they sort as numbers.  Used by map_*.c and check.c only.
  *
  * Every value begins with a CRC-32C over the table's number (one byte), the key, and the rest of
- *the value: a value that is read under another key, or in another table, does not fit.
+ * the value: a value that is read under another key, or in another table, does not fit.
  *
  *	table	key			value
  *	meta	"store"			disk_store

@@ -59,8 +59,7 @@ struct map_view {
 	struct map_view *next;
 };
 
-/* ---- map_value.c: values that are checked when read -------------------------------------------
- */
+/* ---- map_value.c: values that are checked when read ------------------------------------------ */
 
 /* The key of a number. */
 struct map_key {
@@ -100,8 +99,7 @@ void map_num_del(struct kv_txn *kv, enum kv_table table, uint64_t key);
 void map_num_append(struct kv_txn *kv, enum kv_table table, uint64_t key, void *val, size_t len);
 int map_num_bad(enum kv_table table, uint64_t key, const char *why);
 
-/* ---- map_node.c: nodes ------------------------------------------------------------------------
- */
+/* ---- map_node.c: nodes ----------------------------------------------------------------------- */
 
 /* A node as it lies in LMDB's memory, found well-formed. */
 struct map_node_view {
@@ -161,8 +159,7 @@ size_t map_node_encode(const struct map_node *node, uint8_t bytes[MAP_VALUE_MAX]
 /* The number of slots from slot on that are mapped to consecutive blocks, or are all holes. */
 unsigned int map_leaf_run_len(const struct map_node *leaf, unsigned int slot, unsigned int end);
 
-/* ---- map_obj.c: names and objects -------------------------------------------------------------
- */
+/* ---- map_obj.c: names and objects ------------------------------------------------------------ */
 
 struct map_object {
 	RB_ENTRY(map_object) entry;
@@ -190,8 +187,7 @@ int map_object_read(struct kv_txn *kv, uint64_t oid, struct map_object *obj) MUS
 int map_object_found(struct kv_buf key, struct kv_buf val, struct map_object *obj) MUST_CHECK;
 void map_object_write(struct kv_txn *kv, const struct map_object *obj);
 
-/* ---- map_ref.c, map_free.c: counts and free space ---------------------------------------------
- */
+/* ---- map_ref.c, map_free.c: counts and free space -------------------------------------------- */
 
 /* The number of references to a node that has any. */
 int map_nref_get(struct kv_txn *kv, uint64_t node, uint64_t *count) MUST_CHECK;
@@ -211,8 +207,7 @@ int map_xref_dec(struct kv_txn *kv, uint64_t blk, uint64_t nblks,
 int map_free_take(struct kv_txn *kv, uint64_t blk, uint64_t nblks) MUST_CHECK;
 int map_free_add(struct kv_txn *kv, uint64_t blk, uint64_t nblks) MUST_CHECK;
 
-/* ---- map_txn.c: what a transaction holds ------------------------------------------------------
- */
+/* ---- map_txn.c: what a transaction holds ----------------------------------------------------- */
 
 RB_HEAD(map_nodes, map_node);
 RB_HEAD(map_objects, map_object);
@@ -258,8 +253,7 @@ int map_object_get(struct map_txn *txn, uint64_t oid, struct map_object **obj) M
 int map_object_new(struct map_txn *txn, struct map_object **obj) MUST_CHECK;
 void map_object_delete(struct map_txn *txn, struct map_object *obj);
 
-/* ---- map_reap.c -------------------------------------------------------------------------------
- */
+/* ---- map_reap.c ------------------------------------------------------------------------------ */
 
 /* Gives up a reference to a tree: it is lowered, or if it is the last, goes to the reap queue. */
 int map_reap_add(struct map_txn *txn, uint64_t node) MUST_CHECK;

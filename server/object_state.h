@@ -4,9 +4,9 @@
  * Nobody else includes it.  All of it belongs to the loop thread.
  *
  * Life of an object struct: made by object_load() when a name is opened, cloned or removed;
- *referenced by handles and by operations under way; without references and with nothing left to
- *write it is idle, and the timer frees the longest idle ones.  object_unload() frees it: there,
- *after its removal, and with the engine; never while a fetch for it is under way.
+ * referenced by handles and by operations under way; without references and with nothing left to
+ * write it is idle, and the timer frees the longest idle ones.  object_unload() frees it: there,
+ * after its removal, and with the engine; never while a fetch for it is under way.
  *
  * Epochs.  What is dirty in the cache, and the size and truncation not yet committed, are the open
  * epoch.  Closing freezes it into a struct epoch:

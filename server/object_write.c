@@ -5,11 +5,14 @@
  * A write is applied in one piece, in one turn of the loop: so it belongs to one epoch, and a crash
  * leaves all of it or nothing.  Before that:
  *
- *	pinned --> head and tail filled --> room in memory --> space reserved --> applied -->
- *answered |            |  (only where the write covers a block in part and the block is not
- *uptodate) |            |                         |                  |
- *	   `- no memory `- the fill failed        `---- parked ------'- no space: nothing has
- *changed
+ *	pinned --> filled --> room in memory --> space reserved --> applied --> answered
+ *	   |          |              |                 |
+ *	   |          |              `---- parked -----'- no space: nothing has changed
+ *	   |          `- a fill failed
+ *	   `- no memory
+ *
+ * Filled: the first and the last block, where the write covers them in part and they are not
+ * uptodate.
  *
  * The pages that came with the request become the cache's pages; what the write does not cover of
  * its first and last block is copied into them from the block as it was.

@@ -14,7 +14,7 @@
  *
  * Data is never overwritten: the map refers to the old extents until the commit.
  * A quarantined extent is not used again before the next start.  It is a piece of at most 1 MiB
- *whose write failed, or after a failed sync all that the batch wrote.
+ * whose write failed, or after a failed sync all that the batch wrote.
  */
 #ifndef SERVER_WRITEBACK_H
 #define SERVER_WRITEBACK_H

@@ -4,11 +4,13 @@
  * in a file; writes until the server dies; and the comparison of what is there then.  The server is
  * that of $COW_URI.
  *
- *	job write OBJECT MODEL COUNT SEED	writes to both, then fsync; prints the bytes written
- *	job storm OBJECT LIST COUNT SEED	writes, without fsync, until the connection is lost;
- *notes each in LIST before it is sent, prints a line when COUNT are answered job verify EXPORT
- *MODEL LIST		EXPORT must be MODEL after the first K writes of LIST; prints K and how many
- *were sent
+ *	job write OBJECT MODEL COUNT SEED
+ *		writes to both, then fsync; prints the bytes written
+ *	job storm OBJECT LIST COUNT SEED
+ *		writes, without fsync, until the connection is lost; notes each in LIST before it is
+ *		sent, prints a line when COUNT are answered
+ *	job verify EXPORT MODEL LIST
+ *		EXPORT must be MODEL after the first K writes of LIST; prints K and how many were sent
  */
 #include <fcntl.h>
 #include <inttypes.h>

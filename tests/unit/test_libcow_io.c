@@ -394,8 +394,7 @@ static void test_io_timeout_with_threads(void **state)
 	free(f.store);
 }
 
-/* ---- lists, extents, figures ------------------------------------------------------------------
- */
+/* ---- lists, extents, figures ----------------------------------------------------------------- */
 
 struct lists {
 	bool unsorted;
