@@ -22,10 +22,21 @@ struct scan {
 	char *problem;
 };
 
-static void scan_set(struct scan *s, enum args_id id, const char *value)
+static char scan_flag[] = "";
+
+static int scan_set(struct scan *s, enum args_id id, char *value)
 {
-	s->args->values[id] = value;
-	s->args->given |= ARGS_BIT(id);
+	struct args *args = s->args;
+
+	if (id == ARGS_LABEL && args->nlabels == ARGS_LABELS_MAX) {
+		(void)snprintf(s->problem, ARGS_PROBLEM_MAX, "too many labels");
+		return -ERR_INVAL;
+	}
+	if (id == ARGS_LABEL)
+		args->labels[args->nlabels++] = value;
+	args->values[id] = value;
+	args->given |= ARGS_BIT(id);
+	return 0;
 }
 
 static int scan_unknown(struct scan *s, const char *name, size_t len)
@@ -44,10 +55,10 @@ static int scan_unknown(struct scan *s, const char *name, size_t len)
 }
 
 /* "--name", "--name=value", "--name value". */
-static int scan_long(struct scan *s, const char *text)
+static int scan_long(struct scan *s, char *text)
 {
 	size_t len = strcspn(text, "=");
-	const char *value = text[len] == '=' ? text + len + 1 : NULL;
+	char *value = text[len] == '=' ? text + len + 1 : NULL;
 	size_t id = 0;
 
 	while (id < ARGS_COUNT &&
@@ -67,8 +78,7 @@ static int scan_long(struct scan *s, const char *text)
 			       args_specs[id].name, args_specs[id].value);
 		return -ERR_INVAL;
 	}
-	scan_set(s, (enum args_id)id, value ? value : "");
-	return 0;
+	return scan_set(s, (enum args_id)id, value ? value : scan_flag);
 }
 
 static size_t args_by_letter(char letter)
@@ -81,18 +91,18 @@ static size_t args_by_letter(char letter)
 }
 
 /* Letters together, "-lH"; the first that takes a value takes the rest, or the next argument. */
-static int scan_short(struct scan *s, const char *text)
+static int scan_short(struct scan *s, char *text)
 {
 	for (; *text; text++) {
 		size_t id = args_by_letter(*text);
-		const char *value = text[1] ? text + 1 : NULL;
+		char *value = text[1] ? text + 1 : NULL;
 
 		if (id == ARGS_COUNT) {
 			(void)snprintf(s->problem, ARGS_PROBLEM_MAX, "unknown option -%c", *text);
 			return -ERR_INVAL;
 		}
 		if (!args_specs[id].value) {
-			scan_set(s, (enum args_id)id, "");
+			(void)scan_set(s, (enum args_id)id, scan_flag);
 			continue;
 		}
 		if (!value && s->next < s->argc)
@@ -102,8 +112,7 @@ static int scan_short(struct scan *s, const char *text)
 				       *text, args_specs[id].value);
 			return -ERR_INVAL;
 		}
-		scan_set(s, (enum args_id)id, value);
-		return 0;
+		return scan_set(s, (enum args_id)id, value);
 	}
 	return 0;
 }

@@ -30,7 +30,15 @@
 	X(LENGTH, "length", 0, "SIZE", "how much (default: all)")                               \
 	X(FSYNC, "fsync", 0, NULL, "make it durable at the end")                                \
 	X(SHRINK, "shrink", 0, NULL, "allow a smaller size")                                    \
-	X(YES, "yes", 'y', NULL, "do not ask")
+	X(YES, "yes", 'y', NULL, "do not ask")                                                  \
+	X(COPIES, "count", 'N', "COUNT", "make so many, numbered from 0")                       \
+	X(TTL, "ttl", 0, "TIME", "remove it after so long (30s, 15m, 2h, 7d)")                  \
+	X(LABEL, "label", 0, "KEY=VALUE", "a label; may be given again")                        \
+	X(DRY_RUN, "dry-run", 'n', NULL, "only say what would be removed, and what that frees") \
+	X(RECURSIVE, "recursive", 'r', NULL, "with the versions of objects")                    \
+	X(WAIT, "wait", 0, NULL, "wait until the space can be used again")                      \
+	X(EXCHANGE, "exchange", 0, NULL, "swap two names that both exist")                      \
+	X(IF_DELETED, "if-deleted", 0, NULL, "say what removing all of them would free")
 
 enum args_id {
 #define X(id, name, letter, value, help) ARGS_##id,
@@ -56,9 +64,14 @@ struct args_spec {
 
 extern const struct args_spec args_specs[ARGS_COUNT];
 
+/* More labels than a name can have: they have 1024 bytes together, and 3 each. */
+#define ARGS_LABELS_MAX 342
+
 struct args {
-	const char *values[ARGS_COUNT]; /* NULL: not given; "" for a flag */
+	const char *values[ARGS_COUNT]; /* NULL: not given; "" for a flag; of many the last */
 	unsigned int given;		/* ARGS_BIT()s */
+	char *labels[ARGS_LABELS_MAX];	/* all values of --label */
+	size_t nlabels;
 	char **operands;
 	size_t noperands;
 };
@@ -67,7 +80,8 @@ struct args {
 
 /*
  * Sorts argv (without the program's name): the operands are moved to its front.  -ERR_INVAL for an
- * unknown option, one without its value or with one that it does not take; "problem" then says so.
+ * unknown option, one without its value or with one that it does not take, and for too many labels;
+ * "problem" then says so.
  */
 int args_parse(size_t argc, char **argv, struct args *args,
 	       char problem[ARGS_PROBLEM_MAX]) MUST_CHECK;

@@ -15,16 +15,17 @@
 
 void call_init(struct call *call, enum wire_op op)
 {
-	/* all but the head buffer, which the encoder fills in */
+	/* all but the buffers at its end, which the encoders fill in */
 	memset(&call->req, 0, offsetof(struct chan_request, head));
 	memset((char *)call + sizeof(call->req), 0, sizeof(*call) - sizeof(call->req));
 	call->req.op = op;
+	call->req.body = call->req.inline_body;
 	call->cond = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 }
 
 uint8_t *call_body(struct call *call)
 {
-	return call->req.head + WIRE_HEADER_BYTES;
+	return call->req.inline_body;
 }
 
 static void call_fail(struct call *call, int err, const char *text)

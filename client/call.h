@@ -40,7 +40,8 @@ struct call {
 
 void call_init(struct call *call, enum wire_op op);
 
-/* Where the request's body is to be encoded: CHAN_BODY_MAX bytes. */
+/* Where the request's body is to be encoded: CHAN_BODY_MAX bytes.  One that is longer is the
+ * caller's: req.body. */
 uint8_t *call_body(struct call *call);
 
 /* Sends it, after body_len bytes (or a negative error) came of encoding.  Does not fail: a failure

@@ -124,19 +124,19 @@ static bool chan_can_send(const struct chan *ch)
 /* Bytes sent of the request, from its byte "from" on; negative: errno, negated. */
 static ssize_t chan_send_some(int fd, const struct chan_request *req, size_t from)
 {
-	size_t head_len = WIRE_HEADER_BYTES + req->body_len;
-	size_t head_from = from < head_len ? from : head_len;
-	size_t payload_from = from - head_from;
-	struct iovec iov[2] = {
-	    {(uint8_t *)(uintptr_t)req->head + head_from, head_len - head_from},
-	    {(uint8_t *)(uintptr_t)req->payload, req->payload_len},
-	};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = req->payload_len > 0 ? 2 : 1};
+	const void *parts[3] = {req->head, req->body, req->payload};
+	const size_t lens[3] = {sizeof(req->head), req->body_len, req->payload_len};
+	struct iovec iov[3];
+	struct msghdr msg = {.msg_iov = iov};
 	ssize_t n;
 
-	if (payload_from > 0) {
-		iov[1].iov_base = (uint8_t *)iov[1].iov_base + payload_from;
-		iov[1].iov_len -= payload_from;
+	for (size_t i = 0; i < 3; i++) {
+		size_t skip = from < lens[i] ? from : lens[i];
+
+		from -= skip;
+		if (lens[i] > skip)
+			iov[msg.msg_iovlen++] =
+			    (struct iovec){(uint8_t *)(uintptr_t)parts[i] + skip, lens[i] - skip};
 	}
 	do {
 		n = sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -148,7 +148,7 @@ static ssize_t chan_send_some(int fd, const struct chan_request *req, size_t fro
 static bool chan_send_first(struct chan *ch)
 {
 	struct chan_request *req = TAILQ_FIRST(&ch->out);
-	size_t len = WIRE_HEADER_BYTES + req->body_len + (size_t)req->payload_len;
+	size_t len = sizeof(req->head) + req->body_len + (size_t)req->payload_len;
 
 	if (!req->started)
 		chan_start(ch, req);
@@ -184,11 +184,11 @@ void chan_submit(struct chan *ch, struct chan_request *req)
 	    .id = ch->next_id++,
 	    .body_len = req->body_len,
 	    .payload_len = req->payload_len,
-	    .body_crc = crc32c(0, req->head + WIRE_HEADER_BYTES, req->body_len),
+	    .body_crc = crc32c(0, req->body, req->body_len),
 	    .payload_crc = ch->features & WIRE_FEATURE_PAYLOAD_CRC ? req->payload_crc : 0,
 	};
 
-	assert(ch->alive && req->body_len <= CHAN_BODY_MAX);
+	assert(ch->alive && req->body);
 	wire_header_encode(req->head, &h);
 	req->id = h.id;
 	req->started = false;

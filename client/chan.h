@@ -24,13 +24,14 @@
 #include "proto/msg.h"
 #include "proto/wire.h"
 
-#define CHAN_BODY_MAX	 768u /* the largest request body: two names and some numbers */
+#define CHAN_BODY_MAX	 1600u /* the largest body that is in its request */
 #define CHAN_BUCKETS	 64u
 #define CHAN_STAGE_BYTES 4096u
 #define CHAN_IN_BYTES	 (WIRE_HEADER_BYTES + WIRE_BODY_MAX + CHAN_STAGE_BYTES)
 #define CHAN_NEVER	 UINT64_MAX
 
-_Static_assert(CHAN_BODY_MAX >= 2u * (2u + MSG_NAME_BYTES) + 16u, "every request body fits");
+_Static_assert(CHAN_BODY_MAX >= 2u * (2u + MSG_NAME_BYTES) + 8u + 2u + LABELS_MAX_BYTES,
+	       "every request body but that of USAGE fits");
 
 struct chan_request;
 
@@ -48,7 +49,8 @@ typedef void (*chan_done_cb)(struct chan_request *req, const struct chan_reply *
 struct chan_request {
 	/* The caller's. */
 	enum wire_op op;
-	uint32_t body_len; /* bytes of body, which begins at head + WIRE_HEADER_BYTES */
+	const uint8_t *body; /* inline_body, or the caller's */
+	uint32_t body_len;
 	const void *payload;
 	uint32_t payload_len;
 	uint32_t payload_crc; /* chan_request_crc() */
@@ -64,7 +66,8 @@ struct chan_request {
 	TAILQ_ENTRY(chan_request) all_link;
 	TAILQ_ENTRY(chan_request) out_link;
 	LIST_ENTRY(chan_request) bucket_link;
-	uint8_t head[WIRE_HEADER_BYTES + CHAN_BODY_MAX];
+	uint8_t head[WIRE_HEADER_BYTES];
+	uint8_t inline_body[CHAN_BODY_MAX];
 };
 
 TAILQ_HEAD(chan_list, chan_request);

@@ -10,19 +10,39 @@
 
 /* cmd_names.c */
 int cmd_create(struct ctl *ctl);
-int cmd_clone(struct ctl *ctl);
+int cmd_mv(struct ctl *ctl);
 int cmd_resize(struct ctl *ctl);
 int cmd_fsync(struct ctl *ctl);
+
+/* cmd_clone.c */
+int cmd_clone(struct ctl *ctl);
+
+/* cmd_snap.c */
+int cmd_snap_add(struct ctl *ctl);
+int cmd_snap_rename(struct ctl *ctl);
+int cmd_reset(struct ctl *ctl);
+
+/* cmd_rm.c */
 int cmd_rm(struct ctl *ctl);
+int cmd_snap_rm(struct ctl *ctl);
 
 /* cmd_show.c */
 int cmd_ls(struct ctl *ctl);
 int cmd_info(struct ctl *ctl);
+int cmd_children(struct ctl *ctl);
+int cmd_snap_ls(struct ctl *ctl);
+
+/* cmd_tree.c */
+int cmd_tree(struct ctl *ctl);
+
+/* cmd_space.c */
 int cmd_df(struct ctl *ctl);
+int cmd_du(struct ctl *ctl);
 
 /* cmd_server.c */
 int cmd_ping(struct ctl *ctl);
 int cmd_version(struct ctl *ctl);
+int cmd_check(struct ctl *ctl);
 
 /* cmd_data.c */
 int cmd_cat(struct ctl *ctl);

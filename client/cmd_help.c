@@ -14,13 +14,22 @@ static json_object *help_row(const struct ctl_command *command)
 	return row;
 }
 
-static int help_json(const struct ctl *ctl, const struct ctl_command *only)
+/* What the words leave of the commands: one, a group, or with no words all. */
+static bool help_wants(const struct ctl_command *command, const struct ctl_command *only,
+		       const char *group)
+{
+	if (only)
+		return command == only;
+	return !group || commands_in_group(command, group);
+}
+
+static int help_json(const struct ctl *ctl, const struct ctl_command *only, const char *group)
 {
 	json_object *obj = out_json_new();
 	json_object *rows = json_object_new_array();
 
 	for (size_t i = 0; i < ncommands; i++)
-		if (!only || only == &commands[i])
+		if (help_wants(&commands[i], only, group))
 			(void)json_object_array_add(rows, help_row(&commands[i]));
 	out_json_add(obj, "commands", rows);
 	return out_json_print(ctl, obj);
@@ -28,17 +37,21 @@ static int help_json(const struct ctl *ctl, const struct ctl_command *only)
 
 int cmd_help(struct ctl *ctl)
 {
-	const char *name = ctl->args.noperands > 0 ? ctl->args.operands[0] : NULL;
-	const struct ctl_command *command = name ? commands_find(name) : NULL;
-	const char *near = name && !command ? commands_near(name) : NULL;
+	char **words = ctl->args.operands;
+	size_t nwords = ctl->args.noperands;
+	size_t used = 0;
+	const struct ctl_command *command = commands_find(words, nwords, &used);
+	const char *group = nwords == 1 && commands_is_group(words[0]) ? words[0] : NULL;
+	char text[COMMANDS_TEXT_MAX];
 
-	if (name && !command)
-		return ctl_fail(ctl, CTL_USAGE, name, "no such command%s%s%s",
-				near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+	if (nwords > 0 && used != nwords && !group)
+		return ctl_fail(ctl, CTL_USAGE, NULL, "%s", commands_unknown(text, words, nwords));
 	if (ctl->json)
-		return help_json(ctl, command);
+		return help_json(ctl, command, group);
 	if (command)
 		commands_print_usage(stdout, command);
+	else if (group)
+		commands_print_group(stdout, group);
 	else
 		commands_print_all(stdout);
 	return CTL_OK;

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Commands that change objects as wholes: create, clone, resize, fsync, rm. */
+/* Commands that make or change one object as a whole: create, mv, resize, fsync. */
 #include "client/cmd.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
+#include "client/attrs.h"
 #include "client/out.h"
 
 /* What a command that changed one object says in JSON. */
@@ -27,44 +22,62 @@ static int names_report(const struct ctl *ctl, const char *name, const char *wha
 int cmd_create(struct ctl *ctl)
 {
 	const char *name = ctl->args.operands[0];
+	struct attrs attrs;
 	uint64_t size;
 	int err = ctl_parse_size(ctl, ctl->args.operands[1], &size);
 
 	if (err == 0)
+		err = attrs_get(ctl, &attrs);
+	if (err == 0)
 		err = ctl_connect(ctl);
 	if (err != 0)
 		return err;
-	err = cow_create(ctl->cow, name, size);
+	err = cow_create_with(ctl->cow, name, size, &attrs.cow);
 	if (err < 0)
 		return ctl_fail_cow(ctl, err, name);
 	return names_report(ctl, name, "size", size);
 }
 
-/* The one name that the error is about. */
-static const char *names_culprit(int err, const char *src, const char *dst)
+/* ---- mv -------------------------------------------------------------------------------------- */
+
+/* The one name that the error is about: of two to be swapped, it may be either that is missing. */
+static int mv_fail(const struct ctl *ctl, int err, bool exchange)
 {
+	const char *from = ctl->args.operands[0];
+	const char *to = ctl->args.operands[1];
+	struct cow_info info;
+
+	if (err == -COW_EINVAL)
+		return ctl_fail_cow(ctl, err, NULL);
 	if (err == -COW_EEXIST)
-		return dst;
-	return src;
+		return ctl_fail_cow(ctl, err, to);
+	if (err != -COW_ENOENT || !exchange)
+		return ctl_fail_cow(ctl, err, from);
+	if (cow_get_info(ctl->cow, from, &info) < 0)
+		return ctl_fail_cow(ctl, err, from);
+	cow_info_clear(&info);
+	return ctl_fail_cow(ctl, err, to);
 }
 
-int cmd_clone(struct ctl *ctl)
+int cmd_mv(struct ctl *ctl)
 {
-	const char *src = ctl->args.operands[0];
-	const char *dst = ctl->args.operands[1];
+	const char *from = ctl->args.operands[0];
+	const char *to = ctl->args.operands[1];
+	bool exchange = args_has(&ctl->args, ARGS_EXCHANGE);
 	json_object *obj;
 	int err = ctl_connect(ctl);
 
 	if (err != 0)
 		return err;
-	err = cow_clone(ctl->cow, src, dst);
+	err = cow_rename(ctl->cow, from, to, exchange ? COW_RENAME_EXCHANGE : 0);
 	if (err < 0)
-		return ctl_fail_cow(ctl, err, names_culprit(err, src, dst));
+		return mv_fail(ctl, err, exchange);
 	if (!ctl->json)
 		return CTL_OK;
 	obj = out_json_new();
-	out_json_add(obj, "name", json_object_new_string(dst));
-	out_json_add(obj, "origin", json_object_new_string(src));
+	out_json_add(obj, "from", json_object_new_string(from));
+	out_json_add(obj, "to", json_object_new_string(to));
+	out_json_add(obj, "exchanged", json_object_new_boolean(exchange));
 	return out_json_print(ctl, obj);
 }
 
@@ -153,66 +166,4 @@ int cmd_fsync(struct ctl *ctl)
 	int err = names_with_object(ctl, name, fsync_open, &size);
 
 	return err != 0 ? err : names_report(ctl, name, NULL, 0);
-}
-
-/* ---- rm -------------------------------------------------------------------------------------- */
-
-/* Asks on a terminal only: a script is never left waiting. */
-static bool rm_is_wanted(const struct ctl *ctl)
-{
-	char *line = NULL;
-	size_t len = 0;
-	bool yes;
-
-	if (args_has(&ctl->args, ARGS_YES) || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
-		return true;
-	(void)fprintf(stderr, "remove");
-	for (size_t i = 0; i < ctl->args.noperands; i++)
-		(void)fprintf(stderr, " %s", ctl->args.operands[i]);
-	(void)fprintf(stderr, "? [y/N] ");
-	yes = getline(&line, &len, stdin) > 0 && (line[0] == 'y' || line[0] == 'Y');
-	free(line);
-	return yes;
-}
-
-/* Each of them; the first failure gives the exit status. */
-static int rm_all(struct ctl *ctl, json_object *removed)
-{
-	int status = CTL_OK;
-
-	for (size_t i = 0; i < ctl->args.noperands; i++) {
-		const char *name = ctl->args.operands[i];
-		int err = cow_remove(ctl->cow, name);
-
-		if (err == 0 && removed)
-			(void)json_object_array_add(removed, json_object_new_string(name));
-		if (err < 0) {
-			int failed = ctl_fail_cow(ctl, err, name);
-
-			status = status == CTL_OK ? failed : status;
-		}
-	}
-	return status;
-}
-
-int cmd_rm(struct ctl *ctl)
-{
-	json_object *obj = NULL;
-	json_object *removed = NULL;
-	int printed = CTL_OK;
-	int status = ctl_connect(ctl);
-
-	if (status != 0)
-		return status;
-	if (!rm_is_wanted(ctl))
-		return ctl_fail(ctl, CTL_ERROR, NULL, "nothing was removed");
-	if (ctl->json) {
-		obj = out_json_new();
-		removed = json_object_new_array();
-		out_json_add(obj, "removed", removed);
-	}
-	status = rm_all(ctl, removed);
-	if (obj)
-		printed = out_json_print(ctl, obj);
-	return status != CTL_OK ? status : printed;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Commands that are about the server: ping, version. */
+/* Commands that are about the server: ping, version, check. */
 #include "client/cmd.h"
 
 #include <inttypes.h>
@@ -7,6 +7,7 @@
 
 #include "client/out.h"
 #include "common/clock.h"
+#include "common/size.h"
 
 int cmd_ping(struct ctl *ctl)
 {
@@ -85,4 +86,68 @@ int cmd_version(struct ctl *ctl)
 	else
 		(void)printf("server not reachable: %s\n", cow_error(ctl->cow));
 	return CTL_OK;
+}
+
+/* ---- check ----------------------------------------------------------------------------------- */
+
+/* It reads all metadata of the store. */
+#define CHECK_PATIENCE_SEC 3600u
+
+static json_object *check_json(const struct cow_report *report)
+{
+	json_object *obj = out_json_new();
+	json_object *texts = json_object_new_array();
+
+	for (size_t i = 0; i < report->ntexts; i++)
+		(void)json_object_array_add(texts, json_object_new_string(report->texts[i]));
+	out_json_add(obj, "differences", json_object_new_uint64(report->differences));
+	out_json_add(obj, "texts", texts);
+	out_json_add(obj, "objects", json_object_new_uint64(report->objects));
+	out_json_add(obj, "nodes", json_object_new_uint64(report->nodes));
+	out_json_add(obj, "mapped", json_object_new_uint64(report->mapped));
+	out_json_add(obj, "shared", json_object_new_uint64(report->shared));
+	out_json_add(obj, "free", json_object_new_uint64(report->free));
+	return obj;
+}
+
+static void check_print(const struct ctl *ctl, const struct cow_report *report)
+{
+	char mapped[SIZE_TEXT_MAX];
+	char shared[SIZE_TEXT_MAX];
+
+	for (size_t i = 0; i < report->ntexts; i++)
+		(void)puts(report->texts[i]);
+	if (report->ntexts < report->differences)
+		(void)printf("and %" PRIu64 " more\n", report->differences - report->ntexts);
+	if (report->differences == 0 && !ctl->quiet)
+		(void)printf("all is well: %" PRIu64 " objects and versions, %" PRIu64
+			     " nodes, %s mapped, %s of it shared\n",
+			     report->objects, report->nodes, size_format(mapped, report->mapped),
+			     size_format(shared, report->shared));
+}
+
+int cmd_check(struct ctl *ctl)
+{
+	struct cow_report report;
+	uint64_t differences;
+	int printed = CTL_OK;
+	int err = ctl_connect_patiently(ctl, CHECK_PATIENCE_SEC);
+
+	if (err != 0)
+		return err;
+	err = cow_check(ctl->cow, &report);
+	if (err < 0)
+		return ctl_fail_cow(ctl, err, NULL);
+	differences = report.differences;
+	if (ctl->json)
+		printed = out_json_print(ctl, check_json(&report));
+	else
+		check_print(ctl, &report);
+	cow_report_clear(&report);
+	if (differences > 0)
+		return ctl_fail(ctl, CTL_INTEGRITY, NULL,
+				"the metadata is not what it should be: %" PRIu64
+				" difference%s (cowd --check says more, when cowd has stopped)",
+				differences, differences == 1 ? "" : "s");
+	return printed;
 }

@@ -1,27 +1,54 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "client/commands.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "client/cmd.h"
 #include "client/near.h"
 
-#define NONE   0u
-#define TABLE  (ARGS_BIT(ARGS_FIELDS) | ARGS_BIT(ARGS_NO_HEADER))
-#define RANGE  (ARGS_BIT(ARGS_OFFSET) | ARGS_BIT(ARGS_LENGTH))
-#define COPY   (ARGS_BIT(ARGS_FORCE) | ARGS_BIT(ARGS_PROGRESS))
-#define WRITE  (ARGS_BIT(ARGS_OFFSET) | ARGS_BIT(ARGS_FSYNC))
-#define LIST   (TABLE | ARGS_BIT(ARGS_LONG))
-#define SHRINK ARGS_BIT(ARGS_SHRINK)
-#define YES    ARGS_BIT(ARGS_YES)
-#define MANY   CTL_MANY
+#define NONE	  0u
+#define TABLE	  (ARGS_BIT(ARGS_FIELDS) | ARGS_BIT(ARGS_NO_HEADER))
+#define RANGE	  (ARGS_BIT(ARGS_OFFSET) | ARGS_BIT(ARGS_LENGTH))
+#define COPY	  (ARGS_BIT(ARGS_FORCE) | ARGS_BIT(ARGS_PROGRESS))
+#define WRITE	  (ARGS_BIT(ARGS_OFFSET) | ARGS_BIT(ARGS_FSYNC))
+#define LONG	  (TABLE | ARGS_BIT(ARGS_LONG))
+#define LABEL	  ARGS_BIT(ARGS_LABEL)
+#define ATTRS	  (LABEL | ARGS_BIT(ARGS_TTL))
+#define CLONE	  (ATTRS | ARGS_BIT(ARGS_COPIES))
+#define SHRINK	  ARGS_BIT(ARGS_SHRINK)
+#define YES	  ARGS_BIT(ARGS_YES)
+#define EXCHANGE  ARGS_BIT(ARGS_EXCHANGE)
+#define RECURSIVE ARGS_BIT(ARGS_RECURSIVE)
+#define DU	  (TABLE | RECURSIVE | ARGS_BIT(ARGS_IF_DELETED))
+#define REMOVE	  (YES | ARGS_BIT(ARGS_DRY_RUN) | ARGS_BIT(ARGS_WAIT) | ARGS_BIT(ARGS_PROGRESS))
+#define MANY	  CTL_MANY
 
 const struct ctl_command commands[] = {
-    {"create", NULL, "OBJ SIZE", "make an object, all zeros", 2, 2, NONE, cmd_create},
-    {"ls", "list", "[-l] [-o FIELDS] [-H] [PREFIX]", "list objects", 0, 1, LIST, cmd_ls},
-    {"info", NULL, "[-o FIELDS] [-H] OBJ...", "show what is known of objects", 1, MANY, TABLE,
-     cmd_info},
-    {"clone", NULL, "SRC DST", "make DST an instant copy of SRC", 2, 2, NONE, cmd_clone},
+    {"create", NULL, "[--ttl=TIME] [--label=KEY=VALUE]... OBJ SIZE", "make an object, all zeros", 2,
+     2, ATTRS, cmd_create},
+    {"ls", "list", "[-l] [-o FIELDS] [-H] [--label=KEY[=VALUE]] [PREFIX]", "list objects", 0, 1,
+     LONG | LABEL, cmd_ls},
+    {"info", NULL, "[-o FIELDS] [-H] OBJ...", "show what is known of objects and versions", 1, MANY,
+     TABLE, cmd_info},
+    {"clone", NULL, "[-N COUNT] [--ttl=TIME] [--label=KEY=VALUE]... SRC DST|PATTERN%d",
+     "make DST an instant copy of SRC, or make COUNT of them", 2, 2, CLONE, cmd_clone},
+    {"tree", NULL, "[-o FIELDS] [-H] [OBJ]", "show what was cloned from what", 0, 1, TABLE,
+     cmd_tree},
+    {"children", NULL, "[-l] [-o FIELDS] [-H] OBJ", "list the clones of an object or version", 1, 1,
+     LONG, cmd_children},
+    {"snap add", "snap create", "[--label=KEY=VALUE]... OBJ@VERSION",
+     "make a version of an object, which stays as it is", 1, 1, LABEL, cmd_snap_add},
+    {"snap ls", "snap list", "[-l] [-o FIELDS] [-H] OBJ", "list the versions of an object", 1, 1,
+     LONG, cmd_snap_ls},
+    {"snap rm", NULL, "[-n] [--wait] [-y] OBJ@VERSION...", "remove versions", 1, MANY, REMOVE,
+     cmd_snap_rm},
+    {"snap rename", NULL, "OBJ@VERSION VERSION", "give a version another name", 2, 2, NONE,
+     cmd_snap_rename},
+    {"reset", NULL, "[-y] OBJ [@VERSION]", "give an object back the content of a version", 1, 2,
+     YES, cmd_reset},
+    {"mv", NULL, "[--exchange] OLD NEW", "rename an object, or swap two names", 2, 2, EXCHANGE,
+     cmd_mv},
     {"cp", NULL, "[-f] [--progress=FD] SRC DST",
      "copy data between an object and a file, \"-\" or another object", 2, 2, COPY, cmd_cp},
     {"cat", NULL, "[--offset=SIZE] [--length=SIZE] OBJ", "print an object's data", 1, 1, RANGE,
@@ -31,34 +58,90 @@ const struct ctl_command commands[] = {
     {"fsync", NULL, "OBJ", "make all that was written to an object durable", 1, 1, NONE, cmd_fsync},
     {"resize", NULL, "[--shrink] OBJ [+|-]SIZE", "set, raise or lower an object's size", 2, 2,
      SHRINK, cmd_resize},
-    {"rm", NULL, "[-y] OBJ...", "remove objects", 1, MANY, YES, cmd_rm},
+    {"rm", NULL, "[-n] [-r] [--wait] [-y] OBJ...", "remove objects and versions", 1, MANY,
+     REMOVE | RECURSIVE, cmd_rm},
+    {"du", NULL, "[-r] [--if-deleted] [-o FIELDS] [-H] OBJ...", "show the space that objects use",
+     1, MANY, DU, cmd_du},
     {"df", NULL, "[-o FIELDS] [-H]", "show the space of the store", 0, 0, TABLE, cmd_df},
+    {"check", NULL, "", "have the server check its metadata", 0, 0, NONE, cmd_check},
     {"ping", NULL, "", "measure one exchange with the server", 0, 0, NONE, cmd_ping},
     {"version", NULL, "", "show the versions of cowctl and of the server", 0, 0, NONE, cmd_version},
-    {"help", NULL, "[COMMAND]", "show how to use a command", 0, 1, NONE, cmd_help},
+    {"help", NULL, "[COMMAND]", "show how to use a command", 0, 2, NONE, cmd_help},
 };
 
 const size_t ncommands = ARRAY_LEN(commands);
 
-const struct ctl_command *commands_find(const char *name)
+/* ---- finding --------------------------------------------------------------------------------- */
+
+/* How many of the words are this name, which has one or two; 0 if they are not. */
+static size_t commands_match(const char *name, char *const *words, size_t nwords)
 {
-	for (size_t i = 0; i < ncommands; i++)
-		if (strcmp(commands[i].name, name) == 0 ||
-		    (commands[i].alias && strcmp(commands[i].alias, name) == 0))
-			return &commands[i];
+	size_t len = strcspn(name, " ");
+
+	if (nwords < 1 || strlen(words[0]) != len || strncmp(words[0], name, len) != 0)
+		return 0;
+	if (name[len] == '\0')
+		return 1;
+	return nwords > 1 && strcmp(words[1], name + len + 1) == 0 ? 2 : 0;
+}
+
+const struct ctl_command *commands_find(char *const *words, size_t nwords, size_t *used)
+{
+	for (size_t i = 0; i < ncommands; i++) {
+		const struct ctl_command *command = &commands[i];
+		size_t n = commands_match(command->name, words, nwords);
+
+		if (n == 0 && command->alias)
+			n = commands_match(command->alias, words, nwords);
+		if (n == 0)
+			continue;
+		*used = n;
+		return command;
+	}
 	return NULL;
 }
 
-const char *commands_near(const char *name)
+bool commands_in_group(const struct ctl_command *command, const char *word)
+{
+	size_t len = strlen(word);
+
+	return strncmp(command->name, word, len) == 0 && command->name[len] == ' ';
+}
+
+bool commands_is_group(const char *word)
+{
+	for (size_t i = 0; i < ncommands; i++)
+		if (commands_in_group(&commands[i], word))
+			return true;
+	return false;
+}
+
+const char *commands_unknown(char buf[COMMANDS_TEXT_MAX], char *const *words, size_t nwords)
 {
 	const char *names[2 * ARRAY_LEN(commands)];
+	bool two = nwords > 1 && commands_is_group(words[0]);
+	const char *near;
+	char text[128];
 
+	if (nwords == 1 && commands_is_group(words[0])) {
+		(void)snprintf(buf, COMMANDS_TEXT_MAX, "%.60s what? (cowctl help %.60s)", words[0],
+			       words[0]);
+		return buf;
+	}
 	for (size_t i = 0; i < ncommands; i++) {
 		names[2 * i] = commands[i].name;
 		names[2 * i + 1] = commands[i].alias;
 	}
-	return near_find(name, names, ARRAY_LEN(names));
+	(void)snprintf(text, sizeof(text), "%.60s%s%.60s", words[0], two ? " " : "",
+		       two ? words[1] : "");
+	near = near_find(text, names, ARRAY_LEN(names));
+	(void)snprintf(buf, COMMANDS_TEXT_MAX, "unknown command %s%s%s%s", text,
+		       near ? "; did you mean " : " (cowctl help lists them)", near ? near : "",
+		       near ? "?" : "");
+	return buf;
 }
+
+/* ---- usage ----------------------------------------------------------------------------------- */
 
 /* "  -o, --fields=FIELDS    the columns" */
 static void commands_print_options(FILE *out, unsigned int mask)
@@ -83,7 +166,7 @@ void commands_print_all(FILE *out)
 {
 	(void)fprintf(out, "usage: cowctl [OPTION...] COMMAND [ARGUMENT...]\n\ncommands:\n");
 	for (size_t i = 0; i < ncommands; i++)
-		(void)fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+		(void)fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
 	(void)fprintf(out, "\noptions of every command:\n");
 	commands_print_options(out, ARGS_COMMON);
 	(void)fprintf(out, "\n\"cowctl help COMMAND\" says more; so does cowctl(1).\n");
@@ -97,4 +180,18 @@ void commands_print_usage(FILE *out, const struct ctl_command *command)
 		(void)fprintf(out, "alias: %s\n", command->alias);
 	(void)fprintf(out, "\n%s\n\noptions:\n", command->summary);
 	commands_print_options(out, command->options | ARGS_COMMON);
+}
+
+void commands_print_group(FILE *out, const char *word)
+{
+	const char *lead = "usage:";
+
+	for (size_t i = 0; i < ncommands; i++) {
+		if (!commands_in_group(&commands[i], word))
+			continue;
+		(void)fprintf(out, "%s cowctl [OPTION...] %s %s\n", lead, commands[i].name,
+			      commands[i].usage);
+		lead = "      ";
+	}
+	(void)fprintf(out, "\n\"cowctl help %s COMMAND\" says more; so does cowctl(1).\n", word);
 }

@@ -6,6 +6,9 @@
  * threads are in flight together.  A cow_object_t is an open object on a connection; it dies with
  * cow_close(), which must come before cow_free() of its connection.
  *
+ * An object is called by its name, a version of it (read-only, made by cow_snap()) "name@version".
+ * Where a parameter is called spec, either will do; name is that of an object only.
+ *
  * Functions that can fail return 0 (or a count) or a negative COW_E* code; cow_error() has a
  * sentence about the last failure on that connection in the calling thread.  Offsets, lengths and
  * sizes are bytes.  Nothing hangs: every call ends with -COW_ETIMEDOUT when the server has not
@@ -27,7 +30,11 @@ extern "C" {
 #define COW_VERSION_MINOR 1
 #define COW_VERSION_PATCH 0
 
-#define COW_HAVE_EXTENTS 1
+#define COW_HAVE_EXTENTS  1
+#define COW_HAVE_LABELS	  1 /* labels, times to live */
+#define COW_HAVE_VERSIONS 1 /* versions, children, rename, reset */
+#define COW_HAVE_USAGE	  1 /* usage, reaping */
+#define COW_HAVE_CHECK	  1
 
 /* Error codes: stable; calls return them negated. */
 enum cow_errcode {
@@ -52,15 +59,34 @@ enum cow_errcode {
 typedef struct cow cow_t;
 typedef struct cow_object cow_object_t;
 
+struct cow_label {
+	const char *key;   /* 1 to 63 of A-Z a-z 0-9 . _ / - */
+	const char *value; /* up to 255 bytes of UTF-8 without control characters */
+};
+
+/* What an object may be given when it is made; all zeros: nothing. */
+struct cow_attrs {
+	uint64_t ttl_ms; /* milliseconds until the server removes it, at most 100 years; 0: never */
+	const struct cow_label *labels; /* in any order; no key twice; at most 1024 bytes with two
+					   more for each */
+	size_t nlabels;
+};
+
+/* Of an object or a version.  The pointers are owned by the struct: see cow_info_clear(). */
 struct cow_info {
-	const char *name; /* owned by the struct that the call filled: see cow_info_clear() */
-	uint64_t id;
+	const char *name; /* of a version "name@version" */
+	uint64_t id;	  /* never used again in the store */
 	uint64_t size;
 	uint64_t mapped;     /* durable bytes that the object maps, shared or not */
 	uint64_t generation; /* grows with every commit to the object */
-	uint64_t ctime_ns;   /* nanoseconds since 1970 */
-	uint64_t mtime_ns;
-	uint64_t origin; /* id of the object it was cloned from; 0: none */
+	uint64_t ctime_ns;   /* nanoseconds since 1970: when it was made */
+	uint64_t mtime_ns;   /* of the last change of its content or size */
+	uint64_t origin;     /* id of the object or version it was cloned from; 0: none */
+	uint64_t parent;     /* of a version: id of its object; of an object: 0 */
+	uint64_t expires_ns; /* when the server removes it; 0: never */
+	uint64_t nversions;  /* of an object */
+	const struct cow_label *labels; /* sorted by key */
+	size_t nlabels;
 };
 
 struct cow_statfs {
@@ -68,10 +94,32 @@ struct cow_statfs {
 	uint64_t total;	   /* data bytes of the store */
 	uint64_t free;	   /* not used, not reserved */
 	uint64_t reserved; /* promised to data in the server's memory */
-	uint64_t mapped;   /* sum over all objects, shared bytes counted once per object */
+	uint64_t mapped;   /* sum over all objects and versions: what they share counts for each */
 	uint64_t meta_total;
 	uint64_t meta_used;
-	uint64_t objects;
+	uint64_t objects; /* versions not counted */
+	uint64_t versions;
+	uint64_t reaping; /* of removed data that is not yet reusable */
+	uint64_t staged;  /* memory that holds metadata until the next checkpoint */
+	uint64_t journal;
+	uint64_t journal_used; /* of the journal, what a recovery would read */
+};
+
+struct cow_usage {
+	uint64_t mapped;    /* the sum of what they map, shared or not */
+	uint64_t exclusive; /* what would become free if all of them were removed */
+};
+
+/* What cow_check() found. */
+struct cow_report {
+	uint64_t differences; /* 0: all is well */
+	uint64_t objects;     /* that were checked, versions included */
+	uint64_t nodes;
+	uint64_t mapped; /* bytes of the data area */
+	uint64_t shared; /* of these, mapped more than once */
+	uint64_t free;
+	const char **texts; /* sentences about the first differences; see cow_report_clear() */
+	size_t ntexts;
 };
 
 struct cow_server {
@@ -133,27 +181,114 @@ int cow_get_server(cow_t *cow, struct cow_server *server);
 /* One exchange with no other effect. */
 int cow_ping(cow_t *cow);
 
-/* Objects by name.  A change of names is durable when the call returns. */
+/*
+ * Objects by name.  What these change is durable when they return.  A name that is taken is
+ * -COW_EEXIST, and one that is missing -COW_ENOENT.  attrs may be NULL.  A clone holds what was
+ * written to its source before the call; it gets none of its attributes.
+ */
 int cow_create(cow_t *cow, const char *name, uint64_t size);
-int cow_clone(cow_t *cow, const char *src, const char *dst);
-int cow_remove(cow_t *cow, const char *name);
-int cow_get_info(cow_t *cow, const char *name, struct cow_info *info);
-int cow_get_statfs(cow_t *cow, struct cow_statfs *st);
+int cow_create_with(cow_t *cow, const char *name, uint64_t size, const struct cow_attrs *attrs);
+int cow_clone(cow_t *cow, const char *spec, const char *name);
+int cow_clone_with(cow_t *cow, const char *spec, const char *name, const struct cow_attrs *attrs);
+
+#define COW_CLONE_NOT_TRIED 1
+
+/*
+ * Makes many clones of one source, with up to 64 requests in flight.  Each is made as a whole or
+ * not at all, in any order.  After a failure no more are begun: results[i] is then 0 for a clone
+ * that was made, a negative COW_E* code for one that failed, and COW_CLONE_NOT_TRIED.  Returns 0
+ * when all were made, else the code of the first that failed, which the message is about.  A name
+ * that is not valid is found before any clone is made.
+ */
+int cow_clone_many(cow_t *cow, const char *spec, const char *const *names, size_t count,
+		   const struct cow_attrs *attrs, int *results);
+
+/*
+ * Makes a version, "name@version", that holds what was written to the object before the call; it
+ * stays as it is.  labels may be NULL if nlabels is 0.
+ */
+int cow_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels);
+
+/*
+ * Gives an object the content and size of its version; what it had before is gone.  Handles that
+ * are open on it stay open.  *info, if not NULL, is filled in with what the object is then, and to
+ * be cleared with cow_info_clear().
+ */
+int cow_reset(cow_t *cow, const char *spec, struct cow_info *info);
+
+#define COW_RENAME_EXCHANGE 1u
+
+/*
+ * Renames an object (its versions go with it), or a version of an object, at once.  With
+ * COW_RENAME_EXCHANGE two objects, which both exist, swap their names.
+ */
+int cow_rename(cow_t *cow, const char *from, const char *to, unsigned int flags);
+
+#define COW_REMOVE_VERSIONS 1u
+
+/*
+ * Removes an object or a version; its clones stay as they are.  -COW_EBUSY: a handle is open on it,
+ * or it is an object with versions and COW_REMOVE_VERSIONS is not given.  With that flag the
+ * versions go first, one by one: after a failure some of them may be gone.  The space comes back in
+ * the background: cow_get_reaping().
+ */
+int cow_remove(cow_t *cow, const char *spec);
+int cow_remove_with(cow_t *cow, const char *spec, unsigned int flags);
+
+int cow_get_info(cow_t *cow, const char *spec, struct cow_info *info);
 
 /* Frees what a filled cow_info owns. */
 void cow_info_clear(struct cow_info *info);
 
 /*
- * The objects whose names begin with prefix ("" or NULL: all), sorted by bytes.  *infos is an array
- * of *count to be freed with cow_list_free(); on failure nothing is allocated.
+ * Lists: *infos is an array of *count, to be freed with cow_list_free(); on failure nothing is
+ * allocated.  What comes or goes meanwhile may or may not be in it.
+ *
+ * cow_list(): the objects whose names begin with prefix ("" or NULL: all), sorted by bytes.
+ * cow_list_labelled(): of these, those with the label ("key" or "key=value"; "" or NULL: all).
+ * cow_list_versions(): the versions of an object, sorted by bytes.
+ * cow_list_children(): the objects that were cloned from exactly this object or version, sorted by
+ * id; clones of the versions of an object are not among its own.
  */
 int cow_list(cow_t *cow, const char *prefix, struct cow_info **infos, size_t *count);
+int cow_list_labelled(cow_t *cow, const char *prefix, const char *label, struct cow_info **infos,
+		      size_t *count);
+int cow_list_versions(cow_t *cow, const char *name, struct cow_info **infos, size_t *count);
+int cow_list_children(cow_t *cow, const char *spec, struct cow_info **infos, size_t *count);
 void cow_list_free(struct cow_info *infos, size_t count);
+
+int cow_get_statfs(cow_t *cow, struct cow_statfs *st);
+
+#define COW_USAGE_MAX 256
+
+/*
+ * What objects and versions, 1 to COW_USAGE_MAX of them, use together, as of one moment.  One that
+ * is named twice counts once; the versions of an object count only where they are named.  The
+ * server reads the metadata of all of them: large ones may need a longer timeout.
+ */
+int cow_get_usage(cow_t *cow, const char *const *specs, size_t count, struct cow_usage *usage);
+
+/*
+ * The bytes of removed data that are not yet reusable (what others share of it counts too), and
+ * asks the server to hurry.  When it is 0, the space of all that had been removed before is free.
+ */
+int cow_get_reaping(cow_t *cow, uint64_t *bytes);
+
+/*
+ * Has the server compute from scratch what its metadata should be, and compare; other requests go
+ * on.  *report is to be cleared with cow_report_clear().  Differences are no failure of the call.
+ * It may take long: set a timeout for it.  -COW_EBUSY: another one is under way.
+ */
+int cow_check(cow_t *cow, struct cow_report *report);
+void cow_report_clear(struct cow_report *report);
 
 #define COW_OPEN_READONLY 1u
 
-/* Opens an object by name; *obj is to be closed with cow_close(). */
-int cow_open(cow_t *cow, const char *name, unsigned int flags, cow_object_t **obj);
+/*
+ * Opens an object, or for reading only a version; *obj is to be closed with cow_close().  It stays
+ * with its object when that is renamed.
+ */
+int cow_open(cow_t *cow, const char *spec, unsigned int flags, cow_object_t **obj);
 
 /*
  * Closes it.  -COW_EIO: writeback of data written through some handle failed since this one was

@@ -8,14 +8,17 @@
 #include "client/ctl.h"
 #include "client/out.h"
 
-static int main_unknown(const struct ctl *ctl, const char *name)
+/* No command, but perhaps the first word of some. */
+static int main_unknown(const struct ctl *ctl)
 {
-	const char *near = commands_near(name);
+	char text[COMMANDS_TEXT_MAX];
 
-	if (near)
-		return ctl_fail(ctl, CTL_USAGE, NULL, "unknown command %s; did you mean %s?", name,
-				near);
-	return ctl_fail(ctl, CTL_USAGE, NULL, "unknown command %s (cowctl help lists them)", name);
+	if (args_has(&ctl->args, ARGS_HELP) && commands_is_group(ctl->args.operands[0])) {
+		commands_print_group(stdout, ctl->args.operands[0]);
+		return CTL_OK;
+	}
+	return ctl_fail(ctl, CTL_USAGE, NULL, "%s",
+			commands_unknown(text, ctl->args.operands, ctl->args.noperands));
 }
 
 /* Without a command only --help and --version mean something. */
@@ -63,16 +66,18 @@ static int main_run(struct ctl *ctl)
 	return status;
 }
 
-/* The command is the first operand. */
+/* The command is the first operand, or the first two. */
 static int main_dispatch(struct ctl *ctl)
 {
+	size_t used = 0;
+
 	if (ctl->args.noperands == 0 || args_has(&ctl->args, ARGS_VERSION))
 		return main_no_command(ctl);
-	ctl->command = commands_find(ctl->args.operands[0]);
+	ctl->command = commands_find(ctl->args.operands, ctl->args.noperands, &used);
 	if (!ctl->command)
-		return main_unknown(ctl, ctl->args.operands[0]);
-	ctl->args.operands++;
-	ctl->args.noperands--;
+		return main_unknown(ctl);
+	ctl->args.operands += used;
+	ctl->args.noperands -= used;
 	ctl->json = args_has(&ctl->args, ARGS_JSON);
 	ctl->quiet = args_has(&ctl->args, ARGS_QUIET);
 	ctl->verbose = args_has(&ctl->args, ARGS_VERBOSE);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "common/err.h"
 #include "common/size.h"
@@ -162,7 +163,8 @@ static int ctl_set_timeout(struct ctl *ctl)
 	if (errno != 0 || end == text || *end || !(sec >= 0.001 && sec <= CTL_TIMEOUT_MOST))
 		return ctl_fail(ctl, CTL_USAGE, text,
 				"not a time-out in seconds, from 0.001 to 864000");
-	return cow_set_timeout(ctl->cow, (unsigned int)(sec * 1000.0)) < 0 ? CTL_USAGE : 0;
+	ctl->timeout_ms = (unsigned int)(sec * 1000.0);
+	return cow_set_timeout(ctl->cow, ctl->timeout_ms) < 0 ? CTL_USAGE : 0;
 }
 
 /* ---- the connection -------------------------------------------------------------------------- */
@@ -204,11 +206,40 @@ int ctl_connect(struct ctl *ctl)
 	return err < 0 ? ctl_fail_cow(ctl, err, NULL) : err;
 }
 
+int ctl_connect_patiently(struct ctl *ctl, unsigned int sec)
+{
+	int err = ctl_connect(ctl);
+
+	if (err == 0 && ctl->timeout_ms == 0 && cow_set_timeout(ctl->cow, sec * 1000) < 0)
+		return ctl_fail_cow(ctl, -COW_EINVAL, NULL);
+	return err;
+}
+
 int ctl_try_connect(struct ctl *ctl)
 {
 	int err = ctl_dial(ctl);
 
 	return err < 0 ? ctl_exit_code(err) : err;
+}
+
+/* ---- questions ------------------------------------------------------------------------------- */
+
+bool ctl_confirm(const struct ctl *ctl, const char *fmt, ...)
+{
+	char *line = NULL;
+	size_t len = 0;
+	va_list ap;
+	bool yes;
+
+	if (args_has(&ctl->args, ARGS_YES) || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+		return true;
+	va_start(ap, fmt);
+	(void)vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	(void)fprintf(stderr, "? [y/N] ");
+	yes = getline(&line, &len, stdin) > 0 && (line[0] == 'y' || line[0] == 'Y');
+	free(line);
+	return yes;
 }
 
 /* ---- interrupts ------------------------------------------------------------------------------ */

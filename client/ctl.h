@@ -49,6 +49,7 @@ struct ctl {
 	bool json;
 	bool quiet;
 	bool verbose;
+	unsigned int timeout_ms; /* what --timeout says; 0: nothing */
 };
 
 /* The exit status for a COW_E* code, negative or positive.  ANY_FN. */
@@ -80,12 +81,21 @@ int ctl_connect(struct ctl *ctl) MUST_CHECK;
 /* The same, but of a server that cannot be reached nothing is printed: cow_error() has it. */
 int ctl_try_connect(struct ctl *ctl) MUST_CHECK;
 
+/* The same as ctl_connect(), for what may take long: without --timeout so many seconds. */
+int ctl_connect_patiently(struct ctl *ctl, unsigned int sec) MUST_CHECK;
+
 /* The value of a size option, or that which it has when not given.  0 or CTL_USAGE, printed. */
 int ctl_get_size(const struct ctl *ctl, enum args_id id, uint64_t otherwise,
 		 uint64_t *bytes) MUST_CHECK;
 
 /* The size that an operand gives.  0 or CTL_USAGE, the error printed. */
 int ctl_parse_size(const struct ctl *ctl, const char *text, uint64_t *bytes) MUST_CHECK;
+
+/*
+ * Whether what the question names is to be done.  It is asked only of who sits at a terminal and did
+ * not say -y: a script is never left waiting.
+ */
+bool ctl_confirm(const struct ctl *ctl, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_CHECK;
 
 /*
  * From here on SIGINT and SIGTERM do not end the program, so that what was begun can be undone.

@@ -17,9 +17,14 @@ libclient_la_SOURCES = \
 	client/errors.c \
 	client/errors.h \
 	client/handle.h \
+	client/infos.c \
+	client/infos.h \
+	client/lists.c \
+	client/many.c \
 	client/names.c \
 	client/names.h \
 	client/object.c \
+	client/store.c \
 	client/transfer.c \
 	client/uri.c \
 	client/uri.h \
@@ -44,13 +49,20 @@ libctl_la_LIBADD = $(JSONC_LIBS) $(SMARTCOLS_LIBS)
 libctl_la_SOURCES = \
 	client/args.c \
 	client/args.h \
+	client/attrs.c \
+	client/attrs.h \
 	client/cmd.h \
+	client/cmd_clone.c \
 	client/cmd_cp.c \
 	client/cmd_data.c \
 	client/cmd_help.c \
 	client/cmd_names.c \
+	client/cmd_rm.c \
 	client/cmd_server.c \
 	client/cmd_show.c \
+	client/cmd_snap.c \
+	client/cmd_space.c \
+	client/cmd_tree.c \
 	client/commands.c \
 	client/commands.h \
 	client/copy.c \
@@ -65,8 +77,14 @@ libctl_la_SOURCES = \
 	client/near.h \
 	client/out.c \
 	client/out.h \
+	client/pattern.c \
+	client/pattern.h \
 	client/progress.c \
 	client/progress.h \
+	client/show.c \
+	client/show.h \
+	client/specs.c \
+	client/specs.h \
 	$(NULL)
 
 bin_PROGRAMS += cowctl

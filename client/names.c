@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * libcow's calls that work on names: create, clone, remove, info, list, and the store as a whole.
+ * libcow's calls on one object or version by its name.
  */
-#include "client/cow.h"
+#include "client/names.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,248 +10,235 @@
 
 #include "client/call.h"
 #include "client/errors.h"
-#include "client/names.h"
+#include "client/infos.h"
 #include "common/err.h"
 #include "common/name.h"
+
+_Static_assert(MSG_REMOVE_VERSIONS == COW_REMOVE_VERSIONS, "flags go out as they are");
+_Static_assert(MSG_RENAME_EXCHANGE == COW_RENAME_EXCHANGE, "flags go out as they are");
+
+/* ---- arguments ------------------------------------------------------------------------------- */
+
+static int names_refuse(cow_t *cow, const char *what, const char *problem)
+{
+	char text[128];
+
+	(void)snprintf(text, sizeof(text), "%s %s", what, problem);
+	return errors_set(cow, -ERR_INVAL, text);
+}
 
 int names_copy(cow_t *cow, const char *name, char out[MSG_NAME_BYTES])
 {
 	const char *problem = name ? name_problem(name) : "is missing";
-	char text[128];
 
-	if (problem) {
-		(void)snprintf(text, sizeof(text), "the object's name %s", problem);
-		return errors_set(cow, -ERR_INVAL, text);
-	}
+	if (problem)
+		return names_refuse(cow, "the object's name", problem);
 	memcpy(out, name, strlen(name) + 1);
 	return 0;
 }
 
-int cow_create(cow_t *cow, const char *name, uint64_t size)
+int names_copy_spec(cow_t *cow, const char *spec, char out[MSG_NAME_BYTES])
+{
+	const char *problem = spec ? name_spec_problem(spec) : "is missing";
+
+	if (problem)
+		return names_refuse(cow, "the object's name", problem);
+	memcpy(out, spec, strlen(spec) + 1);
+	return 0;
+}
+
+static int names_by_key(const void *a, const void *b)
+{
+	const struct cow_label *const *x = a;
+	const struct cow_label *const *y = b;
+
+	return strcmp((*x)->key, (*y)->key);
+}
+
+/* Fewer bytes than these make no label: a character, "=" and the end. */
+#define NAMES_LABEL_LEAST 3u
+
+/* NULL, or why the label cannot even be written down; label_problem() judges the rest. */
+static const char *names_add_label(struct msg_labels *out, const struct cow_label *label)
+{
+	size_t left = sizeof(out->bytes) - out->len;
+	int n;
+
+	if (!label->key || !label->value)
+		return "are incomplete";
+	if (strchr(label->key, '='))
+		return "have a key with '=' in it";
+	n = snprintf(out->bytes + out->len, left, "%s=%s", label->key, label->value);
+	if (n < 0 || (size_t)n >= left)
+		return "are longer than 1024 bytes in all";
+	out->len = (uint16_t)(out->len + n + 1);
+	return NULL;
+}
+
+int names_copy_labels(cow_t *cow, const struct cow_label *labels, size_t nlabels,
+		      struct msg_labels *out)
+{
+	const struct cow_label *sorted[LABELS_MAX_BYTES / NAMES_LABEL_LEAST];
+	const char *problem = NULL;
+
+	out->len = 0;
+	if (nlabels > ARRAY_LEN(sorted))
+		return names_refuse(cow, "the labels", "are too many");
+	for (size_t i = 0; i < nlabels; i++) {
+		if (!labels[i].key)
+			return names_refuse(cow, "the labels", "are incomplete");
+		sorted[i] = &labels[i];
+	}
+	qsort(sorted, nlabels, sizeof(sorted[0]), names_by_key);
+	for (size_t i = 0; !problem && i < nlabels; i++)
+		problem = names_add_label(out, sorted[i]);
+	if (!problem)
+		problem = label_problem(out->bytes, out->len);
+	return problem ? names_refuse(cow, "the labels", problem) : 0;
+}
+
+static int names_copy_attrs(cow_t *cow, const struct cow_attrs *attrs, uint64_t *ttl_ms,
+			    struct msg_labels *labels)
+{
+	*ttl_ms = attrs ? attrs->ttl_ms : 0;
+	if (*ttl_ms > MSG_TTL_MAX_MS)
+		return names_refuse(cow, "the time to live", "is longer than 100 years");
+	return names_copy_labels(cow, attrs ? attrs->labels : NULL, attrs ? attrs->nlabels : 0,
+				 labels);
+}
+
+int names_fill_clone(cow_t *cow, const char *spec, const char *name, const struct cow_attrs *attrs,
+		     struct msg_clone *m)
+{
+	int err = names_copy_spec(cow, spec, m->src);
+
+	if (err == 0)
+		err = names_copy(cow, name, m->dst);
+	if (err == 0)
+		err = names_copy_attrs(cow, attrs, &m->ttl_ms, &m->labels);
+	return err;
+}
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
+int cow_create_with(cow_t *cow, const char *name, uint64_t size, const struct cow_attrs *attrs)
 {
 	struct msg_create m = {.size_bytes = size};
 	struct call call;
 	int err = names_copy(cow, name, m.name);
 
+	if (err == 0)
+		err = names_copy_attrs(cow, attrs, &m.ttl_ms, &m.labels);
 	if (err < 0)
 		return err;
 	call_init(&call, WIRE_OP_CREATE);
+	call.decode = infos_decode;
 	return call_run(cow, &call, msg_create_encode(call_body(&call), CHAN_BODY_MAX, &m));
 }
 
-static int names_decode_info(void *ctx, const uint8_t *body, size_t len)
+int cow_create(cow_t *cow, const char *name, uint64_t size)
 {
-	return msg_info_decode(body, len, ctx);
+	return cow_create_with(cow, name, size, NULL);
 }
 
-int cow_clone(cow_t *cow, const char *src, const char *dst)
+int cow_clone_with(cow_t *cow, const char *spec, const char *name, const struct cow_attrs *attrs)
 {
 	struct msg_clone m;
-	struct msg_info info;
 	struct call call;
-	int err = names_copy(cow, src, m.src);
+	int err = names_fill_clone(cow, spec, name, attrs, &m);
 
-	if (err == 0)
-		err = names_copy(cow, dst, m.dst);
 	if (err < 0)
 		return err;
 	call_init(&call, WIRE_OP_CLONE);
-	call.decode = names_decode_info;
-	call.ctx = &info;
+	call.decode = infos_decode;
 	return call_run(cow, &call, msg_clone_encode(call_body(&call), CHAN_BODY_MAX, &m));
 }
 
-int cow_remove(cow_t *cow, const char *name)
+int cow_clone(cow_t *cow, const char *spec, const char *name)
 {
-	struct msg_name m;
+	return cow_clone_with(cow, spec, name, NULL);
+}
+
+int cow_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels)
+{
+	struct msg_snap m;
 	struct call call;
-	int err = names_copy(cow, name, m.name);
+	int err = names_copy_spec(cow, spec, m.name);
+
+	if (err == 0)
+		err = names_copy_labels(cow, labels, nlabels, &m.labels);
+	if (err < 0)
+		return err;
+	call_init(&call, WIRE_OP_SNAP);
+	call.decode = infos_decode;
+	return call_run(cow, &call, msg_snap_encode(call_body(&call), CHAN_BODY_MAX, &m));
+}
+
+/* ---- changing -------------------------------------------------------------------------------- */
+
+int cow_rename(cow_t *cow, const char *from, const char *to, unsigned int flags)
+{
+	struct msg_rename m = {.flags = flags};
+	struct call call;
+	int err = names_copy_spec(cow, from, m.from);
+
+	if (err == 0)
+		err = names_copy_spec(cow, to, m.to);
+	if (err < 0)
+		return err;
+	if (flags & ~COW_RENAME_EXCHANGE)
+		return errors_set(cow, -ERR_INVAL, "unknown flags");
+	call_init(&call, WIRE_OP_RENAME);
+	return call_run(cow, &call, msg_rename_encode(call_body(&call), CHAN_BODY_MAX, &m));
+}
+
+int cow_remove_with(cow_t *cow, const char *spec, unsigned int flags)
+{
+	struct msg_remove m = {.flags = flags};
+	struct call call;
+	int err = names_copy_spec(cow, spec, m.name);
 
 	if (err < 0)
 		return err;
+	if (flags & ~COW_REMOVE_VERSIONS)
+		return errors_set(cow, -ERR_INVAL, "unknown flags");
 	call_init(&call, WIRE_OP_REMOVE);
-	return call_run(cow, &call, msg_name_encode(call_body(&call), CHAN_BODY_MAX, &m));
+	return call_run(cow, &call, msg_remove_encode(call_body(&call), CHAN_BODY_MAX, &m));
+}
+
+int cow_remove(cow_t *cow, const char *spec)
+{
+	return cow_remove_with(cow, spec, 0);
 }
 
 /* ---- info ------------------------------------------------------------------------------------ */
 
-static int names_fill_info(const struct msg_info *m, struct cow_info *info)
-{
-	char *name = strdup(m->name);
-
-	if (!name)
-		return -ERR_NOMEM;
-	*info = (struct cow_info){
-	    .name = name,
-	    .id = m->id,
-	    .size = m->size_bytes,
-	    .mapped = m->mapped_bytes,
-	    .generation = m->generation,
-	    .ctime_ns = m->ctime_ns,
-	    .mtime_ns = m->mtime_ns,
-	    .origin = m->origin,
-	};
-	return 0;
-}
-
-int cow_get_info(cow_t *cow, const char *name, struct cow_info *info)
+/* INFO and RESET: a name for an info. */
+static int names_ask(cow_t *cow, enum wire_op op, const char *spec, struct cow_info *info)
 {
 	struct msg_name m;
 	struct msg_info got;
 	struct call call;
-	int err = names_copy(cow, name, m.name);
+	int err = names_copy_spec(cow, spec, m.name);
 
 	if (err < 0)
 		return err;
-	call_init(&call, WIRE_OP_INFO);
-	call.decode = names_decode_info;
+	call_init(&call, op);
+	call.decode = infos_decode;
 	call.ctx = &got;
 	err = call_run(cow, &call, msg_name_encode(call_body(&call), CHAN_BODY_MAX, &m));
-	if (err < 0)
+	if (err < 0 || !info)
 		return err;
-	err = names_fill_info(&got, info);
+	err = infos_fill(&got, info);
 	return err < 0 ? errors_set(cow, err, "") : 0;
 }
 
-void cow_info_clear(struct cow_info *info)
+int cow_get_info(cow_t *cow, const char *spec, struct cow_info *info)
 {
-	free((char *)(uintptr_t)info->name);
-	info->name = NULL;
+	return names_ask(cow, WIRE_OP_INFO, spec, info);
 }
 
-/* ---- list ------------------------------------------------------------------------------------ */
-
-/* One reply, and the list that grows by it. */
-struct names_page {
-	struct msg_info *infos; /* MSG_LIST_MAX */
-	uint32_t count;
-	bool more;
-};
-
-struct names_list {
-	struct cow_info *infos;
-	size_t count;
-};
-
-static int names_decode_page(void *ctx, const uint8_t *body, size_t len)
+int cow_reset(cow_t *cow, const char *spec, struct cow_info *info)
 {
-	struct names_page *page = ctx;
-
-	return msg_list_reply_decode(body, len, page->infos, MSG_LIST_MAX, &page->count,
-				     &page->more);
-}
-
-/* Names must go up from page to page: a list that does not would never end. */
-static int names_append(struct names_list *list, const struct names_page *page, const char *after)
-{
-	struct cow_info *infos;
-
-	if (page->count == 0)
-		return page->more ? -ERR_PROTO : 0;
-	infos = realloc(list->infos, (list->count + page->count) * sizeof(*infos));
-	if (!infos)
-		return -ERR_NOMEM;
-	list->infos = infos;
-	for (uint32_t i = 0; i < page->count; i++) {
-		if (strcmp(page->infos[i].name, after) <= 0)
-			return -ERR_PROTO;
-		if (names_fill_info(&page->infos[i], &infos[list->count]) < 0)
-			return -ERR_NOMEM;
-		list->count++;
-		after = page->infos[i].name;
-	}
-	return 0;
-}
-
-static int names_get_page(cow_t *cow, const struct msg_list *m, struct names_page *page)
-{
-	struct call call;
-
-	call_init(&call, WIRE_OP_LIST);
-	call.decode = names_decode_page;
-	call.ctx = page;
-	return call_run(cow, &call, msg_list_encode(call_body(&call), CHAN_BODY_MAX, m));
-}
-
-static int names_get_all(cow_t *cow, struct msg_list *m, struct names_page *page,
-			 struct names_list *list)
-{
-	do {
-		int err = names_get_page(cow, m, page);
-
-		if (err < 0)
-			return err;
-		err = names_append(list, page, m->after);
-		if (err < 0)
-			return errors_set(
-			    cow, err, err == -ERR_PROTO ? "the server sent an unsorted list" : "");
-		if (page->more)
-			memcpy(m->after, page->infos[page->count - 1].name, sizeof(m->after));
-	} while (page->more);
-	return 0;
-}
-
-int cow_list(cow_t *cow, const char *prefix, struct cow_info **infos, size_t *count)
-{
-	struct names_list list = {0};
-	struct names_page page = {0};
-	struct msg_list m = {0};
-	size_t len = prefix ? strlen(prefix) : 0;
-	int err;
-
-	if (len > NAME_MAX_BYTES)
-		return errors_set(cow, -ERR_INVAL, "the prefix is longer than 255 bytes");
-	if (len > 0)
-		memcpy(m.prefix, prefix, len);
-	page.infos = calloc(MSG_LIST_MAX, sizeof(*page.infos));
-	if (!page.infos)
-		return errors_set(cow, -ERR_NOMEM, "");
-	err = names_get_all(cow, &m, &page, &list);
-	free(page.infos);
-	if (err < 0) {
-		cow_list_free(list.infos, list.count);
-		return err;
-	}
-	*infos = list.infos;
-	*count = list.count;
-	return 0;
-}
-
-void cow_list_free(struct cow_info *infos, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		cow_info_clear(&infos[i]);
-	free(infos);
-}
-
-/* ---- the store ------------------------------------------------------------------------------- */
-
-static int names_decode_statfs(void *ctx, const uint8_t *body, size_t len)
-{
-	return msg_statfs_reply_decode(body, len, ctx);
-}
-
-int cow_get_statfs(cow_t *cow, struct cow_statfs *st)
-{
-	struct msg_statfs_reply m;
-	struct call call;
-	int err;
-
-	call_init(&call, WIRE_OP_STATFS);
-	call.decode = names_decode_statfs;
-	call.ctx = &m;
-	err = call_run(cow, &call, 0);
-	if (err < 0)
-		return err;
-	*st = (struct cow_statfs){
-	    .block_size = m.block_bytes,
-	    .total = m.total_bytes,
-	    .free = m.free_bytes,
-	    .reserved = m.reserved_bytes,
-	    .mapped = m.mapped_bytes,
-	    .meta_total = m.meta_total_bytes,
-	    .meta_used = m.meta_used_bytes,
-	    .objects = m.objects,
-	};
-	return 0;
+	return names_ask(cow, WIRE_OP_RESET, spec, info);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * names.h: object names on their way into requests.  Only libcow's own files use it; any thread.
+ * names.h: names and attributes on their way into requests.  Only libcow's own files use it; any
+ * thread.
  */
 #ifndef CLIENT_NAMES_H
 #define CLIENT_NAMES_H
@@ -9,7 +10,19 @@
 #include "common/annot.h"
 #include "proto/msg.h"
 
-/* Checks and copies.  0 or -COW_EINVAL, with the message set. */
+/*
+ * Check and copy: the name of an object, and that of an object or a version.  0 or -COW_EINVAL, with
+ * the message set.
+ */
 int names_copy(cow_t *cow, const char *name, char out[MSG_NAME_BYTES]) MUST_CHECK;
+int names_copy_spec(cow_t *cow, const char *spec, char out[MSG_NAME_BYTES]) MUST_CHECK;
+
+/* Sorts and checks labels.  As names_copy(). */
+int names_copy_labels(cow_t *cow, const struct cow_label *labels, size_t nlabels,
+		      struct msg_labels *out) MUST_CHECK;
+
+/* A clone's request, all of it.  As names_copy(). */
+int names_fill_clone(cow_t *cow, const char *spec, const char *name, const struct cow_attrs *attrs,
+		     struct msg_clone *m) MUST_CHECK;
 
 #endif

@@ -58,11 +58,11 @@ static int object_open(cow_t *cow, const struct msg_open *m, struct cow_object *
 	return 0;
 }
 
-int cow_open(cow_t *cow, const char *name, unsigned int flags, cow_object_t **obj)
+int cow_open(cow_t *cow, const char *spec, unsigned int flags, cow_object_t **obj)
 {
 	struct msg_open m = {.flags = flags};
 	struct cow_object *made;
-	int err = names_copy(cow, name, m.name);
+	int err = names_copy_spec(cow, spec, m.name);
 
 	if (err < 0)
 		return err;

@@ -10,9 +10,11 @@
 #include <time.h>
 
 #include "client/near.h"
+#include "common/label.h"
 #include "common/size.h"
 
-#define OUT_CELL_MAX 64
+/* The longest is that of labels, of which the server sends so much, ends included. */
+#define OUT_CELL_MAX LABELS_MAX_BYTES
 
 static void *out_must(void *p)
 {
@@ -89,16 +91,32 @@ static void out_time(char buf[OUT_CELL_MAX], uint64_t ns, bool exact)
 			       (unsigned int)(ns % 1000000000u));
 }
 
+/* "key=value,key=value" */
+static void out_labels(char buf[OUT_CELL_MAX], const struct cow_info *info)
+{
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < info->nlabels && n < OUT_CELL_MAX; i++)
+		n += (size_t)snprintf(buf + n, OUT_CELL_MAX - n, "%s%s=%s", i > 0 ? "," : "",
+				      info->labels[i].key, info->labels[i].value);
+}
+
 /* The text of a cell; it may be in buf.  "plain" is for scripts. */
 static const char *out_cell(char buf[OUT_CELL_MAX], enum out_type type, union out_value value,
 			    bool plain)
 {
 	switch (type) {
 	case OUT_TEXT:
-		return value.text;
+		return value.text ? value.text : "-";
 	case OUT_TIME:
+		if (value.number == 0)
+			return "-";
 		out_time(buf, value.number, plain);
 		return buf;
+	case OUT_LABELS:
+		out_labels(buf, value.labels);
+		return buf[0] ? buf : "-";
 	case OUT_SIZE:
 		if (!plain)
 			return size_format(buf, value.number);
@@ -114,14 +132,28 @@ static const char *out_cell(char buf[OUT_CELL_MAX], enum out_type type, union ou
 	return buf;
 }
 
+static json_object *out_json_labels(const struct cow_info *info)
+{
+	json_object *obj = out_must(json_object_new_object());
+
+	for (size_t i = 0; i < info->nlabels; i++)
+		out_json_add(obj, info->labels[i].key,
+			     out_must(json_object_new_string(info->labels[i].value)));
+	return obj;
+}
+
 static json_object *out_json_value(enum out_type type, union out_value value)
 {
 	char buf[OUT_CELL_MAX];
 
 	switch (type) {
 	case OUT_TEXT:
-		return out_must(json_object_new_string(value.text));
+		return value.text ? out_must(json_object_new_string(value.text)) : NULL;
+	case OUT_LABELS:
+		return out_json_labels(value.labels);
 	case OUT_TIME:
+		if (value.number == 0)
+			return NULL;
 		out_time(buf, value.number, true);
 		return out_must(json_object_new_string(buf));
 	case OUT_ID:
@@ -137,31 +169,53 @@ static json_object *out_json_value(enum out_type type, union out_value value)
 
 /* ---- for people ------------------------------------------------------------------------------ */
 
-/* The smartcols table of the rows; exits when out of memory. */
-static struct libscols_table *out_fill(const struct out_choice *choice,
-				       const union out_value *values, size_t nrows)
+static void out_fill_columns(struct libscols_table *tb, const struct out_choice *choice, bool tree)
 {
-	struct libscols_table *tb = out_must(scols_new_table());
+	for (size_t c = 0; c < choice->nchosen; c++) {
+		const struct out_column *col = &choice->columns[choice->chosen[c]];
+		int flags = SCOLS_FL_RIGHT;
+
+		if (col->type == OUT_TEXT || col->type == OUT_TIME || col->type == OUT_LABELS)
+			flags = 0;
+		if (tree && choice->chosen[c] == 0)
+			flags = SCOLS_FL_TREE;
+		(void)out_must(scols_table_new_column(tb, col->head, 0, flags));
+	}
+}
+
+static struct libscols_line *out_fill_line(struct libscols_table *tb, struct libscols_line *parent,
+					   const struct out_choice *choice,
+					   const union out_value *values)
+{
+	struct libscols_line *line = out_must(scols_table_new_line(tb, parent));
 	char buf[OUT_CELL_MAX];
 
 	for (size_t c = 0; c < choice->nchosen; c++) {
-		const struct out_column *col = &choice->columns[choice->chosen[c]];
-		bool right = col->type != OUT_TEXT && col->type != OUT_TIME;
+		size_t i = choice->chosen[c];
+		const char *text = out_cell(buf, choice->columns[i].type, values[i], false);
 
-		(void)out_must(
-		    scols_table_new_column(tb, col->head, 0, right ? SCOLS_FL_RIGHT : 0));
+		if (scols_line_set_data(line, c, text) != 0)
+			(void)out_must(NULL);
 	}
-	for (size_t r = 0; r < nrows; r++, values += choice->ncolumns) {
-		struct libscols_line *line = out_must(scols_table_new_line(tb, NULL));
+	return line;
+}
 
-		for (size_t c = 0; c < choice->nchosen; c++) {
-			size_t i = choice->chosen[c];
-			const char *text = out_cell(buf, choice->columns[i].type, values[i], false);
+/* The smartcols table of the rows, a tree if there are parents; exits when out of memory. */
+static struct libscols_table *out_fill(const struct out_choice *choice,
+				       const union out_value *values, size_t nrows,
+				       const size_t *parents)
+{
+	struct libscols_line **lines = out_must(calloc(nrows, sizeof(*lines)));
+	struct libscols_table *tb = out_must(scols_new_table());
 
-			if (scols_line_set_data(line, c, text) != 0)
-				(void)out_must(NULL);
-		}
+	out_fill_columns(tb, choice, parents != NULL);
+	for (size_t r = 0; r < nrows; r++) {
+		bool root = !parents || parents[r] == OUT_ROOT;
+
+		lines[r] = out_fill_line(tb, root ? NULL : lines[parents[r]], choice,
+					 values + r * choice->ncolumns);
 	}
+	free(lines);
 	return tb;
 }
 
@@ -199,7 +253,13 @@ int out_table(const struct ctl *ctl, const struct out_choice *choice, const unio
 	}
 	if (nrows == 0)
 		return 0;
-	return out_print(ctl, out_fill(choice, values, nrows));
+	return out_print(ctl, out_fill(choice, values, nrows, NULL));
+}
+
+int out_tree(const struct ctl *ctl, const struct out_choice *choice, const union out_value *values,
+	     size_t nrows, const size_t *parents)
+{
+	return nrows > 0 ? out_print(ctl, out_fill(choice, values, nrows, parents)) : 0;
 }
 
 int out_record(const struct ctl *ctl, const struct out_choice *choice,

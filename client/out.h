@@ -18,11 +18,12 @@
 #define OUT_VERSION 1
 
 enum out_type {
-	OUT_TEXT,
+	OUT_TEXT,   /* NULL is none */
 	OUT_SIZE,   /* bytes */
 	OUT_NUMBER, /* a count */
 	OUT_ID,	    /* 0 is none */
-	OUT_TIME,   /* nanoseconds since 1970 */
+	OUT_TIME,   /* nanoseconds since 1970; 0 is none */
+	OUT_LABELS, /* of an object */
 };
 
 struct out_column {
@@ -34,6 +35,7 @@ struct out_column {
 union out_value {
 	const char *text;
 	uint64_t number;
+	const struct cow_info *labels;
 };
 
 #define OUT_COLUMNS_MAX 16
@@ -59,6 +61,14 @@ int out_choose(const struct ctl *ctl, const struct out_column *columns, size_t n
  */
 int out_table(const struct ctl *ctl, const struct out_choice *choice, const union out_value *values,
 	      size_t nrows, bool bare) MUST_CHECK;
+
+/*
+ * The same, as a tree in the first column of the description, if that is chosen: parents[i] is the
+ * row that row i hangs under, which comes before it, or OUT_ROOT.
+ */
+#define OUT_ROOT SIZE_MAX
+int out_tree(const struct ctl *ctl, const struct out_choice *choice, const union out_value *values,
+	     size_t nrows, const size_t *parents) MUST_CHECK;
 
 /* One row, a line for each column. */
 int out_record(const struct ctl *ctl, const struct out_choice *choice,

@@ -22,7 +22,8 @@
  */
 #define LOOP_FN	  /* the loop thread only: never blocks */
 #define WORKER_FN /* a pool thread: touches only the buffers handed to it */
-#define COMMIT_FN /* the commit thread: the only LMDB writer */
+#define COMMIT_FN /* the commit thread: the only one that writes the journal */
+#define MAP_FN	  /* the map thread: the only one that changes the map */
 #define ANY_FN	  /* any thread */
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))

@@ -35,13 +35,16 @@
 	X(BAD_HANDLE, INVAL, "no such handle")                                              \
 	X(SHRINK, INVAL, "would shrink the object")                                         \
 	X(NOSPC_META, NOSPC, "no space left for metadata")                                  \
+	X(HAS_VERSIONS, BUSY, "the object has versions")                                    \
 	X(LOCKED, BUSY, "the store is in use")                                              \
 	X(SHORT_IO, IO, "device ended early")                                               \
 	X(LATCHED, IO, "the store has stopped taking writes")                               \
 	X(WRITEBACK, IO, "writeback failed")                                                \
+	X(JOURNAL_FULL, IO, "the journal is full and cannot be emptied")                    \
 	X(MAP, IO, "map database error")                                                    \
 	X(CSUM, CORRUPT, "block checksum mismatch")                                         \
 	X(NODE, CORRUPT, "bad metadata value")                                              \
+	X(JOURNAL, CORRUPT, "bad journal record")                                           \
 	X(FRAME_MAGIC, PROTO, "bad frame magic")                                            \
 	X(FRAME_CRC, PROTO, "frame checksum mismatch")                                      \
 	X(FRAME_LEN, PROTO, "frame length out of bounds")                                   \

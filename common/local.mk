@@ -12,6 +12,8 @@ libcommon_la_SOURCES = \
 	common/cursor.h \
 	common/err.c \
 	common/err.h \
+	common/label.c \
+	common/label.h \
 	common/log.c \
 	common/log.h \
 	common/name.c \

@@ -11,6 +11,7 @@ enum thread_role {
 	THREAD_LOOP,
 	THREAD_WORKER,
 	THREAD_COMMIT,
+	THREAD_MAP,
 };
 
 /* Sets the calling thread's role. */
@@ -22,5 +23,6 @@ enum thread_role thread_role(void);
 #define ASSERT_LOOP()	assert(thread_role() == THREAD_LOOP)
 #define ASSERT_WORKER() assert(thread_role() == THREAD_WORKER)
 #define ASSERT_COMMIT() assert(thread_role() == THREAD_COMMIT)
+#define ASSERT_MAP()	assert(thread_role() == THREAD_MAP)
 
 #endif

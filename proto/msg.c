@@ -44,6 +44,47 @@ static uint32_t msg_get_flags(struct cursor *c, uint32_t known)
 	return flags;
 }
 
+static uint64_t msg_get_ttl(struct cursor *c)
+{
+	uint64_t ttl_ms = cursor_u64(c);
+
+	if (ttl_ms > MSG_TTL_MAX_MS)
+		c->bad = true;
+	return ttl_ms;
+}
+
+static void msg_labels_put(struct cursor *c, const struct msg_labels *m)
+{
+	if (m->len > sizeof(m->bytes)) {
+		c->bad = true;
+		return;
+	}
+	cursor_put_u16(c, m->len);
+	cursor_put_bytes(c, m->bytes, m->len);
+}
+
+/* Whether these bytes are strings, each with a zero behind it, and none of them empty. */
+static bool msg_labels_are_strings(const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (p[i] == 0 && (i == 0 || p[i - 1] == 0))
+			return false;
+	return len == 0 || p[len - 1] == 0;
+}
+
+static void msg_labels_get(struct cursor *c, struct msg_labels *m)
+{
+	uint16_t len = cursor_u16(c);
+	const uint8_t *p = len <= sizeof(m->bytes) ? cursor_take(c, len) : NULL;
+
+	if (!p || !msg_labels_are_strings(p, len)) {
+		c->bad = true;
+		return;
+	}
+	m->len = len;
+	memcpy(m->bytes, p, len);
+}
+
 static void msg_hello_put(struct cursor *c, const struct msg_hello *m)
 {
 	cursor_put_u32(c, m->version_min);
@@ -106,6 +147,10 @@ static void msg_info_put(struct cursor *c, const struct msg_info *m)
 	cursor_put_u64(c, m->ctime_ns);
 	cursor_put_u64(c, m->mtime_ns);
 	cursor_put_u64(c, m->origin);
+	cursor_put_u64(c, m->parent);
+	cursor_put_u64(c, m->expires_ns);
+	cursor_put_u32(c, m->nversions);
+	msg_labels_put(c, &m->labels);
 }
 
 static void msg_info_get(struct cursor *c, struct msg_info *m)
@@ -118,6 +163,10 @@ static void msg_info_get(struct cursor *c, struct msg_info *m)
 	m->ctime_ns = cursor_u64(c);
 	m->mtime_ns = cursor_u64(c);
 	m->origin = cursor_u64(c);
+	m->parent = cursor_u64(c);
+	m->expires_ns = cursor_u64(c);
+	m->nversions = cursor_u32(c);
+	msg_labels_get(c, &m->labels);
 }
 
 static void msg_name_put(struct cursor *c, const struct msg_name *m)
@@ -134,12 +183,16 @@ static void msg_create_put(struct cursor *c, const struct msg_create *m)
 {
 	cursor_put_str(c, m->name);
 	cursor_put_u64(c, m->size_bytes);
+	cursor_put_u64(c, m->ttl_ms);
+	msg_labels_put(c, &m->labels);
 }
 
 static void msg_create_get(struct cursor *c, struct msg_create *m)
 {
 	cursor_get_str(c, m->name, sizeof(m->name));
 	m->size_bytes = cursor_u64(c);
+	m->ttl_ms = msg_get_ttl(c);
+	msg_labels_get(c, &m->labels);
 }
 
 static void msg_open_put(struct cursor *c, const struct msg_open *m)
@@ -180,6 +233,7 @@ static void msg_list_put(struct cursor *c, const struct msg_list *m)
 {
 	cursor_put_str(c, m->prefix);
 	cursor_put_str(c, m->after);
+	cursor_put_str(c, m->label);
 	cursor_put_u32(c, m->max);
 }
 
@@ -187,6 +241,7 @@ static void msg_list_get(struct cursor *c, struct msg_list *m)
 {
 	cursor_get_str(c, m->prefix, sizeof(m->prefix));
 	cursor_get_str(c, m->after, sizeof(m->after));
+	cursor_get_str(c, m->label, sizeof(m->label));
 	m->max = cursor_u32(c);
 }
 
@@ -194,12 +249,82 @@ static void msg_clone_put(struct cursor *c, const struct msg_clone *m)
 {
 	cursor_put_str(c, m->src);
 	cursor_put_str(c, m->dst);
+	cursor_put_u64(c, m->ttl_ms);
+	msg_labels_put(c, &m->labels);
 }
 
 static void msg_clone_get(struct cursor *c, struct msg_clone *m)
 {
 	cursor_get_str(c, m->src, sizeof(m->src));
 	cursor_get_str(c, m->dst, sizeof(m->dst));
+	m->ttl_ms = msg_get_ttl(c);
+	msg_labels_get(c, &m->labels);
+}
+
+static void msg_snap_put(struct cursor *c, const struct msg_snap *m)
+{
+	cursor_put_str(c, m->name);
+	msg_labels_put(c, &m->labels);
+}
+
+static void msg_snap_get(struct cursor *c, struct msg_snap *m)
+{
+	cursor_get_str(c, m->name, sizeof(m->name));
+	msg_labels_get(c, &m->labels);
+}
+
+static void msg_remove_put(struct cursor *c, const struct msg_remove *m)
+{
+	cursor_put_str(c, m->name);
+	cursor_put_u32(c, m->flags);
+}
+
+static void msg_remove_get(struct cursor *c, struct msg_remove *m)
+{
+	cursor_get_str(c, m->name, sizeof(m->name));
+	m->flags = msg_get_flags(c, MSG_REMOVE_VERSIONS);
+}
+
+static void msg_versions_put(struct cursor *c, const struct msg_versions *m)
+{
+	cursor_put_str(c, m->name);
+	cursor_put_str(c, m->after);
+	cursor_put_u32(c, m->max);
+}
+
+static void msg_versions_get(struct cursor *c, struct msg_versions *m)
+{
+	cursor_get_str(c, m->name, sizeof(m->name));
+	cursor_get_str(c, m->after, sizeof(m->after));
+	m->max = cursor_u32(c);
+}
+
+static void msg_children_put(struct cursor *c, const struct msg_children *m)
+{
+	cursor_put_str(c, m->name);
+	cursor_put_u64(c, m->after);
+	cursor_put_u32(c, m->max);
+}
+
+static void msg_children_get(struct cursor *c, struct msg_children *m)
+{
+	cursor_get_str(c, m->name, sizeof(m->name));
+	m->after = cursor_u64(c);
+	m->max = cursor_u32(c);
+}
+
+static void msg_rename_put(struct cursor *c, const struct msg_rename *m)
+{
+	cursor_put_str(c, m->from);
+	cursor_put_str(c, m->to);
+	cursor_put_u32(c, m->flags);
+}
+
+static void msg_rename_get(struct cursor *c, struct msg_rename *m)
+{
+	cursor_get_str(c, m->from, sizeof(m->from));
+	cursor_get_str(c, m->to, sizeof(m->to));
+	m->flags = msg_get_flags(c, MSG_RENAME_EXCHANGE);
 }
 
 static void msg_read_put(struct cursor *c, const struct msg_read *m)
@@ -270,6 +395,11 @@ static void msg_statfs_reply_put(struct cursor *c, const struct msg_statfs_reply
 	cursor_put_u64(c, m->meta_total_bytes);
 	cursor_put_u64(c, m->meta_used_bytes);
 	cursor_put_u64(c, m->objects);
+	cursor_put_u64(c, m->versions);
+	cursor_put_u64(c, m->reaping_bytes);
+	cursor_put_u64(c, m->staged_bytes);
+	cursor_put_u64(c, m->journal_bytes);
+	cursor_put_u64(c, m->journal_used_bytes);
 }
 
 static void msg_statfs_reply_get(struct cursor *c, struct msg_statfs_reply *m)
@@ -282,6 +412,63 @@ static void msg_statfs_reply_get(struct cursor *c, struct msg_statfs_reply *m)
 	m->meta_total_bytes = cursor_u64(c);
 	m->meta_used_bytes = cursor_u64(c);
 	m->objects = cursor_u64(c);
+	m->versions = cursor_u64(c);
+	m->reaping_bytes = cursor_u64(c);
+	m->staged_bytes = cursor_u64(c);
+	m->journal_bytes = cursor_u64(c);
+	m->journal_used_bytes = cursor_u64(c);
+}
+
+static void msg_usage_reply_put(struct cursor *c, const struct msg_usage_reply *m)
+{
+	cursor_put_u64(c, m->mapped_bytes);
+	cursor_put_u64(c, m->exclusive_bytes);
+}
+
+static void msg_usage_reply_get(struct cursor *c, struct msg_usage_reply *m)
+{
+	m->mapped_bytes = cursor_u64(c);
+	m->exclusive_bytes = cursor_u64(c);
+}
+
+static void msg_reaping_reply_put(struct cursor *c, const struct msg_reaping_reply *m)
+{
+	cursor_put_u64(c, m->reaping_bytes);
+}
+
+static void msg_reaping_reply_get(struct cursor *c, struct msg_reaping_reply *m)
+{
+	m->reaping_bytes = cursor_u64(c);
+}
+
+static void msg_check_reply_put(struct cursor *c, const struct msg_check_reply *m)
+{
+	cursor_put_u64(c, m->differences);
+	cursor_put_u64(c, m->objects);
+	cursor_put_u64(c, m->nodes);
+	cursor_put_u64(c, m->mapped_bytes);
+	cursor_put_u64(c, m->shared_bytes);
+	cursor_put_u64(c, m->free_bytes);
+	cursor_put_u16(c, m->ntexts);
+	for (uint16_t i = 0; i < m->ntexts && i < MSG_CHECK_TEXTS_MAX; i++)
+		msg_error_put(c, &m->texts[i]);
+	if (m->ntexts > MSG_CHECK_TEXTS_MAX)
+		c->bad = true;
+}
+
+static void msg_check_reply_get(struct cursor *c, struct msg_check_reply *m)
+{
+	m->differences = cursor_u64(c);
+	m->objects = cursor_u64(c);
+	m->nodes = cursor_u64(c);
+	m->mapped_bytes = cursor_u64(c);
+	m->shared_bytes = cursor_u64(c);
+	m->free_bytes = cursor_u64(c);
+	m->ntexts = cursor_u16(c);
+	for (uint16_t i = 0; i < m->ntexts && i < MSG_CHECK_TEXTS_MAX; i++)
+		msg_error_get(c, &m->texts[i]);
+	if (m->ntexts > MSG_CHECK_TEXTS_MAX)
+		c->bad = true;
 }
 
 MSG_DEFINE(msg_hello)
@@ -300,6 +487,14 @@ MSG_DEFINE(msg_write)
 MSG_DEFINE(msg_resize)
 MSG_DEFINE(msg_extents)
 MSG_DEFINE(msg_statfs_reply)
+MSG_DEFINE(msg_snap)
+MSG_DEFINE(msg_remove)
+MSG_DEFINE(msg_versions)
+MSG_DEFINE(msg_children)
+MSG_DEFINE(msg_rename)
+MSG_DEFINE(msg_usage_reply)
+MSG_DEFINE(msg_reaping_reply)
+MSG_DEFINE(msg_check_reply)
 
 int msg_list_add(uint8_t *buf, size_t len, size_t *used, const struct msg_info *info)
 {
@@ -343,6 +538,43 @@ int msg_list_reply_decode(const uint8_t *buf, size_t len, struct msg_info *infos
 		return -ERR_FRAME_BODY;
 	*count = n;
 	*more = flag;
+	return 0;
+}
+
+int msg_usage_encode(uint8_t *buf, size_t len, const char *const *specs, uint32_t count)
+{
+	struct cursor c = cursor_over(buf, len);
+
+	if (count == 0 || count > MSG_USAGE_MAX)
+		return -ERR_LIMIT;
+	cursor_put_u16(&c, (uint16_t)count);
+	for (uint32_t i = 0; i < count; i++)
+		cursor_put_str(&c, specs[i]);
+	return c.bad ? -ERR_LIMIT : (int)c.pos;
+}
+
+/* The specs of a usage request; where specs is NULL, only whether they are well formed. */
+static bool msg_usage_get_specs(struct cursor c, char (*specs)[MSG_NAME_BYTES], uint32_t count)
+{
+	char spec[MSG_NAME_BYTES];
+
+	for (uint32_t i = 0; i < count && !c.bad; i++)
+		cursor_get_str(&c, specs ? specs[i] : spec, sizeof(spec));
+	return msg_at_end(&c);
+}
+
+int msg_usage_decode(const uint8_t *buf, size_t len, char (*specs)[MSG_NAME_BYTES], uint32_t max,
+		     uint32_t *count)
+{
+	struct cursor c = cursor_over(buf, len);
+	uint32_t n = cursor_u16(&c);
+
+	if (n == 0 || n > max || n > MSG_USAGE_MAX)
+		return -ERR_FRAME_BODY;
+	/* a first pass, so that a malformed request leaves specs alone */
+	if (!msg_usage_get_specs(c, NULL, n) || !msg_usage_get_specs(c, specs, n))
+		return -ERR_FRAME_BODY;
+	*count = n;
 	return 0;
 }
 

@@ -16,11 +16,25 @@
 #include <stdint.h>
 
 #include "common/annot.h"
+#include "common/label.h"
 #include "common/name.h"
 #include "proto/wire.h"
 
 #define MSG_NAME_BYTES	(NAME_MAX_BYTES + 1)
 #define MSG_AGENT_BYTES 64
+#define MSG_LABEL_BYTES (LABEL_MAX_BYTES + 1)
+
+/* The longest time to live, in milliseconds: 100 years. */
+#define MSG_TTL_MAX_MS UINT64_C(3155760000000)
+
+/*
+ * Labels as common/label.h has them.  A decoder sees to it that every string ends within len and
+ * that none is empty; what is in them is the caller's to judge.
+ */
+struct msg_labels {
+	uint16_t len;
+	char bytes[LABELS_MAX_BYTES];
+};
 
 struct msg_hello {
 	uint32_t version_min;
@@ -45,25 +59,31 @@ struct msg_error {
 	char text[WIRE_TEXT_MAX];
 };
 
-/* What the server says of one object.  Times are nanoseconds since the epoch. */
+/* What the server says of an object or a version.  Times are nanoseconds since the epoch. */
 struct msg_info {
-	char name[MSG_NAME_BYTES];
+	char name[MSG_NAME_BYTES]; /* of a version "name@version" */
 	uint64_t id;
 	uint64_t size_bytes;
 	uint64_t mapped_bytes; /* durable bytes the object maps, shared or not */
 	uint64_t generation;   /* grows with every commit to the object */
 	uint64_t ctime_ns;
 	uint64_t mtime_ns;
-	uint64_t origin; /* id of the object it was cloned from, 0 if none */
+	uint64_t origin;     /* id of what it was cloned from, 0 if none */
+	uint64_t parent;     /* of a version: id of its object; else 0 */
+	uint64_t expires_ns; /* 0: never */
+	uint32_t nversions;
+	struct msg_labels labels;
 };
 
-struct msg_name { /* INFO, REMOVE */
+struct msg_name { /* INFO, RESET */
 	char name[MSG_NAME_BYTES];
 };
 
 struct msg_create {
 	char name[MSG_NAME_BYTES];
 	uint64_t size_bytes;
+	uint64_t ttl_ms; /* at most MSG_TTL_MAX_MS; 0: none */
+	struct msg_labels labels;
 };
 
 #define MSG_OPEN_READONLY 1u
@@ -85,15 +105,50 @@ struct msg_handle { /* CLOSE, FSYNC */
 struct msg_list {
 	char prefix[MSG_NAME_BYTES]; /* "" for all */
 	char after[MSG_NAME_BYTES];  /* names greater than this only; "" to start */
+	char label[MSG_LABEL_BYTES]; /* objects with this "key" or "key=value" only; "" for all */
 	uint32_t max;		     /* at most so many; 0: as many as fit */
 };
 
-/* A list reply is: u32 count, u8 more, then count infos. */
+/* A list reply (LIST, VERSIONS, CHILDREN) is: u32 count, u8 more, then count infos. */
 #define MSG_LIST_HEAD_BYTES 5u
 
 struct msg_clone {
 	char src[MSG_NAME_BYTES];
 	char dst[MSG_NAME_BYTES];
+	uint64_t ttl_ms; /* as of msg_create */
+	struct msg_labels labels;
+};
+
+struct msg_snap {
+	char name[MSG_NAME_BYTES];
+	struct msg_labels labels;
+};
+
+#define MSG_REMOVE_VERSIONS 1u /* without it an object with versions is -ERR_HAS_VERSIONS */
+
+struct msg_remove {
+	char name[MSG_NAME_BYTES];
+	uint32_t flags;
+};
+
+struct msg_versions {
+	char name[MSG_NAME_BYTES];
+	char after[MSG_NAME_BYTES]; /* versions called greater than this only; "" to start */
+	uint32_t max;		    /* at most so many; 0: as many as fit */
+};
+
+struct msg_children {
+	char name[MSG_NAME_BYTES];
+	uint64_t after; /* ids greater than this only; 0 to start */
+	uint32_t max;	/* at most so many; 0: as many as fit */
+};
+
+#define MSG_RENAME_EXCHANGE 1u
+
+struct msg_rename {
+	char from[MSG_NAME_BYTES];
+	char to[MSG_NAME_BYTES];
+	uint32_t flags;
 };
 
 struct msg_read {
@@ -138,10 +193,37 @@ struct msg_statfs_reply {
 	uint64_t total_bytes;	 /* data area */
 	uint64_t free_bytes;	 /* not used by any object, not reserved */
 	uint64_t reserved_bytes; /* promised to data in memory */
-	uint64_t mapped_bytes;	 /* the sum of all objects' mapped bytes */
+	uint64_t mapped_bytes;	 /* the sum over all objects and versions */
 	uint64_t meta_total_bytes;
 	uint64_t meta_used_bytes;
-	uint64_t objects;
+	uint64_t objects; /* versions not counted */
+	uint64_t versions;
+	uint64_t reaping_bytes; /* of removed data that is not yet reusable */
+	uint64_t staged_bytes;	/* memory that holds metadata until the next checkpoint */
+	uint64_t journal_bytes;
+	uint64_t journal_used_bytes; /* of these, what recovery would read */
+};
+
+struct msg_usage_reply {
+	uint64_t mapped_bytes;
+	uint64_t exclusive_bytes; /* what would become free if all of them were removed */
+};
+
+struct msg_reaping_reply {
+	uint64_t reaping_bytes;
+};
+
+#define MSG_CHECK_TEXTS_MAX 64u
+
+struct msg_check_reply {
+	uint64_t differences;
+	uint64_t objects; /* versions included */
+	uint64_t nodes;
+	uint64_t mapped_bytes;
+	uint64_t shared_bytes;
+	uint64_t free_bytes;
+	uint16_t ntexts;
+	struct msg_error texts[MSG_CHECK_TEXTS_MAX]; /* sentences about the first differences */
 };
 
 #define MSG_DECLARE(type)                                                             \
@@ -164,12 +246,20 @@ MSG_DECLARE(msg_write);
 MSG_DECLARE(msg_resize);
 MSG_DECLARE(msg_extents);
 MSG_DECLARE(msg_statfs_reply);
+MSG_DECLARE(msg_snap);
+MSG_DECLARE(msg_remove);
+MSG_DECLARE(msg_versions);
+MSG_DECLARE(msg_children);
+MSG_DECLARE(msg_rename);
+MSG_DECLARE(msg_usage_reply);
+MSG_DECLARE(msg_reaping_reply);
+MSG_DECLARE(msg_check_reply);
 
 #undef MSG_DECLARE
 
-/* The reply to CLONE is a msg_info of the clone, that to INFO a msg_info.  PING and STATFS ask with
- * an empty body; PING, CREATE, CLOSE, READ (its payload is what was read), WRITE, FSYNC, RESIZE and
- * REMOVE answer with one. */
+/* CREATE, INFO, CLONE, SNAP and RESET answer with a msg_info.  PING, STATFS, REAPING and CHECK ask
+ * with an empty body; PING, CLOSE, READ (its payload is what was read), WRITE, FSYNC, RESIZE, REMOVE
+ * and RENAME answer with one. */
 
 /* A list reply, built entry by entry.  "used" starts at MSG_LIST_HEAD_BYTES. */
 int msg_list_add(uint8_t *buf, size_t len, size_t *used, const struct msg_info *info) MUST_CHECK;
@@ -183,7 +273,18 @@ int msg_list_reply_decode(const uint8_t *buf, size_t len, struct msg_info *infos
 			  uint32_t *count, bool *more) MUST_CHECK;
 
 /* The most entries of one list reply; fewer where names are long. */
-#define MSG_LIST_MAX 1024u
+#define MSG_LIST_MAX 512u
+
+/*
+ * A usage request is: u16 count, then count specs.  The decoder writes up to max of them and their
+ * number; -ERR_FRAME_BODY when malformed, when there are none, or more than max.
+ */
+int msg_usage_encode(uint8_t *buf, size_t len, const char *const *specs, uint32_t count) MUST_CHECK;
+int msg_usage_decode(const uint8_t *buf, size_t len, char (*specs)[MSG_NAME_BYTES], uint32_t max,
+		     uint32_t *count) MUST_CHECK;
+
+/* The most specs of one usage request; fewer where they are long. */
+#define MSG_USAGE_MAX 256u
 
 /* An extents reply is: u32 count, then count msg_extents. */
 int msg_extents_reply_encode(uint8_t *buf, size_t len, const struct msg_extent *ext,

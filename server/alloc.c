@@ -75,7 +75,7 @@ static void extent_remove(struct alloc *al, struct extent *ext)
 }
 
 /* The last extent that begins at or before blk; NULL: none. */
-static struct extent *extent_before(struct alloc *al, uint64_t blk)
+static struct extent *extent_before(const struct alloc *al, uint64_t blk)
 {
 	struct extent *ext = RB_ROOT(&al->extents);
 	struct extent *found = NULL;
@@ -107,7 +107,7 @@ static struct extent *extent_first_in(struct extent *ext, uint64_t nblks)
 }
 
 /* The first extent that begins at or behind blk and is long enough; NULL: none. */
-static struct extent *extent_first_from(struct alloc *al, uint64_t blk, uint64_t nblks)
+static struct extent *extent_first_from(const struct alloc *al, uint64_t blk, uint64_t nblks)
 {
 	struct extent *ext = RB_ROOT(&al->extents);
 	struct extent *last = NULL;
@@ -133,6 +133,31 @@ static struct extent *extent_first_from(struct alloc *al, uint64_t blk, uint64_t
 			return extent_first_in(right, nblks);
 	}
 	return NULL;
+}
+
+/* Takes [blk, end) out of the extent that has it. */
+static int extent_cut(struct alloc *al, struct extent *ext, uint64_t blk, uint64_t end)
+{
+	uint64_t ext_end = ext->blk + ext->nblks;
+
+	if (ext->blk < blk && end < ext_end) {
+		struct extent *behind = calloc(1, sizeof(*behind));
+
+		if (!behind)
+			return -ERR_NOMEM;
+		behind->blk = end;
+		behind->nblks = ext_end - end;
+		extent_resize(ext, blk - ext->blk);
+		extent_insert(al, behind);
+	} else if (ext->blk < blk) {
+		extent_resize(ext, blk - ext->blk);
+	} else if (end < ext_end) {
+		ext->blk = end; /* its place in the order is the same */
+		extent_resize(ext, ext_end - end);
+	} else {
+		extent_remove(al, ext);
+	}
+	return 0;
 }
 
 struct alloc *alloc_new(void)
@@ -221,12 +246,46 @@ void alloc_take(struct alloc *al, uint64_t nblks, pblk_t *blk, uint64_t *got)
 	al->next = ext->blk + nblks;
 	al->free_nblks -= nblks;
 	al->reserved_nblks -= nblks;
-	if (ext->nblks == nblks) {
-		extent_remove(al, ext);
-	} else {
-		ext->blk += nblks;
-		extent_resize(ext, ext->nblks - nblks);
+	(void)extent_cut(al, ext, blk->n, al->next); /* at its start nothing new is needed */
+}
+
+pblk_t alloc_next(const struct alloc *al)
+{
+	const struct extent *ext = extent_first_from(al, al->next, 1);
+
+	if (!ext && RB_ROOT(&al->extents))
+		ext = extent_first_in(RB_ROOT(&al->extents), 1);
+	return pblk(ext ? ext->blk : 0);
+}
+
+uint64_t alloc_find(const struct alloc *al, pblk_t from, pblk_t *blk)
+{
+	const struct extent *ext = extent_before(al, from.n);
+	uint64_t skip = ext ? from.n - ext->blk : 0;
+
+	if (!ext || skip >= ext->nblks) {
+		ext = extent_first_from(al, from.n, 1);
+		skip = 0;
 	}
+	if (!ext)
+		return 0;
+	*blk = pblk(ext->blk + skip);
+	return ext->nblks - skip;
+}
+
+int alloc_take_range(struct alloc *al, pblk_t blk, uint64_t nblks)
+{
+	struct extent *ext = extent_before(al, blk.n);
+	int err;
+
+	if (!ext || blk.n - ext->blk > ext->nblks || nblks > ext->nblks - (blk.n - ext->blk))
+		return -ERR_BUSY;
+	if (nblks > al->free_nblks - al->reserved_nblks)
+		return -ERR_NOSPC;
+	err = extent_cut(al, ext, blk.n, blk.n + nblks);
+	if (err == 0)
+		al->free_nblks -= nblks;
+	return err;
 }
 
 uint64_t alloc_free_nblks(const struct alloc *al)

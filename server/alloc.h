@@ -41,6 +41,18 @@ void alloc_unreserve(struct alloc *al, uint64_t nblks);
  */
 void alloc_take(struct alloc *al, uint64_t nblks, pblk_t *blk, uint64_t *got);
 
+/* Where a single block would be allocated now; 0 where nothing is free. */
+pblk_t alloc_next(const struct alloc *al);
+
+/* The first free block at or behind "from", and how many follow each other from there on; 0: none. */
+uint64_t alloc_find(const struct alloc *al, pblk_t from, pblk_t *blk);
+
+/*
+ * Takes exactly these blocks out of the free ones, and of no promise: for who gives them back with
+ * alloc_add().  -ERR_BUSY: they are not all free; -ERR_NOSPC: too much is promised; -ERR_NOMEM.
+ */
+int alloc_take_range(struct alloc *al, pblk_t blk, uint64_t nblks) MUST_CHECK;
+
 uint64_t alloc_free_nblks(const struct alloc *al);
 uint64_t alloc_reserved_nblks(const struct alloc *al);
 

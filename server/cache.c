@@ -1,62 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "server/cache.h"
 
-#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
-#define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 
 #include "common/err.h"
 #include "common/thread.h"
+#include "server/cache_priv.h"
 
-static_assert(FOLIO_BLKS == FETCH_MAX_BLKS, "a fetch is of one folio");
+#define SHRINK_PAGES	512u /* evicted in one call: bounds the time that it takes */
+#define XLATE_PART	16u  /* of the limit */
+#define XLATE_BYTES_MIN ((size_t)1 << 20)
+#define XLATE_PART_MAX	4u /* but of a tiny limit no more than this */
 
-#define SHRINK_FOLIOS 256 /* looked at in one call: bounds the time that it takes */
+static size_t cache_xlate_budget(size_t limit_pages)
+{
+	size_t most = (limit_pages << BLK_SHIFT) / XLATE_PART_MAX;
+	size_t budget = (limit_pages << BLK_SHIFT) / XLATE_PART;
 
-STAILQ_HEAD(waiter_list, cache_waiter);
+	if (budget < XLATE_BYTES_MIN)
+		budget = XLATE_BYTES_MIN;
+	return budget < most ? budget : most;
+}
 
-struct folio_key {
-	uint64_t oid;
-	uint64_t idx; /* of the folio in the object */
-};
-
-/* Block masks have bit i for block idx * FOLIO_BLKS + i. */
-struct folio {
-	struct folio_key key;
-	struct cache_object *co;
-	struct page *pages[FOLIO_BLKS]; /* NULL: not uptodate */
-	uint32_t dirty;
-	uint32_t staged;   /* and the page is the last frozen one, or dirty as well */
-	uint32_t fetching; /* a fetch of these is under way */
-	uint32_t pins;	   /* cache_pin() calls, and one for a fetch */
-	struct waiter_list waiters;
-	UT_hash_handle hh;
-	TAILQ_ENTRY(folio) lru_link;
-	TAILQ_ENTRY(folio) object_link;
-	TAILQ_ENTRY(folio) busy_link; /* while dirty or staged */
-};
-
-/* A fetch of blocks of one folio. */
-struct cache_fetch {
-	struct fetch fetch;
-	struct folio *folio;
-	struct page *pages[FOLIO_BLKS];
-	uint32_t dropped; /* truncated away meanwhile */
-	TAILQ_ENTRY(cache_fetch) link;
-};
-
-struct cache {
-	struct page_pool *pool;
-	struct fetcher *fetcher;
-	size_t limit_pages;
-	size_t nbusy;	      /* blocks dirty or staged */
-	struct folio *folios; /* uthash by key */
-	struct folio_list lru;
-	TAILQ_HEAD(, cache_fetch) fetches;
-};
-
-struct cache *cache_new(struct page_pool *pool, struct fetcher *fetcher, size_t limit_pages)
+struct cache *cache_new(struct page_pool *pool, struct fetcher *fetcher, size_t limit_pages,
+			uint64_t dev_nblks)
 {
 	struct cache *cache = calloc(1, sizeof(*cache));
 
@@ -65,8 +32,12 @@ struct cache *cache_new(struct page_pool *pool, struct fetcher *fetcher, size_t 
 	cache->pool = pool;
 	cache->fetcher = fetcher;
 	cache->limit_pages = limit_pages;
-	TAILQ_INIT(&cache->lru);
-	TAILQ_INIT(&cache->fetches);
+	cache->clean = blkcache_new(limit_pages, dev_nblks);
+	cache->xlate = xlate_new(cache_xlate_budget(limit_pages));
+	if (!cache->clean || !cache->xlate) {
+		cache_free(cache);
+		return NULL;
+	}
 	return cache;
 }
 
@@ -75,6 +46,8 @@ void cache_free(struct cache *cache)
 	if (!cache)
 		return;
 	assert(!cache->folios && cache->nbusy == 0);
+	blkcache_free(cache->clean);
+	xlate_free(cache->xlate);
 	free(cache);
 }
 
@@ -83,46 +56,44 @@ size_t cache_busy_pages(const struct cache *cache)
 	return cache->nbusy;
 }
 
+void cache_get_stats(const struct cache *cache, struct cache_stats *stats)
+{
+	struct blkcache_stats clean;
+
+	ASSERT_LOOP();
+	blkcache_get_stats(cache->clean, &clean);
+	*stats = cache->stats;
+	stats->evicted_nblks = clean.evicted;
+	stats->away_nblks = clean.pinned;
+	stats->clean_pages = clean.pages;
+	stats->xlate_bytes = xlate_bytes(cache->xlate);
+}
+
 void cache_object_init(struct cache_object *co, struct cache *cache, uint64_t oid)
 {
 	*co = (struct cache_object){.cache = cache, .oid = oid};
+	xlate_object_init(&co->xlate, cache->xlate);
 	TAILQ_INIT(&co->folios);
 	TAILQ_INIT(&co->busy);
 }
 
 /* ---- folios ---------------------------------------------------------------------------------- */
 
-static uint32_t folio_bit(lblk_t blk)
-{
-	return 1u << (blk.n & (FOLIO_BLKS - 1));
-}
-
-static uint32_t folio_range(lblk_t blk, uint32_t nblks)
-{
-	uint32_t first = (uint32_t)(blk.n & (FOLIO_BLKS - 1));
-
-	assert(nblks >= 1 && first + nblks <= FOLIO_BLKS);
-	return (uint32_t)(((UINT64_C(1) << nblks) - 1) << first);
-}
-
-static unsigned int bits(uint32_t mask)
-{
-	return (unsigned int)__builtin_popcount(mask);
-}
-
-static struct folio *folio_find(struct cache_object *co, uint64_t idx)
+struct folio *cache_folio_find(struct cache_object *co, uint64_t idx)
 {
 	struct folio_key key = {co->oid, idx};
 	struct folio *folio;
 
+	if (TAILQ_EMPTY(&co->folios))
+		return NULL;
 	HASH_FIND(hh, co->cache->folios, &key, sizeof(key), folio);
 	return folio;
 }
 
-static struct folio *folio_make(struct cache_object *co, uint64_t idx)
+struct folio *cache_folio_make(struct cache_object *co, uint64_t idx)
 {
 	struct cache *cache = co->cache;
-	struct folio *folio = folio_find(co, idx);
+	struct folio *folio = cache_folio_find(co, idx);
 
 	if (folio)
 		return folio;
@@ -137,17 +108,8 @@ static struct folio *folio_make(struct cache_object *co, uint64_t idx)
 		free(folio);
 		return NULL;
 	}
-	TAILQ_INSERT_TAIL(&cache->lru, folio, lru_link);
 	TAILQ_INSERT_TAIL(&co->folios, folio, object_link);
 	return folio;
-}
-
-static void folio_touch(struct folio *folio)
-{
-	struct cache *cache = folio->co->cache;
-
-	TAILQ_REMOVE(&cache->lru, folio, lru_link);
-	TAILQ_INSERT_TAIL(&cache->lru, folio, lru_link);
 }
 
 /* Sets the dirty and staged masks, and keeps the counters and the busy list true. */
@@ -157,10 +119,12 @@ static void folio_set_busy(struct folio *folio, uint32_t dirty, uint32_t staged)
 	uint32_t was = folio->dirty | folio->staged;
 	uint32_t is = dirty | staged;
 
-	co->ndirty += bits(dirty);
-	co->ndirty -= bits(folio->dirty);
-	co->cache->nbusy += bits(is);
-	co->cache->nbusy -= bits(was);
+	co->ndirty += folio_bits(dirty);
+	co->ndirty -= folio_bits(folio->dirty);
+	co->ndirty_folios += dirty != 0;
+	co->ndirty_folios -= folio->dirty != 0;
+	co->cache->nbusy += folio_bits(is);
+	co->cache->nbusy -= folio_bits(was);
 	if (!was && is)
 		TAILQ_INSERT_TAIL(&co->busy, folio, busy_link);
 	if (was && !is)
@@ -169,10 +133,10 @@ static void folio_set_busy(struct folio *folio, uint32_t dirty, uint32_t staged)
 	folio->staged = staged;
 }
 
-/* Drops the pages of the masked blocks. */
-static void folio_drop(struct folio *folio, uint32_t mask)
+/* Puts the pages of the masked blocks, which are neither dirty nor staged. */
+static void folio_let_go(struct folio *folio, uint32_t mask)
 {
-	folio_set_busy(folio, folio->dirty & ~mask, folio->staged & ~mask);
+	assert(!(mask & (folio->dirty | folio->staged)));
 	for (uint32_t i = 0; i < FOLIO_BLKS; i++) {
 		if (mask & 1u << i) {
 			page_put(folio->pages[i]);
@@ -181,195 +145,112 @@ static void folio_drop(struct folio *folio, uint32_t mask)
 	}
 }
 
-static void folio_free(struct folio *folio)
+/* Forgets the masked blocks, whatever they are, and what a fetch under way will bring of them. */
+static void folio_drop(struct folio *folio, uint32_t mask)
+{
+	folio->dropped |= folio->fetching & mask;
+	folio_set_busy(folio, folio->dirty & ~mask, folio->staged & ~mask);
+	folio_let_go(folio, mask);
+}
+
+void cache_folio_settle(struct folio *folio)
 {
 	struct cache *cache = folio->co->cache;
+	uint32_t busy = folio->dirty | folio->staged;
 
-	assert(folio->pins == 0 && STAILQ_EMPTY(&folio->waiters));
-	folio_drop(folio, UINT32_MAX);
+	if (folio->pins > 0)
+		return;
+	folio_let_go(folio, ~busy);
+	if (busy)
+		return;
+	assert(folio->fetching == 0 && STAILQ_EMPTY(&folio->waiters));
 	HASH_DELETE(hh, cache->folios, folio);
-	TAILQ_REMOVE(&cache->lru, folio, lru_link);
 	TAILQ_REMOVE(&folio->co->folios, folio, object_link);
 	free(folio);
 }
 
-/* A folio takes about a ninth of a page itself; that of holes has no pages that the pool counts. */
-static bool cache_is_full(const struct cache *cache)
-{
-	return page_pool_used(cache->pool) + HASH_COUNT(cache->folios) / 8 > cache->limit_pages;
-}
-
-void cache_shrink(struct cache *cache)
-{
-	ASSERT_LOOP();
-	for (unsigned int i = 0; i < SHRINK_FOLIOS; i++) {
-		struct folio *folio = TAILQ_FIRST(&cache->lru);
-		uint32_t busy;
-
-		if (!folio || !cache_is_full(cache))
-			return;
-		busy = folio->dirty | folio->staged;
-		if (folio->pins == 0 && !busy) {
-			folio_free(folio);
-			continue;
-		}
-		if (folio->pins == 0)
-			folio_drop(folio, ~busy);
-		folio_touch(folio); /* what must stay does not stand in the way again at once */
-	}
-}
-
 void cache_object_fini(struct cache_object *co)
 {
-	struct folio *folio;
-
 	ASSERT_LOOP();
 	assert(co->nfetching == 0);
-	while ((folio = TAILQ_FIRST(&co->folios)))
-		folio_free(folio);
+	(void)cache_truncate(co, lblk(0));
+	assert(TAILQ_EMPTY(&co->folios));
+}
+
+/* ---- finding --------------------------------------------------------------------------------- */
+
+struct page *cache_clean_page(struct cache_object *co, lblk_t blk, bool use)
+{
+	struct cache *cache = co->cache;
+	pblk_t at;
+
+	switch (xlate_find(&co->xlate, blk, &at)) {
+	case XLATE_HOLE:
+		return page_zero_peek(cache->pool);
+	case XLATE_MAPPED:
+		return use ? blkcache_find(cache->clean, at) : blkcache_peek(cache->clean, at);
+	case XLATE_UNKNOWN:
+		break;
+	}
+	return NULL;
 }
 
 struct page *cache_find(struct cache_object *co, lblk_t blk)
 {
 	struct folio *folio;
+	struct page *page;
 
 	ASSERT_LOOP();
-	folio = folio_find(co, blk.n >> FOLIO_SHIFT);
-	if (!folio)
-		return NULL;
-	folio_touch(folio);
-	return folio->pages[blk.n & (FOLIO_BLKS - 1)];
+	folio = cache_folio_find(co, blk.n >> FOLIO_SHIFT);
+	page = folio ? folio->pages[blk.n & (FOLIO_BLKS - 1)] : NULL;
+	if (page) {
+		co->cache->stats.hits += ((folio->dirty | folio->staged) & folio_bit(blk)) != 0;
+		return page;
+	}
+	page = cache_clean_page(co, blk, true);
+	co->cache->stats.hits += page != NULL;
+	return page;
 }
 
 bool cache_is_dirty(struct cache_object *co, lblk_t blk)
 {
-	struct folio *folio = folio_find(co, blk.n >> FOLIO_SHIFT);
+	struct folio *folio = cache_folio_find(co, blk.n >> FOLIO_SHIFT);
 
 	return folio && folio->dirty & folio_bit(blk);
 }
 
-/* ---- filling --------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
-static uint32_t folio_uptodate(const struct folio *folio)
+void cache_shrink(struct cache *cache)
 {
-	uint32_t mask = 0;
-
-	for (uint32_t i = 0; i < FOLIO_BLKS; i++)
-		if (folio->pages[i])
-			mask |= 1u << i;
-	return mask;
-}
-
-/* Who waits for what others fetch is not told of their errors: it tries for itself. */
-static void cache_wake(struct folio *folio, const struct cache_fetch *cf, int err)
-{
-	struct waiter_list list = STAILQ_HEAD_INITIALIZER(list);
-	struct cache_waiter *waiter;
-
-	STAILQ_CONCAT(&list, &folio->waiters);
-	while ((waiter = STAILQ_FIRST(&list))) {
-		STAILQ_REMOVE_HEAD(&list, link);
-		waiter->ready(waiter, waiter->fetch == cf ? err : 0);
-	}
-}
-
-/* Installs what a fetch brought, except where a write or a truncation was faster. */
-static void cache_install(struct cache_fetch *cf)
-{
-	struct folio *folio = cf->folio;
-	uint32_t use = cf->fetch.err < 0 ? 0 : cf->fetch.want & ~cf->dropped;
-
-	for (uint32_t i = 0; i < FOLIO_BLKS; i++) {
-		struct page *page = cf->pages[i];
-
-		if (!page)
-			continue;
-		if (!(use & 1u << i) || folio->pages[i]) {
-			page_put(page);
-		} else if (cf->fetch.holes & 1u << i) {
-			page_put(page);
-			folio->pages[i] = page_zero(folio->co->cache->pool);
-		} else {
-			folio->pages[i] = page;
-		}
-	}
-}
-
-static LOOP_FN void cache_fetch_done(struct fetch *fetch)
-{
-	struct cache_fetch *cf = CONTAINER_OF(fetch, struct cache_fetch, fetch);
-	struct folio *folio = cf->folio;
-	struct cache *cache = folio->co->cache;
-	int err = fetch->err;
-
-	cache_install(cf);
-	folio->fetching &= ~fetch->want;
-	TAILQ_REMOVE(&cache->fetches, cf, link);
-	/* pinned while the waiters look, so that nothing they cause can evict what they wait for */
-	cache_wake(folio, cf, err);
-	free(cf);
-	folio->pins--;
-	folio->co->nfetching--;
-	cache_shrink(cache);
-}
-
-static void cache_fetch_abandon(struct cache_fetch *cf)
-{
-	for (uint32_t i = 0; i < FOLIO_BLKS; i++)
-		page_put(cf->pages[i]);
-	free(cf);
-}
-
-static int cache_fetch_start(struct folio *folio, uint32_t want, const struct cache_fetch **started)
-{
-	struct cache *cache = folio->co->cache;
-	struct cache_fetch *cf = calloc(1, sizeof(*cf));
-
-	if (!cf)
-		return -ERR_NOMEM;
-	cf->folio = folio;
-	for (uint32_t i = 0; i < FOLIO_BLKS; i++) {
-		if (!(want & 1u << i))
-			continue;
-		cf->pages[i] = page_new(cache->pool);
-		if (!cf->pages[i]) {
-			cache_fetch_abandon(cf);
-			return -ERR_NOMEM;
-		}
-		cf->fetch.bufs[i] = cf->pages[i]->data;
-	}
-	cf->fetch.oid = folio->key.oid;
-	cf->fetch.blk = lblk(folio->key.idx << FOLIO_SHIFT);
-	cf->fetch.want = want;
-	cf->fetch.done = cache_fetch_done;
-	folio->fetching |= want;
-	folio->pins++;
-	folio->co->nfetching++;
-	TAILQ_INSERT_TAIL(&cache->fetches, cf, link);
-	fetch_start(cache->fetcher, &cf->fetch);
-	*started = cf;
-	return 0;
-}
-
-int cache_fill(struct cache_object *co, lblk_t blk, uint32_t nblks, struct cache_waiter *waiter)
-{
-	struct folio *folio;
-	uint32_t missing;
-	int err = 0;
+	/* a folio takes about an eighth of a page itself */
+	size_t used = page_pool_used(cache->pool) + HASH_COUNT(cache->folios) / 8 +
+		      (xlate_bytes(cache->xlate) >> BLK_SHIFT);
+	size_t over = used > cache->limit_pages ? used - cache->limit_pages : 0;
 
 	ASSERT_LOOP();
-	folio = folio_make(co, blk.n >> FOLIO_SHIFT);
-	if (!folio)
-		return -ERR_NOMEM;
-	missing = folio_range(blk, nblks) & ~folio_uptodate(folio);
-	assert(missing);
-	missing &= ~folio->fetching;
-	waiter->fetch = NULL;
-	if (missing)
-		err = cache_fetch_start(folio, missing, &waiter->fetch);
-	if (err == 0)
-		STAILQ_INSERT_TAIL(&folio->waiters, waiter, link);
-	return err;
+	if (over > 0)
+		(void)blkcache_evict(cache->clean, over < SHRINK_PAGES ? over : SHRINK_PAGES);
+}
+
+void cache_freed(struct cache *cache, pblk_t blk, uint64_t nblks)
+{
+	blkcache_drop(cache->clean, blk, nblks);
+}
+
+void cache_away(struct cache *cache, pblk_t blk, uint64_t nblks)
+{
+	blkcache_pin(cache->clean, blk, nblks);
+}
+
+void cache_home(struct cache *cache, pblk_t blk, uint64_t nblks)
+{
+	blkcache_unpin(cache->clean, blk, nblks);
+}
+
+struct page *cache_page_at(struct cache *cache, pblk_t blk)
+{
+	return blkcache_peek(cache->clean, blk);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -381,11 +262,11 @@ int cache_pin(struct cache_object *co, lblk_t blk, uint64_t nblks)
 
 	ASSERT_LOOP();
 	for (uint64_t idx = first; idx <= last; idx++) {
-		struct folio *folio = folio_make(co, idx);
+		struct folio *folio = cache_folio_make(co, idx);
 
 		if (!folio) {
-			while (idx-- > first)
-				folio_find(co, idx)->pins--;
+			if (idx > first)
+				cache_unpin(co, blk, (idx << FOLIO_SHIFT) - blk.n);
 			return -ERR_NOMEM;
 		}
 		folio->pins++;
@@ -400,24 +281,25 @@ void cache_unpin(struct cache_object *co, lblk_t blk, uint64_t nblks)
 
 	ASSERT_LOOP();
 	for (uint64_t idx = first; idx <= last; idx++) {
-		struct folio *folio = folio_find(co, idx);
+		struct folio *folio = cache_folio_find(co, idx);
 
 		assert(folio && folio->pins > 0);
 		folio->pins--;
+		cache_folio_settle(folio);
 	}
 }
 
 void cache_write(struct cache_object *co, lblk_t blk, struct page *page)
 {
-	struct folio *folio = folio_find(co, blk.n >> FOLIO_SHIFT);
+	struct folio *folio = cache_folio_find(co, blk.n >> FOLIO_SHIFT);
 	uint32_t i = (uint32_t)(blk.n & (FOLIO_BLKS - 1));
 
 	ASSERT_LOOP();
 	assert(folio && folio->pins > 0);
 	page_put(folio->pages[i]);
 	folio->pages[i] = page;
+	folio->dropped |= folio->fetching & folio_bit(blk);
 	folio_set_busy(folio, folio->dirty | folio_bit(blk), folio->staged);
-	folio_touch(folio);
 }
 
 static int folio_compare(const void *a, const void *b)
@@ -458,8 +340,8 @@ static void folio_freeze(struct folio *folio, struct writeback_blk *blks, uint32
 {
 	for (uint32_t i = 0; i < FOLIO_BLKS; i++) {
 		if (folio->dirty & 1u << i)
-			blks[(*n)++] = (struct writeback_blk){
-			    lblk((folio->key.idx << FOLIO_SHIFT) + i), page_get(folio->pages[i])};
+			blks[(*n)++] =
+			    (struct writeback_blk){folio_blk(folio, i), page_get(folio->pages[i])};
 	}
 	folio_set_busy(folio, 0, folio->staged | folio->dirty);
 }
@@ -490,17 +372,54 @@ int cache_freeze(struct cache_object *co, struct writeback_blk **blks, uint32_t 
 	return 0;
 }
 
-void cache_committed(struct cache_object *co, const struct writeback_blk *blks, uint32_t nblks)
+/*
+ * The block's frozen version is in the map.  True: it is what the block is now.  Else the block was
+ * truncated away, or a newer version is there.
+ */
+static bool cache_unstage(struct cache_object *co, const struct writeback_blk *wb)
 {
-	ASSERT_LOOP();
-	for (uint32_t i = 0; i < nblks; i++) {
-		struct folio *folio = folio_find(co, blks[i].blk.n >> FOLIO_SHIFT);
-		uint32_t bit = folio_bit(blks[i].blk);
+	struct folio *folio = cache_folio_find(co, wb->blk.n >> FOLIO_SHIFT);
 
-		/* else truncated away, or a newer version is there */
-		if (folio && folio->pages[blks[i].blk.n & (FOLIO_BLKS - 1)] == blks[i].page)
-			folio_set_busy(folio, folio->dirty, folio->staged & ~bit);
+	if (!folio || folio->pages[wb->blk.n & (FOLIO_BLKS - 1)] != wb->page)
+		return false;
+	folio_set_busy(folio, folio->dirty, folio->staged & ~folio_bit(wb->blk));
+	cache_folio_settle(folio);
+	return true;
+}
+
+/* One extent; its blocks begin at blks. */
+static void cache_commit_extent(struct cache_object *co, const struct writeback_blk *blks,
+				const struct change_extent *ext)
+{
+	uint32_t known = 0; /* blocks up to i that are of one piece for xlate */
+
+	for (uint32_t i = 0; i < ext->nblks; i++) {
+		assert(blks[i].blk.n == ext->blk.n + i);
+		blkcache_insert(co->cache->clean, pblk(ext->dst.n + i), blks[i].page);
+		if (cache_unstage(co, &blks[i])) {
+			known++;
+			continue;
+		}
+		xlate_set(&co->xlate, lblk(ext->blk.n + i - known), known,
+			  pblk(ext->dst.n + i - known));
+		known = 0;
 	}
+	xlate_set(&co->xlate, lblk(ext->blk.n + ext->nblks - known), known,
+		  pblk(ext->dst.n + ext->nblks - known));
+}
+
+void cache_committed(struct cache_object *co, const struct writeback_blk *blks, uint32_t nblks,
+		     const struct change_extent *extents, uint32_t nextents)
+{
+	uint32_t at = 0;
+
+	ASSERT_LOOP();
+	for (uint32_t i = 0; i < nextents; i++) {
+		cache_commit_extent(co, blks + at, &extents[i]);
+		at += extents[i].nblks;
+	}
+	assert(at == nblks);
+	(void)nblks;
 	cache_shrink(co->cache);
 }
 
@@ -515,23 +434,16 @@ static uint32_t folio_mask_from(const struct folio *folio, lblk_t blk)
 
 uint64_t cache_truncate(struct cache_object *co, lblk_t blk)
 {
-	struct cache_fetch *cf;
 	struct folio *folio;
 	struct folio *next;
 	uint64_t ndirty = co->ndirty;
 
 	ASSERT_LOOP();
-	TAILQ_FOREACH (cf, &co->cache->fetches, link)
-		if (cf->folio->co == co)
-			cf->dropped |= folio_mask_from(cf->folio, blk);
 	TAILQ_FOREACH_SAFE (folio, &co->folios, object_link, next) {
-		uint32_t mask = folio_mask_from(folio, blk);
-
-		if (mask == UINT32_MAX && folio->pins == 0)
-			folio_free(folio);
-		else if (mask)
-			folio_drop(folio, mask);
+		folio_drop(folio, folio_mask_from(folio, blk));
+		cache_folio_settle(folio);
 	}
+	xlate_forget(&co->xlate, blk);
 	return ndirty - co->ndirty;
 }
 

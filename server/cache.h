@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * cache.h: the buffer cache: the blocks of objects that are in memory, in folios of 32 blocks.
+ * cache.h: the buffer cache.  What is clean is known by its physical block, so that one copy serves
+ * every object that maps it; what is dirty or on its way is known by object and block.
  *
- * A block is uptodate when its folio has a page for it.  Pages never change once they are here: a
- * write puts another page in place (page.h), so whoever holds a reference keeps what it saw.
+ *	folios    (object, block)     dirty, staged, or held for who has asked for it
+ *	xlate.h   (object, block) ->  a hole, or a physical block
+ *	blkcache  physical block ->   a clean page
+ *
+ * Pages never change once they are here: a write puts another page in place (page.h), so whoever
+ * holds a reference keeps what it saw.
  *
  *	           cache_fill                cache_freeze            cache_committed
  *	empty -> filling -> clean   dirty ---------------> staged -------------------> clean
@@ -12,11 +17,15 @@
  *	                 cache_write -'                          one lives on in its batch)
  *
  * "dirty": in the object's open epoch.  "staged": frozen, on its way to the device and the map, and
- * not to be found there yet.  A block is evicted only when it is neither and its folio not pinned;
- * so what is not in the cache is in the map (or is a hole that the object knows of).
+ * not to be found there yet.  Such a block is never evicted; so what is not in the cache is in the
+ * map (or is a hole that the object knows of).
  *
- * Only the loop thread is here.  The cache keeps to its limit by evicting the folios that were used
- * least recently; dirty and staged blocks it cannot evict, object_write.c bounds them.
+ * A folio is there while it has dirty or staged blocks, is pinned, or is being filled; and while it
+ * is there for one of the latter two it holds what is filled in, so that who waited finds it however
+ * small the cache is.
+ *
+ * Only the loop thread is here.  The cache keeps to its limit by evicting clean pages (blkcache.h);
+ * dirty and staged blocks it cannot evict, object_write.c bounds them.
  */
 #ifndef SERVER_CACHE_H
 #define SERVER_CACHE_H
@@ -28,9 +37,11 @@
 
 #include "common/annot.h"
 #include "server/blk.h"
+#include "server/change.h"
 #include "server/fetch.h"
 #include "server/page.h"
 #include "server/writeback.h"
+#include "server/xlate.h"
 
 #define FOLIO_SHIFT 5
 #define FOLIO_BLKS  (1u << FOLIO_SHIFT)
@@ -45,9 +56,11 @@ TAILQ_HEAD(folio_list, folio);
 struct cache_object {
 	struct cache *cache;
 	uint64_t oid;
+	struct xlate_object xlate;
 	struct folio_list folios; /* all of it */
 	struct folio_list busy;	  /* those with dirty or staged blocks */
 	uint64_t ndirty;	  /* blocks */
+	uint64_t ndirty_folios;	  /* that they are in */
 	uint64_t nfetching;	  /* fetches under way */
 };
 
@@ -60,8 +73,12 @@ struct cache_waiter {
 	void (*ready)(struct cache_waiter *waiter, int err);
 };
 
-/* NULL: out of memory.  limit_pages bounds pool's pages in use as far as eviction can. */
-struct cache *cache_new(struct page_pool *pool, struct fetcher *fetcher, size_t limit_pages);
+/*
+ * For a device of dev_nblks blocks.  limit_pages bounds the pool's pages in use, and what the cache
+ * needs to know of them, as far as eviction can.  NULL: out of memory.
+ */
+struct cache *cache_new(struct page_pool *pool, struct fetcher *fetcher, size_t limit_pages,
+			uint64_t dev_nblks);
 void cache_free(struct cache *cache);
 
 /* Dirty and staged blocks of all objects. */
@@ -72,23 +89,31 @@ void cache_object_init(struct cache_object *co, struct cache *cache, uint64_t oi
 /* Drops every block, dirty ones too; no fetch may be under way and nothing pinned. */
 void cache_object_fini(struct cache_object *co) LOOP_FN;
 
-/* The block's page (no reference is taken), or NULL when it is not uptodate. */
+/* The block's page (no reference is taken), the page of zeros for a hole, or NULL: to be filled. */
 struct page *cache_find(struct cache_object *co, lblk_t blk) LOOP_FN;
 
 /* Is the block in the object's open epoch? */
 bool cache_is_dirty(struct cache_object *co, lblk_t blk) LOOP_FN;
 
 /*
- * Brings in those of the blocks [blk, blk + nblks), all of one folio, that are not uptodate: at
- * least one is not.  The waiter is called later, once, when a fetch of the folio has ended; then
- * look again. -ERR_NOMEM: it is not called.
+ * Brings in those of the blocks [blk, blk + nblks), all of one folio, that cache_find() does not
+ * find: at least one.  The waiter is called later, once, when a fetch of the folio has ended; what
+ * it brought is there while the waiter looks again.  -ERR_NOMEM, -ERR_SHUTDOWN: the waiter is not
+ * called.
  */
 int cache_fill(struct cache_object *co, lblk_t blk, uint32_t nblks,
 	       struct cache_waiter *waiter) LOOP_FN MUST_CHECK;
 
 /*
- * Makes sure that cache_write() of these blocks cannot fail, and keeps what is there from being
- * evicted until the same range is unpinned.  -ERR_NOMEM: nothing is pinned.
+ * The same for who thinks that the blocks will be wanted: how many of them are being fetched for it
+ * now.  0, where all are there or on their way or there is no memory: the waiter is not called.
+ */
+uint32_t cache_fill_ahead(struct cache_object *co, lblk_t blk, uint32_t nblks,
+			  struct cache_waiter *waiter) LOOP_FN MUST_CHECK;
+
+/*
+ * Makes sure that cache_write() of these blocks cannot fail, and holds what is filled in of them
+ * from now on until the same range is unpinned.  -ERR_NOMEM: nothing is pinned.
  */
 int cache_pin(struct cache_object *co, lblk_t blk, uint64_t nblks) LOOP_FN MUST_CHECK;
 void cache_unpin(struct cache_object *co, lblk_t blk, uint64_t nblks) LOOP_FN;
@@ -104,9 +129,13 @@ void cache_write(struct cache_object *co, lblk_t blk, struct page *page) LOOP_FN
 int cache_freeze(struct cache_object *co, struct writeback_blk **blks,
 		 uint32_t *nblks) LOOP_FN MUST_CHECK;
 
-/* The frozen version is in the map: where the block still holds it, it is clean now. */
-void cache_committed(struct cache_object *co, const struct writeback_blk *blks,
-		     uint32_t nblks) LOOP_FN;
+/*
+ * The frozen versions are in the map, at these extents, which name the same blocks in the same
+ * order.  They are clean blocks of the device now, for every object; and where the block still holds
+ * this version it is not staged any more.
+ */
+void cache_committed(struct cache_object *co, const struct writeback_blk *blks, uint32_t nblks,
+		     const struct change_extent *extents, uint32_t nextents) LOOP_FN;
 
 /* Drops everything from blk on, and what fetches under way will bring of it.  Returns how many of
  * the dropped blocks were dirty. */
@@ -123,7 +152,36 @@ struct cache_run {
 int cache_busy_runs(struct cache_object *co, lblk_t blk, uint64_t nblks, struct cache_run **runs,
 		    size_t *nruns) LOOP_FN MUST_CHECK;
 
-/* Evicts what it can until the pool is within the limit. */
+/* ---- blocks of the device -------------------------------------------------------------------- */
+
+/* These blocks are about to be allocated again: what was there is forgotten. */
+void cache_freed(struct cache *cache, pblk_t blk, uint64_t nblks) LOOP_FN;
+
+/*
+ * The data of these blocks is committed before it is written to them.  To be called before the
+ * change is submitted: from then on nobody reads the blocks from the device, and once committed they
+ * stay in memory.  That ends with cache_home(), when they have been written, or will not be.
+ */
+void cache_away(struct cache *cache, pblk_t blk, uint64_t nblks) LOOP_FN;
+void cache_home(struct cache *cache, pblk_t blk, uint64_t nblks) LOOP_FN;
+
+/* The committed page of a block of the device (no reference is taken), or NULL: not in memory. */
+struct page *cache_page_at(struct cache *cache, pblk_t blk) LOOP_FN;
+
+/* Evicts until the limit is kept, as far as a bounded number of looks comes. */
 void cache_shrink(struct cache *cache) LOOP_FN;
+
+struct cache_stats {
+	uint64_t hits;	      /* blocks found, but by who had waited for them to be filled */
+	uint64_t misses;      /* blocks that had to be waited for */
+	uint64_t read_nblks;  /* from the device */
+	uint64_t ahead_nblks; /* asked for by cache_fill_ahead() */
+	uint64_t evicted_nblks;
+	uint64_t away_nblks; /* now: cache_away() */
+	size_t clean_pages;  /* now */
+	size_t xlate_bytes;  /* now */
+};
+
+void cache_get_stats(const struct cache *cache, struct cache_stats *stats) LOOP_FN;
 
 #endif

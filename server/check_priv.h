@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * check_priv.h: what the files of the checker share: check_tree.c walks and counts, check_space.c
- * compares blocks, check_data.c reads data, check.c does the rest.
+ * check_priv.h: what the files of the checker share: check_obj.c compares names and objects,
+ * check_tree.c walks and counts, check_space.c compares blocks, check_data.c reads data, check.c
+ * does the rest.
  */
 #ifndef SERVER_CHECK_PRIV_H
 #define SERVER_CHECK_PRIV_H
@@ -35,8 +36,13 @@ struct check {
 	uint64_t differences;
 	struct check_totals totals;
 	struct map_state state;
+	bool state_known;
+	bool unsure;	       /* something is damaged that the sums may need */
+	uint64_t object_nblks; /* mapped by all objects and versions */
+	uint64_t reap_nblks;   /* by the trees in the reap queue */
 	struct check_nodes nodes;
 	uint64_t dev_nblks;
+	uint64_t first_blk; /* behind the header and the journal */
 	uint32_t *counts;   /* for each block of the device, the leaves that map it */
 	uint64_t pos;	    /* in a table of ranges: all blocks before have been compared */
 	uint64_t pos_count; /* the count of the range that ends there, 0 where none does */
@@ -48,12 +54,41 @@ void check_differ(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* What the checker returns: err, or how many differences there are. */
 int check_result(const struct check *c, int err);
 
+/* A copy of the key that an iteration has reached. */
+struct check_pos {
+	uint8_t bytes[KV_KEY_MAX];
+	size_t len;
+};
+
+/* Less than every key of a table. */
+#define CHECK_POS_FIRST  \
+	{                \
+		.len = 1 \
+	}
+
+struct kv_buf check_pos_key(const struct check_pos *pos);
+
+/* The next entry, -ERR_NOENT at the end; *good: the value is, and has at least len bytes. */
+int check_step(struct check *c, enum kv_table table, size_t len, struct check_pos *pos,
+	       struct kv_buf *val, bool *good) MUST_CHECK;
+
 /*
  * Calls fn for each entry whose value is good and at least len bytes; the others are reported.  For
  * tables whose keys are numbers.
  */
 int check_each(struct check *c, enum kv_table table, size_t len,
 	       int (*fn)(struct check *c, uint64_t key, struct kv_buf val)) MUST_CHECK;
+
+/* The same for a table whose keys are two numbers and say all. */
+int check_pairs(struct check *c, enum kv_table table,
+		int (*fn)(struct check *c, struct map_pair pair)) MUST_CHECK;
+
+/* ---- check_obj.c ----------------------------------------------------------------------------- */
+
+int check_name_table(struct check *c) MUST_CHECK;
+int check_object(struct check *c, uint64_t oid, struct kv_buf val) MUST_CHECK;
+int check_child_table(struct check *c) MUST_CHECK;
+int check_ttl_table(struct check *c) MUST_CHECK;
 
 /* ---- check_tree.c ---------------------------------------------------------------------------- */
 

@@ -29,6 +29,11 @@ void check_count_leaf(struct check *c, const struct map_node_view *leaf)
 				     leaf->id, run.blk + run.nblks - 1);
 			continue;
 		}
+		if (run.blk < c->first_blk)
+			check_differ(c,
+				     "leaf %" PRIu64 " maps physical block %" PRIu64
+				     ", which is the journal's",
+				     leaf->id, run.blk);
 		for (unsigned int b = 0; b < run.nblks; b++)
 			c->counts[run.blk + b]++;
 	}
@@ -170,7 +175,7 @@ int check_free_table(struct check *c)
 {
 	int err;
 
-	c->pos = 1; /* block 0 is the device's header */
+	c->pos = c->first_blk;
 	c->pos_count = 0;
 	err = check_each(c, KV_FREE, sizeof(struct disk_free), free_entry);
 	if (!err)

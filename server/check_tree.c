@@ -102,6 +102,8 @@ int check_ref(struct check *c, uint64_t id, int level, const char *by, uint64_t 
 	int err = 0;
 
 	if (!n) {
+		if (map_snapshot_is_late(c->view))
+			return -ERR_BUSY;
 		n = calloc(1, sizeof(*n));
 		if (!n)
 			return -ERR_NOMEM;
@@ -143,7 +145,7 @@ static int node_entry(struct check *c, uint64_t id, struct kv_buf val)
 	struct check_node *node = node_find(c, id);
 
 	(void)val;
-	if (id >= c->state.next_node)
+	if (c->state_known && id >= c->state.next_node)
 		check_differ(c, "node %" PRIu64 " has an id that was not given out yet", id);
 	c->totals.nodes++;
 	if (!node) {

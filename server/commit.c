@@ -4,186 +4,79 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/crc32c.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/thread.h"
+#include "server/commit_priv.h"
+#include "server/mapper.h"
+#include "server/record.h"
 
-#define REAP_NODES  256 /* of one transaction: bounds how long a commit can wait behind it */
-#define REAP_GROUPS 8	/* so many groups go before reaping when there are always more */
-
-STAILQ_HEAD(commit_list, commit_req);
-
-/* What one transaction did, on its way to the loop. */
-struct commit_group {
-	struct loop_msg msg;
-	struct commit *commit;
-	struct commit_list reqs;
-	struct map_freed freed;
-	bool reaping; /* the reap queue is not empty */
-	bool latched;
-};
-
-struct commit {
-	struct commit_config config;
-	pthread_t thread;
-	pthread_mutex_t lock; /* guards queue and stopping */
-	pthread_cond_t work;
-	struct commit_list queue;
-	bool stopping;
-
-	/* of the commit thread */
-	bool reap_more;
-	bool latched;
-	atomic_uint sync_gen;
-
-	/* of the loop */
-	unsigned int submitted; /* not yet answered */
-	bool reaping;
-	bool answering; /* the freed blocks of a group are still to be handed over */
-	bool latch_told;
-};
-
-static int commit_apply_epoch(struct map_txn *txn, struct commit_req *req)
-{
-	const uint32_t *csums = req->csums;
-	int err = 0;
-
-	if (req->truncate.n != COMMIT_NO_TRUNCATE)
-		err = map_txn_unmap_from(txn, req->oid, req->truncate);
-	for (uint32_t i = 0; i < req->nextents && err == 0; i++) {
-		const struct commit_extent *ext = &req->extents[i];
-
-		err = map_txn_remap(txn, req->oid, ext->blk, ext->dst, ext->nblks, csums);
-		csums += ext->nblks;
-	}
-	if (err == 0)
-		err = map_txn_update(txn, req->oid, req->size_bytes, req->time_ns, &req->obj);
-	return err;
-}
-
-static int commit_apply(struct map_txn *txn, struct commit_req *req)
-{
-	switch (req->kind) {
-	case COMMIT_EPOCH:
-		return commit_apply_epoch(txn, req);
-	case COMMIT_CREATE:
-		return map_txn_create(txn, req->name, req->size_bytes, req->time_ns, &req->obj);
-	case COMMIT_CLONE:
-		return map_txn_clone(txn, req->oid, req->name, req->time_ns, &req->obj);
-	case COMMIT_REMOVE:
-		return map_txn_remove(txn, req->oid);
-	}
-	return -ERR_INVAL;
-}
-
-/* The map's own contract: after these the transaction is as before and goes on. */
-static bool commit_harmless(int err)
-{
-	return err == -ERR_NOENT || err == -ERR_EXIST || err == -ERR_BUSY;
-}
-
-/* Applies the requests that have not failed, until one spoils the transaction; *spoiled then. */
-static void commit_apply_some(struct map_txn *txn, struct commit_group *group, bool *spoiled)
-{
-	struct commit_req *req;
-
-	*spoiled = false;
-	STAILQ_FOREACH (req, &group->reqs, link) {
-		if (commit_harmless(req->err))
-			req->err = 0; /* of an earlier attempt, which did not count */
-		if (req->err < 0)
-			continue;
-		req->err = commit_apply(txn, req);
-		if (req->err == 0 || commit_harmless(req->err))
-			continue;
-		log_event(LOG_ERROR, "commit-request", "kind=%d object=%" PRIu64 " error=%s",
-			  (int)req->kind, req->oid, err_name(req->err));
-		*spoiled = true;
-		return;
-	}
-}
+#define COMMIT_ATTEMPTS 2u /* to write a record */
 
 /*
- * One transaction with all requests that can be applied: each that cannot keeps its error, and
- * where it spoiled the transaction another is made without it.
+ * Groups that may be on their way into the map.  Where changes cost the map more than a record costs
+ * the device, commits go at the map's speed, so that nobody finds a long queue before him.
  */
-static int commit_apply_all(struct commit *commit, struct commit_group *group)
-{
-	struct map_txn *txn;
-	bool spoiled;
-	int err;
+#define APPLYING_MAX 4u
 
-	for (;;) {
-		err = map_txn_begin(commit->config.map, &txn);
-		if (err < 0)
-			return err;
-		commit_apply_some(txn, group, &spoiled);
-		if (!spoiled)
-			return map_txn_commit(txn, &group->freed);
-		map_txn_abort(txn);
-	}
-}
+/* What a group may cost the map, in leaves: each may have to be copied, with the counts of 128 blocks. */
+#define GROUP_LEAVES 768u
 
-static void commit_fail_all(struct commit_group *group, int err)
+/* ---- answers, in the loop -------------------------------------------------------------------- */
+
+static LOOP_FN void commit_durable(struct loop_msg *msg)
 {
+	struct commit_group *group = CONTAINER_OF(msg, struct commit_group, durable);
+	struct commit *commit = group->commit;
+	bool grown = commit->head.seq != group->next.seq;
 	struct commit_req *req;
 
+	ASSERT_LOOP();
+	commit->head = group->next;
 	STAILQ_FOREACH (req, &group->reqs, link)
-		if (req->err == 0)
-			req->err = err;
+		if (req->durable)
+			req->durable(req);
+	if (grown)
+		commit->config.progress(commit->config.ctx, false, false);
 }
 
-static bool commit_needs_sync(const struct commit_group *group)
+static LOOP_FN void commit_applied(struct loop_msg *msg)
 {
-	const struct commit_req *req;
-
-	STAILQ_FOREACH (req, &group->reqs, link)
-		if (req->kind == COMMIT_EPOCH && req->nextents > 0)
-			return true;
-	return false;
-}
-
-/* Syncs, and fails the requests whose writes a failed sync, now or earlier, has made doubtful. */
-static void commit_sync(struct commit *commit, struct commit_group *group)
-{
+	struct commit_group *group = CONTAINER_OF(msg, struct commit_group, applied);
+	struct commit *commit = group->commit;
 	struct commit_req *req;
-	unsigned int gen;
 
-	if (!commit_needs_sync(group))
-		return;
-	if (dev_sync(commit->config.dev) < 0)
-		atomic_fetch_add(&commit->sync_gen, 1);
-	gen = atomic_load(&commit->sync_gen);
-	STAILQ_FOREACH (req, &group->reqs, link)
-		if (req->kind == COMMIT_EPOCH && req->nextents > 0 && req->sync_gen != gen)
-			req->err = -ERR_WRITEBACK;
-}
-
-/*
- * Commits one group that has been synced; every request of it has its result afterwards.
- * -ERR_NOSPC_META is returned, with nothing done, where the transaction as a whole was too large.
- */
-static COMMIT_FN int commit_group_run(struct commit *commit, struct commit_group *group)
-{
-	int err = commit_apply_all(commit, group);
-
-	if (err == -ERR_NOSPC_META)
-		return err;
-	if (err == -ERR_MAP) {
-		log_event(LOG_ERROR, "commit-latched", "error=%s", err_name(err));
-		commit->latched = true;
-		commit_fail_all(group, -ERR_LATCHED);
-	} else if (err < 0) {
-		commit_fail_all(group, err);
+	ASSERT_LOOP();
+	if (group->from_map)
+		commit->reaping = group->reaping;
+	/* who hears of it below may ask at once for a checkpoint of it */
+	if (group->changed)
+		commit->config.progress(commit->config.ctx, true, false);
+	commit->answering = true;
+	while ((req = STAILQ_FIRST(&group->reqs))) {
+		STAILQ_REMOVE_HEAD(&group->reqs, link);
+		commit->submitted--;
+		req->done(req);
 	}
-	return 0;
+	commit->answering = false;
+	commit->config.freed(commit->config.ctx, &group->freed);
+	if (atomic_load(&commit->latched) && !commit->latch_told) {
+		commit->latch_told = true;
+		commit_set_stuck(commit, true); /* nobody waits for room any more */
+		commit->config.latched(commit->config.ctx);
+	}
+	if (group->changed || group->urgent)
+		commit->config.progress(commit->config.ctx, group->changed, group->urgent);
+	free(group->freed.ranges);
+	free(group);
 }
 
-static struct commit_group *commit_group_new(struct commit *commit)
+struct commit_group *commit_group_new(struct commit *commit)
 {
 	struct commit_group *group = calloc(1, sizeof(*group));
 
@@ -193,149 +86,345 @@ static struct commit_group *commit_group_new(struct commit *commit)
 		abort();
 	}
 	group->commit = commit;
+	group->durable.fn = commit_durable;
+	group->applied.fn = commit_applied;
 	STAILQ_INIT(&group->reqs);
 	return group;
 }
 
-static LOOP_FN void commit_answer(struct loop_msg *msg)
+void commit_post_applied(struct commit_group *group)
 {
-	struct commit_group *group = CONTAINER_OF(msg, struct commit_group, msg);
-	struct commit *commit = group->commit;
-	struct commit_req *req;
-
-	ASSERT_LOOP();
-	commit->reaping = group->reaping;
-	commit->answering = true;
-	while ((req = STAILQ_FIRST(&group->reqs))) {
-		STAILQ_REMOVE_HEAD(&group->reqs, link);
-		commit->submitted--;
-		req->done(req);
-	}
-	commit->answering = false;
-	commit->config.freed(commit->config.ctx, &group->freed);
-	if (group->latched && !commit->latch_told) {
-		commit->latch_told = true;
-		commit->config.latched(commit->config.ctx);
-	}
-	free(group->freed.ranges);
-	free(group);
+	loop_post(group->commit->config.loop, &group->applied);
 }
 
-static bool commit_feeds_reaper(const struct commit_req *req)
+void commit_latch(struct commit *commit, const char *why, int err)
 {
-	return req->kind == COMMIT_REMOVE ||
-	       (req->kind == COMMIT_EPOCH && req->truncate.n != COMMIT_NO_TRUNCATE);
+	if (!atomic_exchange(&commit->latched, true))
+		log_event(LOG_ERROR, "commit-latched", "by=%s error=%s", why, err_name(err));
 }
 
-static COMMIT_FN void commit_post(struct commit *commit, struct commit_group *group)
-{
-	struct commit_req *req;
+/* ---- one record ------------------------------------------------------------------------------ */
 
-	STAILQ_FOREACH (req, &group->reqs, link)
-		if (req->err == 0 && commit_feeds_reaper(req))
-			commit->reap_more = true;
-	group->reaping = commit->reap_more && !commit->latched;
-	group->latched = commit->latched;
-	group->msg.fn = commit_answer;
-	loop_post(commit->config.loop, &group->msg);
-}
-
-/* Each request in a transaction of its own: for when all of them together were too large. */
-static COMMIT_FN void commit_one_by_one(struct commit *commit, struct commit_group *group)
-{
-	struct commit_req *req;
-
-	while ((req = STAILQ_FIRST(&group->reqs))) {
-		struct commit_group *single = commit_group_new(commit);
-
-		STAILQ_REMOVE_HEAD(&group->reqs, link);
-		STAILQ_INSERT_TAIL(&single->reqs, req, link);
-		if (commit_harmless(req->err))
-			req->err = 0; /* of the attempt with all, which did not count */
-		if (commit->latched)
-			commit_fail_all(single, -ERR_LATCHED);
-		else if (req->err == 0 && commit_group_run(commit, single) < 0)
-			req->err = -ERR_NOSPC_META;
-		commit_post(commit, single);
-	}
-	free(group->freed.ranges);
-	free(group);
-}
-
-static COMMIT_FN void commit_process(struct commit *commit, struct commit_group *group)
-{
-	if (commit->latched) {
-		commit_fail_all(group, -ERR_LATCHED);
-	} else {
-		commit_sync(commit, group);
-		if (commit_group_run(commit, group) < 0) {
-			commit_one_by_one(commit, group);
-			return;
-		}
-	}
-	commit_post(commit, group);
-}
-
-/* Releases a bounded part of the reap queue. */
-static COMMIT_FN void commit_reap(struct commit *commit)
+/* Answers the requests of a list with an error. */
+static COMMIT_FN void commit_fail(struct commit *commit, struct commit_list *list, int err)
 {
 	struct commit_group *group = commit_group_new(commit);
-	struct map_txn *txn;
-	bool more = false;
-	int err = map_txn_begin(commit->config.map, &txn);
+	struct commit_req *req;
 
-	if (err == 0) {
-		err = map_txn_reap(txn, REAP_NODES, &more);
-		if (err == 0)
-			err = map_txn_commit(txn, &group->freed);
-		else
-			map_txn_abort(txn);
-	}
-	commit->reap_more = more && err == 0;
-	if (err < 0) {
-		log_event(LOG_ERROR, "reap", "error=%s", err_name(err));
-		commit->latched = commit->latched || err == -ERR_MAP;
-	}
-	commit_post(commit, group);
+	STAILQ_FOREACH (req, list, link)
+		req->err = err;
+	STAILQ_CONCAT(&group->reqs, list);
+	commit_post_applied(group);
 }
 
-/* Takes everything that waits.  False: the thread is to end. */
+/* Did the request's data go to the device before the record, where a failed sync has hurt it? */
+static bool commit_is_suspect(const struct commit_req *req, unsigned int gen)
+{
+	bool wrote = req->change.nblks > 0 && !req->change.inlined;
+
+	return (wrote || req->kind == COMMIT_SYNC) && req->sync_gen != gen;
+}
+
+/* Takes out of reqs those that must not be committed because of a failed sync. */
+static COMMIT_FN void commit_drop_suspects(struct commit *commit, struct commit_list *reqs)
+{
+	unsigned int gen = atomic_load(&commit->sync_gen);
+	struct commit_list good = STAILQ_HEAD_INITIALIZER(good);
+	struct commit_list bad = STAILQ_HEAD_INITIALIZER(bad);
+	struct commit_req *req;
+
+	while ((req = STAILQ_FIRST(reqs))) {
+		STAILQ_REMOVE_HEAD(reqs, link);
+		if (commit_is_suspect(req, gen))
+			STAILQ_INSERT_TAIL(&bad, req, link);
+		else
+			STAILQ_INSERT_TAIL(&good, req, link);
+	}
+	STAILQ_CONCAT(reqs, &good);
+	if (!STAILQ_EMPTY(&bad))
+		commit_fail(commit, &bad, -ERR_WRITEBACK);
+}
+
+/* Makes room for the buffers of so many inlined blocks. */
+static int commit_grow_iov(struct commit *commit, uint32_t n)
+{
+	struct iovec *iov;
+
+	if (n <= commit->iov_cap)
+		return 0;
+	iov = reallocarray(commit->iov, n, sizeof(*iov));
+	if (!iov)
+		return -ERR_NOMEM;
+	commit->iov = iov;
+	commit->iov_cap = n;
+	return 0;
+}
+
+static int commit_encode_req(struct commit *commit, struct commit_req *req)
+{
+	struct record *record = &commit->record;
+	uint32_t first = record->ndata;
+
+	if (req->kind != COMMIT_CHANGE)
+		return 0;
+	if (req->change.inlined) {
+		int err = commit_grow_iov(commit, first + req->change.nblks);
+
+		if (err < 0)
+			return err;
+		memcpy(commit->iov + first, req->data, req->change.nblks * sizeof(*req->data));
+		for (uint32_t i = 0; i < req->change.nblks; i++)
+			req->csums[i] = crc32c(0, req->data[i].iov_base, BLK_BYTES);
+		req->change.csums = req->csums;
+	}
+	return record_add(record, &req->change);
+}
+
+static int commit_encode(struct commit *commit, const struct commit_list *reqs)
+{
+	struct commit_req *req;
+	int err = 0;
+
+	record_clear(&commit->record);
+	STAILQ_FOREACH (req, reqs, link) {
+		err = commit_encode_req(commit, req);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+/* Asks the loop for a checkpoint; once for each time that room is needed. */
+static COMMIT_FN void commit_ask_room(struct commit *commit)
+{
+	struct commit_group *group;
+
+	if (commit->wants_room)
+		return;
+	commit->wants_room = true;
+	group = commit_group_new(commit);
+	group->urgent = true;
+	commit_post_applied(group);
+}
+
+static COMMIT_FN int commit_sync_device(struct commit *commit)
+{
+	int err = journal_sync(commit->journal);
+
+	if (err == 0)
+		return 0;
+	atomic_fetch_add(&commit->sync_gen, 1);
+	journal_rewind(commit->journal);
+	log_event(LOG_ERROR, "journal-sync", "error=%s", err_name(err));
+	return err;
+}
+
+/* Answers what only asks for a sync; one has just been made. */
+static COMMIT_FN void commit_answer_syncs(struct commit *commit, struct commit_list *syncs)
+{
+	struct commit_group *group;
+
+	commit_drop_suspects(commit, syncs);
+	if (STAILQ_EMPTY(syncs))
+		return;
+	group = commit_group_new(commit);
+	STAILQ_CONCAT(&group->reqs, syncs);
+	commit_post_applied(group);
+}
+
+static COMMIT_FN void commit_run_syncs(struct commit *commit, struct commit_list *syncs)
+{
+	if (STAILQ_EMPTY(syncs))
+		return;
+	(void)commit_sync_device(commit); /* where it fails, they are found suspect */
+	commit_answer_syncs(commit, syncs);
+}
+
+/* With the lock held: lets go of it while there are syncs to be made. */
+static COMMIT_FN bool commit_run_waiting_syncs(struct commit *commit)
+{
+	struct commit_list syncs = STAILQ_HEAD_INITIALIZER(syncs);
+
+	STAILQ_CONCAT(&syncs, &commit->gathered_syncs);
+	STAILQ_CONCAT(&syncs, &commit->syncs);
+	if (STAILQ_EMPTY(&syncs))
+		return false;
+	pthread_mutex_unlock(&commit->lock);
+	commit_run_syncs(commit, &syncs);
+	pthread_mutex_lock(&commit->lock);
+	return true;
+}
+
+/* Waits until the journal has room; -ERR_JOURNAL_FULL where that may never be. */
+static COMMIT_FN int commit_make_room(struct commit *commit, uint64_t nblks)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&commit->lock);
+	for (;;) {
+		if (commit->folded.seq > 0) {
+			journal_release(commit->journal, commit->folded);
+			commit->wants_room = false; /* where that is not enough, another */
+		}
+		commit->folded.seq = 0;
+		if (journal_has_room(commit->journal, nblks))
+			break;
+		if (commit->stuck || commit->stopping || atomic_load(&commit->latched)) {
+			err = -ERR_JOURNAL_FULL;
+			break;
+		}
+		commit_ask_room(commit);
+		/* the checkpoint that makes room needs one itself */
+		if (!commit_run_waiting_syncs(commit))
+			pthread_cond_wait(&commit->work, &commit->lock);
+	}
+	commit->wants_room = false;
+	pthread_mutex_unlock(&commit->lock);
+	return err;
+}
+
+/* Writes the record of the requests and syncs.  After an error nothing of it counts. */
+static COMMIT_FN int commit_write(struct commit *commit, const struct commit_list *reqs)
+{
+	const struct record *record = &commit->record;
+	unsigned int gen = atomic_load(&commit->sync_gen); /* this thread alone changes it */
+	int err = commit_encode(commit, reqs);
+
+	if (err < 0 || record->len == 0)
+		return err;
+	err = commit_make_room(commit, journal_record_nblks(record->len, record->ndata));
+	if (err == 0 && atomic_load(&commit->sync_gen) != gen)
+		err = -ERR_IO; /* of a sync meanwhile: some are suspect now */
+	if (err < 0)
+		return err;
+	err =
+	    journal_append(commit->journal, record->bytes, record->len, commit->iov, record->ndata);
+	if (err == 0)
+		return commit_sync_device(commit);
+	journal_rewind(commit->journal);
+	log_event(LOG_ERROR, "journal-write", "error=%s", err_name(err));
+	return err;
+}
+
+/* Is a record that could not be written worth another attempt? */
+static bool commit_may_retry(int err)
+{
+	return err_class(err) == ERR_IO && err != -ERR_WRITEBACK && err != -ERR_LATCHED &&
+	       err != -ERR_JOURNAL_FULL;
+}
+
+/* True: the device has been synced. */
+static COMMIT_FN bool commit_process(struct commit *commit, struct commit_list *reqs)
+{
+	struct commit_group *group;
+	int err = atomic_load(&commit->latched) ? -ERR_LATCHED : 0;
+
+	for (unsigned int attempt = 0; err == 0; attempt++) {
+		commit_drop_suspects(commit, reqs);
+		if (STAILQ_EMPTY(reqs))
+			return false;
+		err = commit_write(commit, reqs);
+		if (err == 0)
+			break;
+		if (commit_may_retry(err) && attempt + 1 < COMMIT_ATTEMPTS)
+			err = 0;
+	}
+	if (err < 0) {
+		commit_fail(commit, reqs, commit_may_retry(err) ? -ERR_WRITEBACK : err);
+		return false;
+	}
+	group = commit_group_new(commit);
+	STAILQ_CONCAT(&group->reqs, reqs);
+	group->next = journal_head(commit->journal);
+	pthread_mutex_lock(&commit->lock);
+	commit->applying++;
+	pthread_mutex_unlock(&commit->lock);
+	loop_post(commit->config.loop, &group->durable);
+	mapper_submit(commit->mapper, group);
+	return commit->record.len > 0;
+}
+
+void commit_group_applied(struct commit *commit)
+{
+	pthread_mutex_lock(&commit->lock);
+	if (commit->applying-- == APPLYING_MAX)
+		pthread_cond_signal(&commit->work);
+	pthread_mutex_unlock(&commit->lock);
+}
+
+void commit_map_waits(struct commit *commit, bool waits)
+{
+	pthread_mutex_lock(&commit->lock);
+	commit->map_waits = waits;
+	pthread_cond_signal(&commit->work);
+	pthread_mutex_unlock(&commit->lock);
+}
+
+/* ---- the thread ------------------------------------------------------------------------------ */
+
+/* May changes be taken, or is the map too far behind? */
+static bool commit_may_take(const struct commit *commit)
+{
+	return commit->applying < APPLYING_MAX || commit->map_waits || commit->stopping ||
+	       atomic_load(&commit->latched);
+}
+
+/* Moves what goes into one record from the queue to the list. */
+static COMMIT_FN void commit_take(struct commit *commit, struct commit_list *list)
+{
+	size_t body_max = JOURNAL_BODY_MAX;
+	uint32_t leaves = 0;
+	uint32_t nblks = 0;
+	size_t body = 0;
+	struct commit_req *req;
+
+	if (body_max > commit->config.region.nblks * BLK_BYTES / 4)
+		body_max = commit->config.region.nblks * BLK_BYTES / 4;
+	while ((req = STAILQ_FIRST(&commit->queue))) {
+		const struct change *change = &req->change;
+
+		if (req->kind == COMMIT_CHANGE)
+			body += record_change_len(change);
+		if (change->inlined)
+			body += (size_t)change->nblks * BLK_BYTES;
+		nblks += change->nblks;
+		leaves += change->nextents + change->nblks / MAP_FANOUT + 1;
+		if (!STAILQ_EMPTY(list) &&
+		    (nblks > COMMIT_MAX_BLKS || leaves > GROUP_LEAVES || body > body_max))
+			break;
+		STAILQ_REMOVE_HEAD(&commit->queue, link);
+		STAILQ_INSERT_TAIL(list, req, link);
+	}
+}
+
+/* Takes what waits; waits for something.  False: the thread is to end. */
 static COMMIT_FN bool commit_gather(struct commit *commit, struct commit_list *list)
 {
-	bool go_on;
-
 	STAILQ_INIT(list);
 	pthread_mutex_lock(&commit->lock);
-	while (STAILQ_EMPTY(&commit->queue) && !commit->stopping &&
-	       !(commit->reap_more && !commit->latched))
+	while (STAILQ_EMPTY(&commit->syncs) && !commit->stopping &&
+	       (STAILQ_EMPTY(&commit->queue) || !commit_may_take(commit)))
 		pthread_cond_wait(&commit->work, &commit->lock);
-	STAILQ_CONCAT(list, &commit->queue);
-	go_on = !commit->stopping || !STAILQ_EMPTY(list);
+	STAILQ_CONCAT(&commit->gathered_syncs, &commit->syncs);
+	if (commit_may_take(commit))
+		commit_take(commit, list);
 	pthread_mutex_unlock(&commit->lock);
-	return go_on;
+	return !STAILQ_EMPTY(list) || !STAILQ_EMPTY(&commit->gathered_syncs);
 }
 
 static void *commit_main(void *arg)
 {
 	struct commit *commit = arg;
 	struct commit_list list;
-	unsigned int groups = 0; /* since the last reaping */
 
 	thread_set_role(THREAD_COMMIT);
 	while (commit_gather(commit, &list)) {
-		bool idle = STAILQ_EMPTY(&list);
-
-		if (!idle) {
-			struct commit_group *group = commit_group_new(commit);
-
-			STAILQ_CONCAT(&group->reqs, &list);
-			commit_process(commit, group);
-			groups++;
-		}
-		if (commit->reap_more && !commit->latched && (idle || groups >= REAP_GROUPS)) {
-			commit_reap(commit);
-			groups = 0;
-		}
+		/* a record's sync is one for them too; without one, or where it failed, they need
+		 * their own */
+		if (STAILQ_EMPTY(&list) || !commit_process(commit, &list))
+			commit_run_syncs(commit, &commit->gathered_syncs);
+		else
+			commit_answer_syncs(commit, &commit->gathered_syncs);
 	}
 	return NULL;
 }
@@ -347,17 +436,31 @@ struct commit *commit_new(const struct commit_config *config)
 	if (!commit)
 		return NULL;
 	commit->config = *config;
-	commit->reap_more = true;
 	commit->reaping = true;
+	commit->head = config->head;
+	commit->tail = config->head;
 	STAILQ_INIT(&commit->queue);
+	STAILQ_INIT(&commit->syncs);
+	STAILQ_INIT(&commit->gathered_syncs);
 	if (pthread_mutex_init(&commit->lock, NULL) != 0)
 		goto fail_free;
 	if (pthread_cond_init(&commit->work, NULL) != 0)
 		goto fail_destroy_lock;
-	if (pthread_create(&commit->thread, NULL, commit_main, commit) != 0)
+	if (journal_open(config->dev, &config->region, config->journal_key, config->head,
+			 &commit->journal) < 0)
 		goto fail_destroy_cond;
+	commit->mapper = mapper_new(commit); /* may use all of it from now on */
+	if (!commit->mapper)
+		goto fail_close_journal;
+	if (pthread_create(&commit->thread, NULL, commit_main, commit) != 0)
+		goto fail_free_mapper;
 	return commit;
 
+fail_free_mapper:
+	mapper_free(commit->mapper);
+	loop_finish(config->loop); /* what it has posted refers to the struct */
+fail_close_journal:
+	journal_close(commit->journal);
 fail_destroy_cond:
 	pthread_cond_destroy(&commit->work);
 fail_destroy_lock:
@@ -376,7 +479,11 @@ void commit_free(struct commit *commit)
 	pthread_cond_signal(&commit->work);
 	pthread_mutex_unlock(&commit->lock);
 	pthread_join(commit->thread, NULL);
+	mapper_free(commit->mapper);
 	loop_finish(commit->config.loop); /* the answers on their way refer to the struct */
+	journal_close(commit->journal);
+	record_fini(&commit->record);
+	free(commit->iov);
 	pthread_cond_destroy(&commit->work);
 	pthread_mutex_destroy(&commit->lock);
 	free(commit);
@@ -388,7 +495,10 @@ void commit_submit(struct commit *commit, struct commit_req *req)
 	req->err = 0;
 	commit->submitted++;
 	pthread_mutex_lock(&commit->lock);
-	STAILQ_INSERT_TAIL(&commit->queue, req, link);
+	if (req->kind == COMMIT_SYNC)
+		STAILQ_INSERT_TAIL(&commit->syncs, req, link);
+	else
+		STAILQ_INSERT_TAIL(&commit->queue, req, link);
 	pthread_cond_signal(&commit->work);
 	pthread_mutex_unlock(&commit->lock);
 }
@@ -402,4 +512,53 @@ bool commit_busy(const struct commit *commit)
 {
 	ASSERT_LOOP();
 	return commit->submitted > 0 || commit->reaping || commit->answering;
+}
+
+bool commit_reaping(const struct commit *commit)
+{
+	ASSERT_LOOP();
+	return commit->reaping;
+}
+
+uint64_t commit_journal_used(const struct commit *commit)
+{
+	uint64_t nblks = commit->config.region.nblks;
+
+	ASSERT_LOOP();
+	return (commit->head.blk + nblks - commit->tail.blk) % nblks;
+}
+
+void commit_refuse(struct commit *commit)
+{
+	ASSERT_LOOP();
+	commit_latch(commit, "checkpoint", -ERR_MAP);
+	commit_set_stuck(commit, true);
+}
+
+/* ---- for the checkpoint ---------------------------------------------------------------------- */
+
+void commit_cut_map(struct commit *commit, struct commit_cut *cut)
+{
+	mapper_cut(commit->mapper, cut);
+}
+
+void commit_folded(struct commit *commit, struct journal_pos tail)
+{
+	ASSERT_LOOP();
+	commit->tail = tail;
+	pthread_mutex_lock(&commit->lock);
+	commit->folded = tail;
+	commit->stuck = false;
+	pthread_cond_signal(&commit->work);
+	pthread_mutex_unlock(&commit->lock);
+	mapper_folded(commit->mapper);
+}
+
+void commit_set_stuck(struct commit *commit, bool stuck)
+{
+	ASSERT_LOOP();
+	pthread_mutex_lock(&commit->lock);
+	commit->stuck = stuck;
+	pthread_cond_signal(&commit->work);
+	pthread_mutex_unlock(&commit->lock);
 }

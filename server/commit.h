@@ -1,20 +1,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * commit.h: makes changes permanent, in the order in which they were submitted.
+ * commit.h: makes changes permanent, in the order in which they were submitted, and applies them to
+ * the map in that order.  Owns two threads: the commit thread, which writes the journal, and the map
+ * thread (mapper.h), the only one that changes the map.
  *
- * One thread gathers what has been submitted, syncs the device once, applies all of it to the map
- * in one transaction, commits that, and answers (invariants 4 and 5).  Between groups it releases
- * what is in the reap queue, a bounded number of nodes at a time.
+ *	submitted --gather--> record --append, sync--> durable --apply--> applied
+ *	                        commit thread          (loop)   map thread  (loop)
  *
- *	submitted --commit_gather--> synced --commit_apply--> applied --map_txn_commit--> answered
- *
- * A request that cannot be applied fails alone; the others of its group are applied again without
- * it.  A map commit that fails has an unknown outcome: the queue is latched, all that follows is
- * answered -ERR_LATCHED, and the daemon must end (invariant 9).
+ * Everything that has been submitted when the commit thread comes by is one group: one record, one
+ * device sync (group commit).  "durable" is called in the loop when the group's sync has succeeded:
+ * what fsyncs wait for.  "done" is called when the change is in the map, so that every look-up that
+ * begins afterwards sees it; or instead of both, with the error, when it could not be made durable:
+ * then it is not in the map and never will be, unless the process dies before anything else is
+ * committed.
  *
  * A sync that fails says nothing of what was written before it, and a later one that succeeds does
- * not either.  So each epoch carries the number of failed syncs from when its writes began; where
- * that has changed the request fails with -ERR_WRITEBACK, and writeback writes it elsewhere.
+ * not either (invariant 9).  So each request carries the number of failed syncs from when its writes
+ * began; where that has changed it fails with -ERR_WRITEBACK, and writeback writes it elsewhere.
+ * What is in the record alone is written again, once, over the record that failed.  All syncs of the
+ * device are made by this one thread, because the kernel tells an error to one caller only.
+ *
+ * A change that is durable and cannot be applied means a damaged map: the queue is latched, all that
+ * follows is answered -ERR_LATCHED, and the daemon must end; its record stays in the journal.
  */
 #ifndef SERVER_COMMIT_H
 #define SERVER_COMMIT_H
@@ -22,39 +29,34 @@
 #include <bsd/sys/queue.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "common/annot.h"
-#include "server/blk.h"
+#include "server/change.h"
 #include "server/dev.h"
+#include "server/journal.h"
 #include "server/loop.h"
 #include "server/map.h"
 
+/* One request goes into one record: so many blocks at most. */
+#define COMMIT_MAX_BLKS 8192u
+
 enum commit_kind {
-	COMMIT_EPOCH,  /* oid: truncate, extents, size, mtime */
-	COMMIT_CREATE, /* name, size */
-	COMMIT_CLONE,  /* oid: the source; name: the clone */
-	COMMIT_REMOVE, /* oid */
+	COMMIT_CHANGE,
+	COMMIT_SYNC, /* no change: done after a sync that covers the writes since sync_gen was asked */
+	COMMIT_MARK, /* no change: done when all that was submitted before is in the map */
 };
-
-struct commit_extent {
-	lblk_t blk;
-	pblk_t dst;
-	uint32_t nblks;
-};
-
-#define COMMIT_NO_TRUNCATE UINT64_MAX
 
 struct commit_req {
 	enum commit_kind kind;
-	uint64_t oid;
-	uint64_t size_bytes;
-	uint64_t time_ns;
-	char name[NAME_MAX_BYTES + 1];
-	lblk_t truncate; /* first, everything from here becomes a hole; or COMMIT_NO_TRUNCATE */
-	struct commit_extent *extents; /* then these, written but not synced */
-	uint32_t nextents;
-	const uint32_t *csums; /* of the extents' blocks, one after the other */
+	struct change change;
+	/* inlined: a buffer for each block, and room for their checksums, which the commit thread
+	 * fills in; change.csums points there */
+	const struct iovec *data;
+	uint32_t *csums;
 	unsigned int sync_gen; /* commit_sync_gen() from before the first of their writes */
+	void (*durable)(
+	    struct commit_req *req);	      /* LOOP_FN, or NULL; frees nothing of the request */
 	void (*done)(struct commit_req *req); /* LOOP_FN; may free the request */
 
 	int err;	    /* result */
@@ -69,19 +71,26 @@ struct commit_config {
 	struct loop *loop;
 	struct map *map;
 	struct dev *dev;
-	/* LOOP_FN: blocks that became free by a commit; after the requests' done calls */
+	struct journal_region region;
+	uint64_t journal_key;
+	struct journal_pos head; /* of the empty journal; the map holds all that was before it */
+	/* LOOP_FN: blocks that a change or the reaper gave up; after the done calls.  They may be
+	 * used again when a checkpoint has passed that, and no earlier. */
 	void (*freed)(void *ctx, const struct map_freed *freed);
+	/* LOOP_FN: after each group: the fill of the journal has changed; "changed": so has the map;
+	 * "urgent": commits or the map thread wait for a checkpoint */
+	void (*progress)(void *ctx, bool changed, bool urgent);
 	/* LOOP_FN: called once, after the requests concerned were answered */
 	void (*latched)(void *ctx);
 	void *ctx;
 };
 
-/* Starts the thread, which begins with what an earlier run left in the reap queue.  NULL: no
- * memory, no thread. */
+/* Starts the threads; the map thread begins with what is in the reap queue.  NULL: no memory, no
+ * thread. */
 struct commit *commit_new(const struct commit_config *config);
 
-/* Commits what was submitted, joins the thread, gives the last answers (loop_finish()).  Reaping is
- * left for the next start. */
+/* Commits and applies what was submitted, joins the threads, gives the last answers
+ * (loop_finish()).  Reaping is left for the next start. */
 void commit_free(struct commit *commit);
 
 /* Queues a request; it is answered by req->done. */
@@ -90,7 +99,37 @@ void commit_submit(struct commit *commit, struct commit_req *req) LOOP_FN;
 /* The number of failed syncs so far. */
 unsigned int commit_sync_gen(const struct commit *commit);
 
-/* Something is queued or being reaped, so that more space may become free. */
+/* Something is queued, on its way into the map, or being reaped, so that space may become free. */
 bool commit_busy(const struct commit *commit) LOOP_FN;
+
+/* Trees are being taken apart, or the last of their blocks has not been told of yet. */
+bool commit_reaping(const struct commit *commit) LOOP_FN;
+
+/* Blocks of the journal in use, as of the last group. */
+uint64_t commit_journal_used(const struct commit *commit) LOOP_FN;
+
+/* Refuses everything from now on with -ERR_LATCHED: the caller has met what cannot be mended. */
+void commit_refuse(struct commit *commit) LOOP_FN;
+
+/* ---- for the checkpoint ---------------------------------------------------------------------- */
+
+struct commit_cut {
+	/* LOOP_FN: the map is frozen as of "tail"; done and freed of all before it were called */
+	void (*done)(struct commit_cut *cut);
+	struct journal_pos tail;
+	int err;
+
+	struct loop_msg msg; /* private */
+};
+
+/* Has the map thread cut between two groups (map_cut()).  One at a time; nothing is frozen. */
+void commit_cut_map(struct commit *commit, struct commit_cut *cut) LOOP_FN;
+
+/* What was frozen is durable in the map: the journal before tail may be written over. */
+void commit_folded(struct commit *commit, struct journal_pos tail) LOOP_FN;
+
+/* While set, requests that find the journal full fail with -ERR_JOURNAL_FULL instead of waiting:
+ * checkpoints fail. */
+void commit_set_stuck(struct commit *commit, bool stuck) LOOP_FN;
 
 #endif

@@ -17,6 +17,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/thread.h"
@@ -26,6 +27,7 @@
 #include "server/loop.h"
 #include "server/object.h"
 #include "server/options.h"
+#include "server/recover.h"
 #include "server/store.h"
 
 #define DAEMON_AGENT "cowd/" PACKAGE_VERSION
@@ -51,6 +53,7 @@ enum daemon_phase {
 struct daemon {
 	struct options options;
 	struct store store;
+	struct recover_result recovered;
 	struct loop *loop;
 	struct objects *objs;
 	struct session_host host;
@@ -300,16 +303,28 @@ static int open_store(struct daemon *d, char *why, size_t why_len)
 	}
 	if (err < 0)
 		return err;
-	err = store_open(&config, &d->store, why, why_len);
-	if (err < 0)
-		return err;
-	err = store_next_incarnation(&d->store, &d->host.incarnation);
+	return store_open(&config, &d->store, why, why_len);
+}
+
+/* Brings the map up to what the journal holds. */
+static int recover(struct daemon *d, char *why, size_t why_len)
+{
+	uint64_t since = clock_now_ms();
+	struct recover_result *r = &d->recovered;
+	int err = recover_run(d->store.map, d->store.dev, r);
+
 	if (err < 0) {
-		snprintf(why, why_len, "cannot write to the map of %s: %s", config.dir,
-			 err_text(err));
-		store_close(&d->store);
+		snprintf(why, why_len,
+			 "cannot recover the store %s: %s; \"cowd --store DIR --check\" tells more",
+			 d->options.store, err_text(err));
+		return err;
 	}
-	return err;
+	d->host.incarnation = r->incarnation;
+	if (r->records > 0)
+		log_event(LOG_INFO, "recovered",
+			  "records=%" PRIu64 " changes=%" PRIu64 " blocks=%" PRIu64 " ms=%" PRIu64,
+			  r->records, r->changes, r->nblks, clock_now_ms() - since);
+	return 0;
 }
 
 static uint64_t budget_bytes(uint64_t cache_bytes)
@@ -327,6 +342,8 @@ static int start_engine(struct daemon *d)
 	struct objects_config config = {.loop = d->loop,
 					.map = d->store.map,
 					.dev = d->store.dev,
+					.journal_key = d->recovered.journal_key,
+					.journal_head = d->recovered.head,
 					.cache_bytes = o->cache_bytes,
 					.nworkers = o->workers,
 					.writeback_ms = o->writeback_ms};
@@ -469,6 +486,9 @@ static int serve(struct daemon *d, char *why, size_t why_len, struct dev *(*wrap
 
 	if (err < 0)
 		return err;
+	err = recover(d, why, why_len);
+	if (err < 0)
+		goto fail_close_store;
 	if (wrap)
 		d->store.dev = wrap(d->store.dev);
 	thread_set_role(THREAD_LOOP);
@@ -519,13 +539,12 @@ static void print_difference(void *ctx, const char *text)
 
 static int read_blocks(void *ctx, pblk_t blk, uint64_t nblks, uint8_t *buf)
 {
-	struct iovec iov = {.iov_base = buf, .iov_len = (size_t)(nblks << BLK_SHIFT)};
-
-	return dev_read(ctx, blk, &iov, 1);
+	return recover_read(ctx, blk, nblks, buf);
 }
 
 /* Prints the differences and a summary; their number, or a negative error. */
-static int check_store(struct store *store)
+static int check_recovered(struct store *store, struct recover_preview *preview,
+			   const struct recover_result *recovered)
 {
 	struct check_totals totals = {0};
 	struct check_totals data = {0};
@@ -533,10 +552,11 @@ static int check_store(struct store *store)
 	int more = 0;
 
 	if (differences >= 0)
-		more = check_data(store->map, read_blocks, print_difference, store->dev, &data);
+		more = check_data(store->map, read_blocks, print_difference, preview, &data);
 	if (differences < 0 || more < 0)
 		return differences < 0 ? differences : more;
 	differences += more;
+	printf("%" PRIu64 " records in the journal\n", recovered->records);
 	printf("%" PRIu64 " objects, %" PRIu64 " nodes (%" PRIu64 " shared), %" PRIu64
 	       " blocks mapped (%" PRIu64 " shared), %" PRIu64 " free, %" PRIu64
 	       " verified: %d difference%s\n",
@@ -544,6 +564,25 @@ static int check_store(struct store *store)
 	       totals.shared_nblks, totals.free_nblks, data.verified_nblks, differences,
 	       differences == 1 ? "" : "s");
 	return differences;
+}
+
+/* The store as the next start would find it; nothing is written. */
+static int check_store(struct store *store)
+{
+	struct recover_preview *preview;
+	struct recover_result recovered;
+	int found = recover_preview(store->map, store->dev, &recovered, &preview);
+
+	if (found == -ERR_JOURNAL) {
+		printf("the journal is damaged: what was committed after the damaged record cannot "
+		       "be had\n");
+		return 1;
+	}
+	if (found < 0)
+		return found;
+	found = check_recovered(store, preview, &recovered);
+	recover_preview_free(preview);
+	return found;
 }
 
 static int check(const struct options *o, char *why, size_t why_len,

@@ -3,7 +3,7 @@
  * dev.h: the data device: blocks of BLK_BYTES behind a table of functions, so that tests can put
  * one that fails, delays or forgets in place of the real one.
  *
- * Any thread may call read and write; both transfer all or fail.  A write is durable when a sync
+ * Any thread may call read, write and unwritten; read and write transfer all or fail.  A write is durable when a sync
  * that began after it has returned 0.  After a failed sync nothing is known of the writes before
  * it: the caller must not simply sync again (invariant 9).
  *
@@ -25,6 +25,8 @@ struct dev_ops {
 	int (*read)(struct dev *dev, pblk_t blk, const struct iovec *iov, int iovcnt);
 	int (*write)(struct dev *dev, pblk_t blk, const struct iovec *iov, int iovcnt);
 	int (*sync)(struct dev *dev);
+	/* may be NULL */
+	uint64_t (*unwritten)(struct dev *dev, pblk_t from, uint64_t within_nblks, pblk_t *first);
 	void (*close)(struct dev *dev);
 };
 
@@ -52,6 +54,16 @@ static inline MUST_CHECK int dev_sync(struct dev *dev)
 	return dev->ops->sync(dev);
 }
 
+/*
+ * The first run, within so many blocks from "from" on, that has space but was never written, so that
+ * a first write to it costs more than others: its length; 0: none, or the device does not tell.
+ */
+static inline uint64_t dev_unwritten(struct dev *dev, pblk_t from, uint64_t within_nblks,
+				     pblk_t *first)
+{
+	return dev->ops->unwritten ? dev->ops->unwritten(dev, from, within_nblks, first) : 0;
+}
+
 static inline void dev_close(struct dev *dev)
 {
 	if (dev)
@@ -60,12 +72,15 @@ static inline void dev_close(struct dev *dev)
 
 /*
  * dev_file.c: a regular file or a block device.  Create makes and preallocates a file of size_bytes
- * (rounded down to blocks, at least 2) and writes the header; file and header are durable, the
- * directory's entry is the caller's to sync.  A block device is used as it is.  -ERR_EXIST,
- * -ERR_NOSPC, -ERR_IO, -ERR_INVAL (too small); after an error there is no file.  Open checks the
- * header against uuid: -ERR_FORMAT_... when it is not this store's.
+ * (rounded down to blocks, at least 2), writes the header and, with zeros, the prewrite_nblks blocks
+ * behind it, so that no later write to these has to turn allocated blocks into written ones.  File,
+ * header and zeros are durable, the directory's entry is the caller's to sync.  A block device is
+ * used as it is, but for what is written.  -ERR_EXIST, -ERR_NOSPC, -ERR_IO, -ERR_INVAL (too small);
+ * after an error there is no file.  Open checks the header against uuid: -ERR_FORMAT_... when it is
+ * not this store's.
  */
-int dev_file_create(const char *path, uint64_t size_bytes, const uint8_t uuid[16]) MUST_CHECK;
+int dev_file_create(const char *path, uint64_t size_bytes, uint64_t prewrite_nblks,
+		    const uint8_t uuid[16]) MUST_CHECK;
 int dev_file_open(const char *path, const uint8_t uuid[16], struct dev **dev) MUST_CHECK;
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -27,6 +28,10 @@
 #define DEV_VERSION   1u
 #define DEV_CRC_OFF   36u
 #define DEV_IOV_BATCH 1024 /* IOV_MAX of Linux */
+
+#define DEV_FIEMAP_EXTENTS 64u /* asked for at once */
+
+#define DEV_PREWRITE_BYTES (UINT32_C(1) << 20) /* of one write */
 
 struct dev_file {
 	struct dev dev;
@@ -149,6 +154,62 @@ static int dev_file_sync(struct dev *dev)
 	return -ERR_IO;
 }
 
+/* A file system's answer about some extents of a file. */
+union dev_file_extents {
+	struct fiemap map;
+	uint8_t bytes[sizeof(struct fiemap) + DEV_FIEMAP_EXTENTS * sizeof(struct fiemap_extent)];
+};
+
+/* False: it does not answer, or there is nothing more. */
+static bool dev_file_ask_extents(int fd, uint64_t off, uint64_t end, union dev_file_extents *ext)
+{
+	ext->map = (struct fiemap){
+	    .fm_start = off, .fm_length = end - off, .fm_extent_count = DEV_FIEMAP_EXTENTS};
+	return ioctl(fd, FS_IOC_FIEMAP, &ext->map) == 0 && ext->map.fm_mapped_extents > 0;
+}
+
+/* Cuts [off, end) down to its first run of unwritten bytes; false: there is none. */
+static bool dev_file_find_unwritten(int fd, uint64_t *off, uint64_t *end)
+{
+	union dev_file_extents answer;
+
+	while (*off < *end && dev_file_ask_extents(fd, *off, *end, &answer)) {
+		for (uint32_t i = 0; i < answer.map.fm_mapped_extents; i++) {
+			const struct fiemap_extent *ext = &answer.map.fm_extents[i];
+			uint64_t ext_end = ext->fe_logical + ext->fe_length;
+
+			if (ext_end <= *off || ext->fe_logical >= *end)
+				return false; /* it was not asked for these */
+			if (ext->fe_flags & FIEMAP_EXTENT_UNWRITTEN) {
+				*off = ext->fe_logical > *off ? ext->fe_logical : *off;
+				*end = ext_end < *end ? ext_end : *end;
+				return true;
+			}
+			*off = ext_end;
+		}
+	}
+	return false;
+}
+
+/* A block that is unwritten in part counts as unwritten. */
+static uint64_t dev_file_unwritten(struct dev *dev, pblk_t from, uint64_t within_nblks,
+				   pblk_t *first)
+{
+	struct dev_file *df = CONTAINER_OF(dev, struct dev_file, dev);
+	uint64_t off = from.n << BLK_SHIFT;
+	uint64_t end;
+
+	if (from.n >= dev->nblks)
+		return 0;
+	if (within_nblks > dev->nblks - from.n)
+		within_nblks = dev->nblks - from.n;
+	end = (from.n + within_nblks) << BLK_SHIFT;
+	if (!dev_file_find_unwritten(df->fd, &off, &end))
+		return 0;
+	*first = pblk(off >> BLK_SHIFT);
+	return blk_count(end) - first->n;
+}
+
 static void dev_file_close(struct dev *dev)
 {
 	struct dev_file *df = CONTAINER_OF(dev, struct dev_file, dev);
@@ -161,6 +222,7 @@ static const struct dev_ops dev_file_ops = {
     .read = dev_file_read,
     .write = dev_file_write,
     .sync = dev_file_sync,
+    .unwritten = dev_file_unwritten,
     .close = dev_file_close,
 };
 
@@ -207,39 +269,61 @@ static int dev_file_make(const char *path, uint64_t size_bytes, int *fd_out, boo
 	return 0;
 }
 
-static int dev_file_format(int fd, uint64_t nblks, const uint8_t uuid[16])
+/* Zeros to blocks [1, 1 + nblks), through a buffer that holds some. */
+static int dev_file_prewrite(int fd, uint8_t *buf, uint64_t nblks)
 {
-	uint8_t *blk = aligned_alloc(BLK_BYTES, BLK_BYTES);
+	int err = 0;
+
+	memset(buf, 0, DEV_PREWRITE_BYTES);
+	for (uint64_t blk = 1; blk <= nblks && err == 0;) {
+		uint64_t n = DEV_PREWRITE_BYTES >> BLK_SHIFT;
+		struct iovec iov = {.iov_base = buf};
+
+		if (n > nblks + 1 - blk)
+			n = nblks + 1 - blk;
+		iov.iov_len = n << BLK_SHIFT;
+		err = dev_file_transfer(fd, true, (off_t)(blk << BLK_SHIFT), &iov, 1);
+		blk += n;
+	}
+	return err;
+}
+
+static int dev_file_format(int fd, uint64_t nblks, uint64_t prewrite_nblks, const uint8_t uuid[16])
+{
+	uint8_t *buf = aligned_alloc(BLK_BYTES, DEV_PREWRITE_BYTES);
 	uint64_t have = 0;
 	int err;
 
-	if (!blk)
+	if (!buf)
 		return -ERR_NOMEM;
 	err = dev_file_size(fd, &have);
 	if (err == 0 && have >> BLK_SHIFT < nblks)
 		err = -ERR_INVAL;
+	if (err == 0)
+		err = dev_file_prewrite(fd, buf, prewrite_nblks);
 	if (err == 0) {
-		dev_header_encode(blk, uuid, nblks);
-		if (pwrite(fd, blk, BLK_BYTES, 0) != BLK_BYTES || fsync(fd) < 0)
+		dev_header_encode(buf, uuid, nblks);
+		if (pwrite(fd, buf, BLK_BYTES, 0) != BLK_BYTES || fsync(fd) < 0)
 			err = errno == ENOSPC ? -ERR_NOSPC : -ERR_IO;
 	}
-	free(blk);
+	free(buf);
 	return err;
 }
 
-int dev_file_create(const char *path, uint64_t size_bytes, const uint8_t uuid[16])
+int dev_file_create(const char *path, uint64_t size_bytes, uint64_t prewrite_nblks,
+		    const uint8_t uuid[16])
 {
 	uint64_t nblks = size_bytes >> BLK_SHIFT;
 	bool made = false;
 	int err;
 	int fd = -1;
 
-	if (nblks < 2)
+	if (nblks < 2 || prewrite_nblks > nblks - 1)
 		return -ERR_INVAL;
 	err = dev_file_make(path, nblks << BLK_SHIFT, &fd, &made);
 	if (err < 0)
 		return err;
-	err = dev_file_format(fd, nblks, uuid);
+	err = dev_file_format(fd, nblks, prewrite_nblks, uuid);
 	close(fd);
 	if (err < 0 && made)
 		(void)unlink(path);

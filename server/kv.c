@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* The environment: making it, opening it, its tables. */
 #include "server/kv.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <lmdb.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,38 +12,15 @@
 
 #include "common/err.h"
 #include "common/log.h"
-
-/* LMDB's own two tables, and its two header pages. */
-#define KV_FREE_DBI   0
-#define KV_MAIN_DBI   1
-#define KV_META_PAGES 2
-
-/* What any commit writes: a path of each of LMDB's own tables, and records of free pages. */
-#define KV_COMMIT_PAGES 8
+#include "server/kv_priv.h"
 
 #define KV_FILE_MODE 0600
 #define KV_ENV_FLAGS (MDB_NOSUBDIR | MDB_NOTLS)
 
-struct kv_env {
-	MDB_env *mdb;
-	MDB_dbi dbi[KV_NTABLES];
-	uint64_t map_bytes;
-	uint64_t page_bytes;
-};
-
-struct kv_txn {
-	struct kv_env *env;
-	MDB_txn *mdb;
-	MDB_cursor *cursors[KV_NTABLES];
-	uint64_t changes[KV_NTABLES]; /* puts and deletes */
-	uint64_t leaves[KV_NTABLES];  /* pages when the table was first changed */
-	uint64_t emptied;	      /* times that a table became empty */
-	int err;
-};
-
 static const char *const table_names[KV_NTABLES] = {
-    [KV_META] = "meta", [KV_NAME] = "name", [KV_OBJ] = "obj",	[KV_NODE] = "node",
-    [KV_NREF] = "nref", [KV_XREF] = "xref", [KV_FREE] = "free", [KV_REAP] = "reap",
+    [KV_META] = "meta",	  [KV_NAME] = "name", [KV_OBJ] = "obj",	  [KV_NODE] = "node",
+    [KV_NREF] = "nref",	  [KV_XREF] = "xref", [KV_FREE] = "free", [KV_REAP] = "reap",
+    [KV_CHILD] = "child", [KV_TTL] = "ttl",
 };
 
 const char *kv_table_name(enum kv_table table)
@@ -121,11 +97,60 @@ static int kv_open_env(struct kv_env *env, const char *path, uint64_t map_bytes)
 	return 0;
 }
 
+/* Readers come and go all the time, and who makes changes visible is not to wait for ever. */
+static int kv_layers_lock_init(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+	int rc = pthread_rwlockattr_init(&attr);
+
+	if (rc)
+		return rc;
+	rc = pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	if (!rc)
+		rc = pthread_rwlock_init(lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	return rc;
+}
+
+/* Not yet open.  NULL: no memory. */
+static struct kv_env *kv_env_new(void)
+{
+	struct kv_env *env = calloc(1, sizeof(*env));
+
+	if (!env)
+		return NULL;
+	LIST_INIT(&env->snapshots);
+	env->active = kv_layer_new();
+	if (!env->active)
+		goto fail_free;
+	if (pthread_mutex_init(&env->stage, NULL))
+		goto fail_layer;
+	if (pthread_mutex_init(&env->snapshots_lock, NULL))
+		goto fail_stage;
+	if (kv_layers_lock_init(&env->layers))
+		goto fail_snapshots;
+	return env;
+fail_snapshots:
+	pthread_mutex_destroy(&env->snapshots_lock);
+fail_stage:
+	pthread_mutex_destroy(&env->stage);
+fail_layer:
+	kv_layer_free(env->active);
+fail_free:
+	free(env);
+	return NULL;
+}
+
 void kv_close(struct kv_env *env)
 {
 	if (!env)
 		return;
 	mdb_env_close(env->mdb);
+	kv_layer_free(env->active);
+	kv_layer_free(env->frozen);
+	pthread_rwlock_destroy(&env->layers);
+	pthread_mutex_destroy(&env->snapshots_lock);
+	pthread_mutex_destroy(&env->stage);
 	free(env);
 }
 
@@ -138,6 +163,7 @@ int kv_open(const char *path, struct kv_env **env)
 {
 	struct stat st;
 	struct kv_env *e;
+	int err;
 	int rc;
 
 	if (stat(path, &st))
@@ -145,7 +171,7 @@ int kv_open(const char *path, struct kv_env **env)
 	/* LMDB would make an environment of an empty file */
 	if (!S_ISREG(st.st_mode) || st.st_size == 0)
 		return kv_env_error("open", path, MDB_INVALID);
-	e = calloc(1, sizeof(*e));
+	e = kv_env_new();
 	if (!e)
 		return -ERR_NOMEM;
 	rc = kv_open_env(e, path, 0);
@@ -160,6 +186,12 @@ int kv_open(const char *path, struct kv_env **env)
 		kv_close(e);
 		return kv_env_error("open", path, rc);
 	}
+	err = kv_pages_read(e, &e->pages);
+	if (err) {
+		kv_close(e);
+		return err;
+	}
+	kv_room_update(e);
 	*env = e;
 	return 0;
 }
@@ -217,7 +249,7 @@ static int kv_fill(struct kv_env *env, int (*fill)(struct kv_txn *txn, void *ctx
 static int kv_build(const char *path, uint64_t map_bytes,
 		    int (*fill)(struct kv_txn *txn, void *ctx), void *ctx)
 {
-	struct kv_env *env = calloc(1, sizeof(*env));
+	struct kv_env *env = kv_env_new();
 	int err = 0;
 	int rc;
 
@@ -264,320 +296,4 @@ int kv_create(const char *path, uint64_t map_bytes, int (*fill)(struct kv_txn *t
 free_tmp:
 	free(tmp);
 	return err;
-}
-
-/* ---- transactions ---------------------------------------------------------------------------- */
-
-int kv_latch(struct kv_txn *txn, int err)
-{
-	if (!txn->err)
-		txn->err = err;
-	return err;
-}
-
-int kv_error(const struct kv_txn *txn)
-{
-	return txn->err;
-}
-
-/* Logs and latches an error of LMDB. */
-static int kv_txn_error(struct kv_txn *txn, const char *op, const char *table, int rc)
-{
-	if (rc == MDB_MAP_FULL) {
-		log_event(LOG_WARN, "map-full", "op=%s table=%s", op, table);
-		return kv_latch(txn, -ERR_NOSPC_META);
-	}
-	log_event(LOG_ERROR, "map-database", "op=%s table=%s error=\"%s\"", op, table,
-		  mdb_strerror(rc));
-	return kv_latch(txn, rc == ENOMEM ? -ERR_NOMEM : -ERR_MAP);
-}
-
-static int kv_begin(struct kv_env *env, unsigned int flags, struct kv_txn **txn)
-{
-	struct kv_txn *t = calloc(1, sizeof(*t));
-	int rc;
-
-	if (!t)
-		return -ERR_NOMEM;
-	t->env = env;
-	rc = mdb_txn_begin(env->mdb, NULL, flags, &t->mdb);
-	if (rc) {
-		int err = kv_txn_error(t, "begin", "-", rc);
-
-		free(t);
-		return err;
-	}
-	*txn = t;
-	return 0;
-}
-
-/*
- * A cursor that stands in a table while it changes is moved along by LMDB: not something to rely on
- * where nothing is gained, since every look-up seeks anew.
- */
-static void kv_drop_cursor(struct kv_txn *txn, enum kv_table table)
-{
-	if (txn->cursors[table])
-		mdb_cursor_close(txn->cursors[table]);
-	txn->cursors[table] = NULL;
-}
-
-static void kv_close_cursors(struct kv_txn *txn)
-{
-	for (int t = 0; t < KV_NTABLES; t++)
-		kv_drop_cursor(txn, (enum kv_table)t);
-}
-
-int kv_read_begin(struct kv_env *env, struct kv_txn **txn)
-{
-	return kv_begin(env, MDB_RDONLY, txn);
-}
-
-void kv_read_pause(struct kv_txn *txn)
-{
-	kv_close_cursors(txn);
-	mdb_txn_reset(txn->mdb);
-	txn->err = 0;
-}
-
-int kv_read_resume(struct kv_txn *txn)
-{
-	int rc = mdb_txn_renew(txn->mdb);
-
-	return rc ? kv_txn_error(txn, "renew", "-", rc) : 0;
-}
-
-void kv_read_end(struct kv_txn *txn)
-{
-	kv_close_cursors(txn);
-	mdb_txn_abort(txn->mdb);
-	free(txn);
-}
-
-int kv_write_begin(struct kv_env *env, struct kv_txn **txn)
-{
-	return kv_begin(env, 0, txn);
-}
-
-int kv_write_commit(struct kv_txn *txn)
-{
-	int err = txn->err;
-	int rc;
-
-	kv_close_cursors(txn);
-	if (err) {
-		mdb_txn_abort(txn->mdb);
-	} else {
-		/* LMDB runs out of pages only before it writes; after any other error what is on
-		 * disk may be the old state or the new */
-		rc = mdb_txn_commit(txn->mdb);
-		if (rc)
-			err = kv_txn_error(txn, "commit", "-", rc);
-		if (err == -ERR_NOMEM)
-			err = -ERR_MAP;
-	}
-	free(txn);
-	return err;
-}
-
-void kv_write_abort(struct kv_txn *txn)
-{
-	kv_close_cursors(txn);
-	mdb_txn_abort(txn->mdb);
-	free(txn);
-}
-
-/* ---- entries --------------------------------------------------------------------------------- */
-
-static MDB_val kv_val(struct kv_buf buf)
-{
-	return (MDB_val){.mv_size = buf.len, .mv_data = (void *)(uintptr_t)buf.data};
-}
-
-static struct kv_buf kv_buf_of(MDB_val val)
-{
-	return (struct kv_buf){.data = val.mv_data, .len = val.mv_size};
-}
-
-int kv_get(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf *val)
-{
-	MDB_val k = kv_val(key);
-	MDB_val v;
-	int rc;
-
-	if (txn->err)
-		return txn->err;
-	rc = mdb_get(txn->mdb, txn->env->dbi[table], &k, &v);
-	if (rc == MDB_NOTFOUND)
-		return -ERR_NOENT;
-	if (rc)
-		return kv_txn_error(txn, "get", table_names[table], rc);
-	*val = kv_buf_of(v);
-	return 0;
-}
-
-/* Places the cursor on the entry that stands in relation "rel" to *k.  Returns LMDB's code. */
-static int kv_seek(MDB_cursor *cursor, enum kv_rel rel, MDB_val *k, MDB_val *v)
-{
-	MDB_val key = *k;
-	int rc = mdb_cursor_get(cursor, k, v, MDB_SET_RANGE);
-	bool equal;
-
-	if (rc && rc != MDB_NOTFOUND)
-		return rc;
-	if (rc == MDB_NOTFOUND) /* all are less */
-		return rel == KV_LT || rel == KV_LE ? mdb_cursor_get(cursor, k, v, MDB_LAST) : rc;
-	equal = k->mv_size == key.mv_size && memcmp(k->mv_data, key.mv_data, key.mv_size) == 0;
-	switch (rel) {
-	case KV_LT:
-		return mdb_cursor_get(cursor, k, v, MDB_PREV);
-	case KV_LE:
-		return equal ? 0 : mdb_cursor_get(cursor, k, v, MDB_PREV);
-	case KV_GT:
-		return equal ? mdb_cursor_get(cursor, k, v, MDB_NEXT) : 0;
-	case KV_GE:
-	default:
-		return 0;
-	}
-}
-
-int kv_find(struct kv_txn *txn, enum kv_table table, enum kv_rel rel, struct kv_buf key,
-	    struct kv_buf *found, struct kv_buf *val)
-{
-	MDB_cursor **cursor = &txn->cursors[table];
-	MDB_val k = kv_val(key);
-	MDB_val v;
-	int rc = 0;
-
-	if (txn->err)
-		return txn->err;
-	if (!*cursor)
-		rc = mdb_cursor_open(txn->mdb, txn->env->dbi[table], cursor);
-	if (!rc)
-		rc = kv_seek(*cursor, rel, &k, &v);
-	if (rc == MDB_NOTFOUND)
-		return -ERR_NOENT;
-	if (rc)
-		return kv_txn_error(txn, "find", table_names[table], rc);
-	*found = kv_buf_of(k);
-	*val = kv_buf_of(v);
-	return 0;
-}
-
-static int kv_stat(struct kv_txn *txn, MDB_dbi dbi, MDB_stat *stat)
-{
-	int rc = txn->err ? 0 : mdb_stat(txn->mdb, dbi, stat);
-
-	if (rc)
-		return kv_txn_error(txn, "stat", "-", rc);
-	return txn->err;
-}
-
-/* Before each change. */
-static int kv_note_change(struct kv_txn *txn, enum kv_table table)
-{
-	MDB_stat stat;
-
-	kv_drop_cursor(txn, table);
-	if (txn->changes[table]++ == 0) {
-		int err = kv_stat(txn, txn->env->dbi[table], &stat);
-
-		if (err)
-			return err;
-		txn->leaves[table] = stat.ms_leaf_pages;
-	}
-	return 0;
-}
-
-static void kv_put_flags(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
-			 struct kv_buf val, unsigned int flags)
-{
-	MDB_val k = kv_val(key);
-	MDB_val v = kv_val(val);
-	int rc;
-
-	if (txn->err)
-		return;
-	if (kv_note_change(txn, table))
-		return;
-	rc = mdb_put(txn->mdb, txn->env->dbi[table], &k, &v, flags);
-	if (rc)
-		(void)kv_txn_error(txn, "put", table_names[table], rc);
-}
-
-void kv_put(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf val)
-{
-	kv_put_flags(txn, table, key, val, 0);
-}
-
-void kv_append(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf val)
-{
-	kv_put_flags(txn, table, key, val, MDB_APPEND);
-}
-
-void kv_del(struct kv_txn *txn, enum kv_table table, struct kv_buf key)
-{
-	MDB_val k = kv_val(key);
-	MDB_stat stat;
-	int rc;
-
-	if (txn->err)
-		return;
-	if (kv_note_change(txn, table))
-		return;
-	rc = mdb_del(txn->mdb, txn->env->dbi[table], &k, NULL);
-	if (rc)
-		(void)kv_txn_error(txn, "delete", table_names[table], rc);
-	else if (kv_stat(txn, txn->env->dbi[table], &stat) == 0 && stat.ms_entries == 0)
-		txn->emptied++;
-}
-
-/* ---- figures --------------------------------------------------------------------------------- */
-
-int kv_used_bytes(struct kv_txn *txn, uint64_t *bytes)
-{
-	uint64_t pages = KV_META_PAGES;
-
-	for (int t = -2; t < KV_NTABLES; t++) {
-		MDB_dbi dbi = t == -2 ? KV_FREE_DBI : t == -1 ? KV_MAIN_DBI : txn->env->dbi[t];
-		MDB_stat stat;
-		int err = kv_stat(txn, dbi, &stat);
-
-		if (err)
-			return err;
-		pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
-	}
-	*bytes = pages * txn->env->page_bytes;
-	return 0;
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t most(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-int kv_dirty_bytes(struct kv_txn *txn, uint64_t *bytes)
-{
-	uint64_t pages = KV_COMMIT_PAGES + txn->emptied;
-
-	for (int t = 0; t < KV_NTABLES; t++) {
-		uint64_t changes = txn->changes[t];
-		MDB_stat stat;
-		int err = kv_stat(txn, txn->env->dbi[t], &stat);
-
-		if (err)
-			return err;
-		/* each change touches one path; a leaf that is split was counted by who split it */
-		pages += least(changes, most(txn->leaves[t], stat.ms_leaf_pages));
-		pages += least(changes * stat.ms_depth, stat.ms_branch_pages);
-	}
-	/* the list of the pages that were replaced: 8 bytes each */
-	pages += pages * sizeof(uint64_t) / txn->env->page_bytes;
-	*bytes = pages * txn->env->page_bytes;
-	return 0;
 }

@@ -7,17 +7,28 @@ libserver_la_LIBADD = $(EVENT_LIBS) $(LMDB_LIBS) $(BSD_LIBS)
 libserver_la_SOURCES = \
 	server/alloc.c \
 	server/alloc.h \
+	server/apply.c \
+	server/apply.h \
 	server/blk.h \
+	server/blkcache.c \
+	server/blkcache.h \
 	server/cache.c \
 	server/cache.h \
+	server/cache_fill.c \
+	server/cache_priv.h \
+	server/change.h \
 	server/check.c \
 	server/check.h \
 	server/check_data.c \
+	server/check_obj.c \
 	server/check_priv.h \
 	server/check_space.c \
 	server/check_tree.c \
+	server/checkpoint.c \
+	server/checkpoint.h \
 	server/commit.c \
 	server/commit.h \
+	server/commit_priv.h \
 	server/conn.c \
 	server/conn.h \
 	server/conn_in.c \
@@ -28,21 +39,43 @@ libserver_la_SOURCES = \
 	server/dev_file.c \
 	server/dispatch.c \
 	server/dispatch.h \
+	server/dispatch_handle.c \
+	server/dispatch_name.c \
+	server/dispatch_priv.h \
+	server/dispatch_reply.c \
+	server/dispatch_store.c \
 	server/fetch.c \
 	server/fetch.h \
+	server/freeload.c \
+	server/freeload.h \
 	server/gate.c \
 	server/gate.h \
+	server/home.c \
+	server/home.h \
+	server/journal.c \
+	server/journal.h \
+	server/journal_format.h \
+	server/journal_replay.c \
 	server/kv.c \
 	server/kv.h \
+	server/kv_layer.c \
+	server/kv_layer.h \
+	server/kv_priv.h \
+	server/kv_room.c \
+	server/kv_stage.c \
+	server/kv_txn.c \
 	server/listen.c \
 	server/listen.h \
 	server/loop.c \
 	server/loop.h \
 	server/map.c \
 	server/map.h \
+	server/map_edit.c \
 	server/map_format.h \
 	server/map_free.c \
+	server/map_list.c \
 	server/map_lookup.c \
+	server/map_name.c \
 	server/map_node.c \
 	server/map_obj.c \
 	server/map_priv.h \
@@ -50,16 +83,26 @@ libserver_la_SOURCES = \
 	server/map_ref.c \
 	server/map_tree.c \
 	server/map_txn.c \
+	server/map_usage.c \
 	server/map_value.c \
+	server/mapper.c \
+	server/mapper.h \
 	server/object.h \
+	server/object_claim.c \
+	server/object_claim.h \
 	server/object_epoch.c \
 	server/object_epoch.h \
 	server/object_extents.c \
 	server/object_handle.c \
 	server/object_io.h \
+	server/object_list.c \
 	server/object_name.c \
+	server/object_op.c \
+	server/object_op.h \
 	server/object_read.c \
+	server/object_remove.c \
 	server/object_state.h \
+	server/object_store.c \
 	server/object_table.c \
 	server/object_table.h \
 	server/object_write.c \
@@ -68,6 +111,14 @@ libserver_la_SOURCES = \
 	server/options.h \
 	server/page.c \
 	server/page.h \
+	server/record.c \
+	server/record.h \
+	server/prepare.c \
+	server/prepare.h \
+	server/recover.c \
+	server/recover.h \
+	server/readahead.c \
+	server/readahead.h \
 	server/session.c \
 	server/session.h \
 	server/store.c \
@@ -76,6 +127,8 @@ libserver_la_SOURCES = \
 	server/worker.h \
 	server/writeback.c \
 	server/writeback.h \
+	server/xlate.c \
+	server/xlate.h \
 	$(NULL)
 
 sbin_PROGRAMS += cowd

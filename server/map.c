@@ -6,7 +6,7 @@
 
 #include "common/cursor.h"
 #include "common/err.h"
-#include "common/log.h"
+#include "common/thread.h"
 #include "server/map_priv.h"
 
 static struct kv_buf store_key(void)
@@ -19,7 +19,10 @@ static struct kv_buf store_key(void)
 static int map_fill(struct kv_txn *kv, void *ctx)
 {
 	const struct map_geometry *geo = ctx;
-	struct map_state state = {.next_node = 1, .next_object = 1};
+	uint64_t first = 1 + geo->journal_nblks; /* block 0 is the device's header */
+	uint64_t nblks = geo->dev_nblks - first;
+	struct map_state state = {
+	    .next_node = 1, .next_object = 1, .journal_seq = 1, .free_nblks = nblks};
 	struct disk_store store = {0};
 
 	le32_put(store.version, MAP_VERSION);
@@ -27,18 +30,18 @@ static int map_fill(struct kv_txn *kv, void *ctx)
 	memcpy(store.uuid, geo->uuid, sizeof(store.uuid));
 	le64_put(store.block_bytes, BLK_BYTES);
 	le64_put(store.dev_nblks, geo->dev_nblks);
+	le64_put(store.journal_nblks, geo->journal_nblks);
 	le64_put(store.meta_bytes, geo->meta_bytes);
 	map_value_put(kv, KV_META, store_key(), &store, sizeof(store));
 	map_state_write(kv, &state);
-	/* block 0 is the device's header */
-	return map_free_add(kv, 1, geo->dev_nblks - 1);
+	return map_free_add(kv, first, nblks);
 }
 
 int map_create(const char *path, const struct map_geometry *geo)
 {
 	struct map_geometry g = *geo;
 
-	if (geo->dev_nblks < 2)
+	if (geo->dev_nblks < 2 || geo->journal_nblks > geo->dev_nblks - 2)
 		return -ERR_INVAL;
 	return kv_create(path, geo->meta_bytes, map_fill, &g);
 }
@@ -68,6 +71,7 @@ static int map_read_store(struct kv_txn *kv, struct map_geometry *geo)
 		return -ERR_FORMAT_VERSION;
 	memcpy(geo->uuid, store->uuid, sizeof(geo->uuid));
 	geo->dev_nblks = le64_get(store->dev_nblks);
+	geo->journal_nblks = le64_get(store->journal_nblks);
 	geo->meta_bytes = le64_get(store->meta_bytes);
 	return 0;
 }
@@ -76,7 +80,6 @@ static int map_load(struct map *map)
 {
 	struct map_state state;
 	struct kv_txn *kv;
-	uint64_t used = 0;
 	int err = kv_read_begin(map->kv, &kv);
 
 	if (err)
@@ -86,10 +89,7 @@ static int map_load(struct map *map)
 		err = -ERR_FORMAT_SIZE;
 	if (!err)
 		err = map_state_read(kv, &state);
-	if (!err)
-		err = kv_used_bytes(kv, &used);
 	kv_read_end(kv);
-	atomic_init(&map->used_bytes, used);
 	return err;
 }
 
@@ -142,8 +142,7 @@ const struct map_geometry *map_geometry(const struct map *map)
 
 void map_meta_usage(const struct map *map, uint64_t *used_bytes, uint64_t *total_bytes)
 {
-	*used_bytes = atomic_load(&map->used_bytes);
-	*total_bytes = kv_map_bytes(map->kv);
+	kv_usage(map->kv, used_bytes, total_bytes);
 }
 
 /* ---- views ----------------------------------------------------------------------------------- */
@@ -160,7 +159,8 @@ static struct map_view *view_take_paused(struct map *map)
 	return view;
 }
 
-static int view_new(struct map *map, struct map_view **view)
+static int view_new(struct map *map, int (*begin)(struct kv_env *kv, struct kv_txn **txn),
+		    struct map_view **view)
 {
 	struct map_view *v = calloc(1, sizeof(*v));
 	int err;
@@ -168,7 +168,7 @@ static int view_new(struct map *map, struct map_view **view)
 	if (!v)
 		return -ERR_NOMEM;
 	v->map = map;
-	err = kv_read_begin(map->kv, &v->kv);
+	err = begin(map->kv, &v->kv);
 	if (err) {
 		free(v);
 		return err;
@@ -183,7 +183,7 @@ int map_view_begin(struct map *map, struct map_view **view)
 	int err;
 
 	if (!v)
-		return view_new(map, view);
+		return view_new(map, kv_read_begin, view);
 	err = kv_read_resume(v->kv);
 	if (err) {
 		kv_read_end(v->kv);
@@ -194,13 +194,96 @@ int map_view_begin(struct map *map, struct map_view **view)
 	return 0;
 }
 
+int map_snapshot_begin(struct map *map, struct map_view **view)
+{
+	int err = view_new(map, kv_snapshot_begin, view);
+
+	if (!err)
+		(*view)->snapshot = true;
+	return err;
+}
+
+bool map_snapshot_is_late(const struct map_view *view)
+{
+	return kv_snapshot_is_late(view->kv);
+}
+
 void map_view_end(struct map_view *view)
 {
 	struct map *map = view->map;
 
+	if (view->snapshot) {
+		kv_read_end(view->kv);
+		free(view);
+		return;
+	}
 	kv_read_pause(view->kv);
 	pthread_mutex_lock(&map->views_lock);
 	view->next = map->views;
 	map->views = view;
 	pthread_mutex_unlock(&map->views_lock);
+}
+
+int map_get_tail(struct map_view *view, struct map_tail *tail)
+{
+	struct map_state state;
+	int err = map_state_read(view->kv, &state);
+
+	if (!err)
+		*tail = (struct map_tail){.seq = state.journal_seq, .blk = state.journal_blk};
+	return err;
+}
+
+int map_get_incarnation(struct map_view *view, uint64_t *incarnation, uint64_t *journal_key)
+{
+	struct map_state state;
+	int err = map_state_read(view->kv, &state);
+
+	if (err)
+		return err;
+	*incarnation = state.incarnation;
+	*journal_key = state.journal_key;
+	return 0;
+}
+
+/* ---- cut and fold ---------------------------------------------------------------------------- */
+
+int map_cut(struct map *map, struct map_tail tail)
+{
+	struct map_state state;
+	struct kv_txn *kv;
+	int err;
+
+	ASSERT_MAP();
+	err = kv_stage_begin(map->kv, &kv);
+	if (err)
+		return err;
+	err = map_state_read(kv, &state);
+	if (err) {
+		kv_stage_abort(kv);
+		return err;
+	}
+	state.journal_seq = tail.seq;
+	state.journal_blk = tail.blk;
+	map_state_write(kv, &state);
+	err = kv_stage_commit(kv);
+	return err ? err : kv_cut(map->kv);
+}
+
+int map_fold(struct map *map)
+{
+	return kv_fold(map->kv);
+}
+
+bool map_must_fold(const struct map *map)
+{
+	return kv_must_fold(map->kv);
+}
+
+void map_get_staged(const struct map *map, struct map_staged *staged)
+{
+	struct kv_staged s;
+
+	kv_get_staged(map->kv, &s);
+	*staged = (struct map_staged){.entries = s.entries, .bytes = s.bytes};
 }

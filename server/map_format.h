@@ -11,7 +11,10 @@
  *	meta	"store"			disk_store
  *	meta	"state"			disk_state
  *	name	namespace 0, name	disk_name
- *	obj	object id		disk_obj, then the name
+ *	name	namespace 1, object id,	disk_name
+ *		name of the version
+ *	obj	object id		disk_obj, then the name (of a version: its own part), then
+ *					the labels
  *	node	node id			disk_inner, then a child id for each bit that is set; or
  *					disk_node (level 0), then n extents, then a CRC-32C for
  *					each mapped block
@@ -19,6 +22,8 @@
  *	xref	physical block		disk_xref	only where 2 or more
  *	free	physical block		disk_free
  *	reap	sequence		disk_reap
+ *	child	origin, object id	disk_mark	each object with an origin
+ *	ttl	time, object id		disk_mark	each object or version that expires
  */
 #ifndef SERVER_MAP_FORMAT_H
 #define SERVER_MAP_FORMAT_H
@@ -33,9 +38,10 @@
  * would take pages of its own. */
 #define MAP_VALUE_MAX 2022
 
-#define MAP_KEY_STORE	   "store"
-#define MAP_KEY_STATE	   "state"
-#define MAP_NAMESPACE_MAIN 0
+#define MAP_KEY_STORE	      "store"
+#define MAP_KEY_STATE	      "state"
+#define MAP_NAMESPACE_MAIN    0
+#define MAP_NAMESPACE_VERSION 1
 
 #define MAP_MAGIC   UINT64_C(0x70616d2d64776f63) /* "cowd-map" */
 #define MAP_VERSION 1
@@ -52,19 +58,32 @@ struct disk_store {
 	uint8_t uuid[16];
 	uint8_t block_bytes[8];
 	uint8_t dev_nblks[8];
+	uint8_t journal_nblks[8];
 	uint8_t meta_bytes[8];
 	uint8_t features_compat[8];
 	uint8_t features_ro[8];
 	uint8_t features_incompat[8];
 };
 
-/* The counters: what they gave out is never given out again. */
+/*
+ * The ids and the incarnation: what was given out is never given out again.  The journal's first
+ * record that is not in the map.  The counters are what a pass over the tables would find:
+ * reap_nblks is the sum of what the trees in the reap queue map, shared or not.
+ */
 struct disk_state {
 	uint8_t crc[4];
 	uint8_t zero[4];
 	uint8_t next_node[8];
 	uint8_t next_object[8];
 	uint8_t incarnation[8];
+	uint8_t journal_seq[8];
+	uint8_t journal_blk[8];
+	uint8_t journal_key[8]; /* of the records from there on */
+	uint8_t objects[8];
+	uint8_t versions[8];
+	uint8_t mapped_nblks[8]; /* of all objects and versions */
+	uint8_t free_nblks[8];
+	uint8_t reap_nblks[8];
 };
 
 struct disk_name {
@@ -76,7 +95,7 @@ struct disk_obj {
 	uint8_t crc[4];
 	uint8_t height;
 	uint8_t name_len;
-	uint8_t zero[2];
+	uint8_t labels_len[2];
 	uint8_t id[8];
 	uint8_t root[8];
 	uint8_t size_bytes[8];
@@ -85,6 +104,10 @@ struct disk_obj {
 	uint8_t ctime_ns[8];
 	uint8_t mtime_ns[8];
 	uint8_t origin[8];
+	uint8_t parent[8]; /* of a version; else 0 */
+	uint8_t expires_ns[8];
+	uint8_t nversions[4];
+	uint8_t zero[4];
 };
 
 /* The head of both kinds of node. */
@@ -129,19 +152,26 @@ struct disk_reap {
 	uint8_t node[8];
 };
 
+/* Its key says all. */
+struct disk_mark {
+	uint8_t crc[4];
+};
+
 #define MAP_LEAF_MAX \
 	(sizeof(struct disk_node) + MAP_FANOUT * (sizeof(struct disk_extent) + sizeof(uint32_t)))
 #define MAP_INNER_MAX (sizeof(struct disk_inner) + MAP_FANOUT * sizeof(uint64_t))
 
-static_assert(sizeof(struct disk_store) == 80, "layout");
-static_assert(sizeof(struct disk_state) == 32, "layout");
-static_assert(sizeof(struct disk_obj) == 72, "layout");
+static_assert(sizeof(struct disk_store) == 88, "layout");
+static_assert(sizeof(struct disk_state) == 96, "layout");
+static_assert(sizeof(struct disk_obj) == 96, "layout");
 static_assert(sizeof(struct disk_node) == 24, "layout");
 static_assert(sizeof(struct disk_extent) == 8, "layout");
 static_assert(sizeof(struct disk_inner) == 40, "layout");
 static_assert(sizeof(struct disk_xref) == 20, "layout");
 static_assert(MAP_LEAF_MAX <= MAP_VALUE_MAX, "a leaf fits inline in a page");
 static_assert(MAP_INNER_MAX <= MAP_VALUE_MAX, "an inner node fits inline in a page");
-static_assert(sizeof(struct disk_obj) + NAME_MAX_BYTES <= MAP_VALUE_MAX, "an object fits inline");
+#define MAP_OBJ_MAX (sizeof(struct disk_obj) + NAME_OBJECT_MAX + MAP_LABELS_MAX)
+
+static_assert(MAP_OBJ_MAX <= MAP_VALUE_MAX, "an object fits inline");
 
 #endif

@@ -94,11 +94,11 @@ int map_free_add(struct kv_txn *kv, uint64_t blk, uint64_t nblks)
 	return kv_error(kv);
 }
 
-int map_each_free(struct map_view *view, int (*fn)(void *ctx, pblk_t blk, uint64_t nblks),
-		  void *ctx)
+int map_each_free(struct map_view *view, pblk_t from,
+		  int (*fn)(void *ctx, pblk_t blk, uint64_t nblks), void *ctx)
 {
 	struct free_range range;
-	int err = free_find(view->kv, KV_GE, 0, &range);
+	int err = free_find(view->kv, KV_GE, from.n, &range);
 
 	while (!err && range.nblks > 0) {
 		err = fn(ctx, pblk(range.blk), range.nblks);

@@ -3,12 +3,13 @@
  * map_priv.h: what the files of the map share.  For map*.c, check*.c and their tests only.
  *
  * From below: kv.c (tables of bytes), map_value.c (checked values), map_node.c (nodes as bytes and
- * in memory), map_ref.c and map_free.c (counts and free space), map_obj.c (names and objects),
- * map_txn.c (the objects and nodes that a transaction holds), map_tree.c and map_reap.c (what
- * changes trees), map_lookup.c (what reads them), map.c (the environment and its views).
+ * in memory), map_ref.c and map_free.c (counts and free space), map_name.c and map_obj.c (names and
+ * objects), map_txn.c (the objects and nodes that a transaction holds), map_edit.c, map_tree.c and
+ * map_reap.c (what changes objects and trees), map_list.c, map_lookup.c and map_usage.c (what reads
+ * them), map.c (the environment and its views).
  *
  *	a node		made by			moved by		ends by
- *	on disk		map_txn_commit		map_txn_commit		map_node_delete
+ *	in the tables	map_txn_commit		map_txn_commit		map_node_delete
  *	in memory	map_node_get (loaded),	tree_* in map_tree.c	map_node_delete,
  *			map_node_new		(then "dirty")		end of the transaction
  */
@@ -17,7 +18,6 @@
 
 #include <bsd/sys/tree.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,14 +49,13 @@ struct map {
 	struct map_geometry geo;
 	pthread_mutex_t views_lock;
 	struct map_view *views; /* paused, for reuse; under views_lock */
-	_Atomic uint64_t used_bytes;
-	uint64_t replaced_bytes; /* by the last commit, at most; of the commit thread */
 };
 
 struct map_view {
 	struct map *map;
 	struct kv_txn *kv;
 	struct map_view *next;
+	bool snapshot; /* never paused */
 };
 
 /* ---- map_value.c: values that are checked when read ------------------------------------------ */
@@ -94,10 +93,29 @@ int map_num_find(struct kv_txn *kv, enum kv_table table, enum kv_rel rel, uint64
 		 uint64_t *found, struct kv_buf *val) MUST_CHECK;
 void map_num_put(struct kv_txn *kv, enum kv_table table, uint64_t key, void *val, size_t len);
 void map_num_del(struct kv_txn *kv, enum kv_table table, uint64_t key);
-
-/* For a key beyond all others of the table. */
-void map_num_append(struct kv_txn *kv, enum kv_table table, uint64_t key, void *val, size_t len);
 int map_num_bad(enum kv_table table, uint64_t key, const char *why);
+
+/* Keys of two numbers, whose values say nothing more. */
+struct map_pair {
+	uint64_t a;
+	uint64_t b;
+};
+
+struct map_pair_key {
+	uint8_t bytes[16];
+};
+
+struct map_pair_key map_pair_key(struct map_pair pair);
+struct kv_buf map_pair_key_buf(const struct map_pair_key *key);
+
+/* -ERR_NOENT, or as map_value_get(). */
+int map_pair_get(struct kv_txn *kv, enum kv_table table, struct map_pair pair) MUST_CHECK;
+
+/* The first that is greater than *pair, into it. */
+int map_pair_next(struct kv_txn *kv, enum kv_table table, struct map_pair *pair) MUST_CHECK;
+void map_pair_put(struct kv_txn *kv, enum kv_table table, struct map_pair pair);
+void map_pair_del(struct kv_txn *kv, enum kv_table table, struct map_pair pair);
+int map_pair_bad(enum kv_table table, struct map_pair pair, const char *why);
 
 /* ---- map_node.c: nodes ----------------------------------------------------------------------- */
 
@@ -159,8 +177,32 @@ size_t map_node_encode(const struct map_node *node, uint8_t bytes[MAP_VALUE_MAX]
 /* The number of slots from slot on that are mapped to consecutive blocks, or are all holes. */
 unsigned int map_leaf_run_len(const struct map_node *leaf, unsigned int slot, unsigned int end);
 
-/* ---- map_obj.c: names and objects ------------------------------------------------------------ */
+/* ---- map_name.c: names ----------------------------------------------------------------------- */
 
+/* A name as a key: of an object, or of a version in the namespace of its parent. */
+struct map_name_key {
+	uint8_t bytes[1 + NAME_MAX_BYTES];
+	size_t len;
+};
+
+/* Only the first NAME_OBJECT_MAX bytes of a name are taken. */
+struct map_name_key map_name_key(uint64_t parent, const char *name);
+struct kv_buf map_name_key_buf(const struct map_name_key *key);
+
+/* The parts of a key that was found; false: it is none.  parent 0: of an object. */
+bool map_name_parse(struct kv_buf key, uint64_t *parent, char name[NAME_MAX_BYTES + 1]);
+
+int map_name_read(struct kv_txn *kv, uint64_t parent, const char *name, uint64_t *oid) MUST_CHECK;
+
+/* What a spec refers to, and the key of the name that says so. */
+int map_spec_read(struct kv_txn *kv, const char *spec, struct map_name_key *key,
+		  uint64_t *oid) MUST_CHECK;
+void map_name_put(struct kv_txn *kv, uint64_t parent, const char *name, uint64_t oid);
+void map_name_del(struct kv_txn *kv, uint64_t parent, const char *name);
+
+/* ---- map_obj.c: objects ---------------------------------------------------------------------- */
+
+/* Here pub.name is, of a version, its own part only. */
 struct map_object {
 	RB_ENTRY(map_object) entry;
 	struct map_obj pub;
@@ -170,22 +212,21 @@ struct map_object {
 	bool fresh;
 };
 
-/* A name as a key. */
-struct map_name_key {
-	uint8_t bytes[1 + NAME_MAX_BYTES];
-	size_t len;
-};
-
-/* Only the first NAME_MAX_BYTES bytes are taken. */
-struct map_name_key map_name_key(const char *name);
-struct kv_buf map_name_key_buf(const struct map_name_key *key);
-
-int map_name_read(struct kv_txn *kv, const char *name, uint64_t *oid) MUST_CHECK;
 int map_object_read(struct kv_txn *kv, uint64_t oid, struct map_object *obj) MUST_CHECK;
 
 /* The object of an entry that kv_find() has found; -ERR_NODE. */
 int map_object_found(struct kv_buf key, struct kv_buf val, struct map_object *obj) MUST_CHECK;
 void map_object_write(struct kv_txn *kv, const struct map_object *obj);
+
+/* As others see it, with the whole name; parent is that of a version, or NULL. */
+void map_object_tell(const struct map_object *obj, const struct map_object *parent,
+		     struct map_obj *pub);
+
+/* It has an entry in child. */
+static inline bool map_is_child(const struct map_obj *pub)
+{
+	return pub->origin != 0 && pub->parent == 0;
+}
 
 /* ---- map_ref.c, map_free.c: counts and free space -------------------------------------------- */
 
@@ -199,9 +240,14 @@ int map_nref_dec(struct kv_txn *kv, uint64_t node, bool *last) MUST_CHECK;
 /* One more leaf maps these blocks. */
 int map_xref_inc(struct kv_txn *kv, uint64_t blk, uint64_t nblks) MUST_CHECK;
 
-/* One leaf less maps them; what no leaf maps any more becomes free and is noted in freed. */
-int map_xref_dec(struct kv_txn *kv, uint64_t blk, uint64_t nblks,
-		 struct map_freed *freed) MUST_CHECK;
+/* How many leaves map block blk, and how many blocks from there on, at most nblks, the same. */
+int map_xref_get(struct kv_txn *kv, uint64_t blk, uint64_t nblks, uint64_t *same,
+		 uint64_t *count) MUST_CHECK;
+
+/*
+ * One leaf less maps them; what no leaf maps any more becomes free and is noted in the transaction.
+ */
+int map_xref_dec(struct map_txn *txn, uint64_t blk, uint64_t nblks) MUST_CHECK;
 
 /* Out of the free space; not all of it free: -ERR_NODE.  Into it; some of it free: -ERR_NODE. */
 int map_free_take(struct kv_txn *kv, uint64_t blk, uint64_t nblks) MUST_CHECK;
@@ -216,6 +262,14 @@ struct map_state {
 	uint64_t next_node;
 	uint64_t next_object;
 	uint64_t incarnation;
+	uint64_t journal_seq; /* of the first record that is not in the map */
+	uint64_t journal_blk;
+	uint64_t journal_key;
+	uint64_t objects;
+	uint64_t versions;
+	uint64_t mapped_nblks; /* sum over all objects and versions */
+	uint64_t free_nblks;
+	uint64_t reap_nblks; /* mapped by the trees in the reap queue */
 };
 
 struct map_txn {
@@ -223,7 +277,6 @@ struct map_txn {
 	struct kv_txn *kv;
 	struct map_state state;
 	bool state_dirty;
-	bool grows; /* has done something that the headroom is not for */
 	struct map_nodes nodes;
 	struct map_objects objects;
 	struct map_freed freed;
@@ -232,30 +285,37 @@ struct map_txn {
 int map_state_read(struct kv_txn *kv, struct map_state *state) MUST_CHECK;
 void map_state_write(struct kv_txn *kv, const struct map_state *state);
 
+/* For changing it. */
+static inline struct map_state *map_txn_state(struct map_txn *txn)
+{
+	txn->state_dirty = true;
+	return &txn->state;
+}
+
 /* Latches all errors but those that leave the transaction as it was; returns err. */
 int map_txn_result(struct map_txn *txn, int err);
 
-/*
- * To be asked before anything that makes the metadata grow: leaves room free that only deletion may
- * use.  -ERR_NOSPC_META.
- */
-int map_txn_grow(struct map_txn *txn) MUST_CHECK;
-
-/* *some: there is room for this deletion to go on. */
-int map_txn_has_room(struct map_txn *txn, bool *some) MUST_CHECK;
+/* *some: there is room for this transaction to go on.  One that removes bit by bit asks. */
+int map_txn_has_room(const struct map_txn *txn, bool *some) MUST_CHECK;
 
 /* Pointers stay good until the node or object is deleted or the transaction ends. */
 int map_node_get(struct map_txn *txn, uint64_t id, struct map_node **node) MUST_CHECK;
+
+/* The blocks mapped below it, without keeping it. */
+int map_node_mapped(struct map_txn *txn, uint64_t id, uint64_t *nblks) MUST_CHECK;
 int map_node_new(struct map_txn *txn, unsigned int level, struct map_node **node) MUST_CHECK;
 void map_node_delete(struct map_txn *txn, struct map_node *node);
 
 int map_object_get(struct map_txn *txn, uint64_t oid, struct map_object **obj) MUST_CHECK;
-int map_object_new(struct map_txn *txn, struct map_object **obj) MUST_CHECK;
+int map_object_new(struct map_txn *txn, uint64_t oid, struct map_object **obj) MUST_CHECK;
 void map_object_delete(struct map_txn *txn, struct map_object *obj);
 
 /* ---- map_reap.c ------------------------------------------------------------------------------ */
 
-/* Gives up a reference to a tree: it is lowered, or if it is the last, goes to the reap queue. */
-int map_reap_add(struct map_txn *txn, uint64_t node) MUST_CHECK;
+/*
+ * Gives up a reference to a tree, which maps nblks: it is lowered, or if it is the last, goes to
+ * the reap queue.
+ */
+int map_reap_add(struct map_txn *txn, uint64_t node, uint64_t nblks) MUST_CHECK;
 
 #endif

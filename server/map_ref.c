@@ -111,63 +111,115 @@ static void xref_put(struct kv_txn *kv, uint64_t blk, uint64_t nblks, uint64_t c
 }
 
 /*
- * Gives a range a new count; it is an entry of its own, or none covers any of it.  It becomes one
- * with its neighbours where the counts are equal.  As in map_free.c, puts come before deletes.
+ * The first part of a range that has one count throughout, and its neighbours, as far as they may
+ * become one with it: those that touch it, or others that do not.
  */
-static int xref_set(struct kv_txn *kv, uint64_t blk, uint64_t nblks, uint64_t old, uint64_t count)
-{
-	uint64_t start = blk;
-	uint64_t end = blk + nblks;
+struct xref_part {
+	uint64_t blk;
+	uint64_t end;
+	uint64_t count;
+	bool stored; /* there is an entry that begins at blk */
 	struct xref before;
 	struct xref after;
-	int err = xref_find(kv, KV_LT, blk, &before);
+};
 
-	if (!err)
-		err = xref_find(kv, KV_GE, end, &after);
+/*
+ * The entry that covers blk, where there is one (else its count is 1 and nblks 0), and how far into
+ * [blk, end) its count holds.
+ */
+static int xref_at(struct kv_txn *kv, uint64_t blk, uint64_t end, struct xref *at,
+		   uint64_t *part_end)
+{
+	struct xref next;
+	int err = xref_find(kv, KV_LE, blk, at);
+
 	if (err)
 		return err;
-	if (count > 1) {
-		if (after.nblks > 0 && after.blk == end && after.count == count)
-			end = xref_end(&after);
-		if (before.nblks > 0 && xref_end(&before) == blk && before.count == count)
-			start = before.blk;
-		xref_put(kv, start, end - start, count);
+	if (at->nblks > 0 && xref_end(at) > blk) {
+		*part_end = xref_end(at) < end ? xref_end(at) : end;
+		return 0;
 	}
-	if (old > 1 && (count < 2 || start < blk))
-		map_num_del(kv, KV_XREF, blk);
-	if (end > blk + nblks)
-		map_num_del(kv, KV_XREF, after.blk);
-	return kv_error(kv);
+	*at = (struct xref){.blk = blk, .count = 1};
+	err = xref_find(kv, KV_GT, blk, &next);
+	if (err)
+		return err;
+	*part_end = next.nblks > 0 && next.blk < end ? next.blk : end;
+	return 0;
+}
+
+/* No entry covers the part's first block: the one before it is "at", what follows limits it. */
+static int xref_part_bare(struct kv_txn *kv, uint64_t end, const struct xref *at,
+			  struct xref_part *part)
+{
+	int err = xref_find(kv, KV_GT, part->blk, &part->after);
+
+	part->before = *at;
+	part->count = 1;
+	part->end = !err && part->after.nblks > 0 && part->after.blk < end ? part->after.blk : end;
+	return err;
+}
+
+/* Entry "at" covers the part's first block: what of it lies outside of the part is split off. */
+static int xref_part_covered(struct kv_txn *kv, uint64_t end, const struct xref *at,
+			     struct xref_part *part)
+{
+	int err = 0;
+
+	part->count = at->count;
+	part->end = xref_end(at) < end ? xref_end(at) : end;
+	part->stored = at->blk == part->blk;
+	if (part->end < xref_end(at)) {
+		part->after = (struct xref){part->end, xref_end(at) - part->end, at->count};
+		xref_put(kv, part->after.blk, part->after.nblks, at->count);
+	} else {
+		err = xref_find(kv, KV_GE, part->end, &part->after);
+	}
+	if (err)
+		return err;
+	if (part->stored)
+		return xref_find(kv, KV_LT, part->blk, &part->before);
+	part->before = (struct xref){at->blk, part->blk - at->blk, at->count};
+	xref_put(kv, at->blk, part->before.nblks, at->count);
+	return 0;
+}
+
+/* The first part of [blk, end), to be given another count, or, where that is 1, to be freed. */
+static int xref_cut(struct kv_txn *kv, uint64_t blk, uint64_t end, struct xref_part *part)
+{
+	struct xref at;
+	int err = xref_find(kv, KV_LE, blk, &at);
+
+	*part = (struct xref_part){.blk = blk};
+	if (!err && at.nblks > 0 && xref_end(&at) > blk)
+		err = xref_part_covered(kv, end, &at, part);
+	else if (!err)
+		err = xref_part_bare(kv, end, &at, part);
+	return err ? err : kv_error(kv);
 }
 
 /*
- * The first part of [blk, end) that has one count throughout: its end and count.  Where an entry
- * covers it, the entry is split, so that the part is one of its own.
+ * Gives the part a new count.  It becomes one with its neighbours where the counts are equal.  As in
+ * map_free.c, puts come before deletes.
  */
-static int xref_cut(struct kv_txn *kv, uint64_t blk, uint64_t end, uint64_t *cut_end,
-		    uint64_t *count)
+static int xref_set(struct kv_txn *kv, const struct xref_part *part, uint64_t count)
 {
-	struct xref xref;
-	int err = xref_find(kv, KV_LE, blk, &xref);
+	const struct xref *before = &part->before;
+	const struct xref *after = &part->after;
+	uint64_t start = part->blk;
+	uint64_t end = part->end;
 
-	if (err)
-		return err;
-	if (xref.nblks > 0 && xref_end(&xref) > blk) {
-		*cut_end = xref_end(&xref) < end ? xref_end(&xref) : end;
-		*count = xref.count;
-		if (*cut_end < xref_end(&xref))
-			xref_put(kv, *cut_end, xref_end(&xref) - *cut_end, xref.count);
-		if (xref.blk < blk)
-			xref_put(kv, xref.blk, blk - xref.blk, xref.count);
-		xref_put(kv, blk, *cut_end - blk, xref.count);
-		return kv_error(kv);
+	if (count > 1) {
+		if (after->nblks > 0 && after->blk == end && after->count == count)
+			end = xref_end(after);
+		if (before->nblks > 0 && xref_end(before) == start && before->count == count)
+			start = before->blk;
+		xref_put(kv, start, end - start, count);
 	}
-	err = xref_find(kv, KV_GT, blk, &xref);
-	if (err)
-		return err;
-	*cut_end = xref.nblks > 0 && xref.blk < end ? xref.blk : end;
-	*count = 1;
-	return 0;
+	if (part->stored && (count < 2 || start < part->blk))
+		map_num_del(kv, KV_XREF, part->blk);
+	if (end > part->end)
+		map_num_del(kv, KV_XREF, after->blk);
+	return kv_error(kv);
 }
 
 int map_xref_inc(struct kv_txn *kv, uint64_t blk, uint64_t nblks)
@@ -175,16 +227,28 @@ int map_xref_inc(struct kv_txn *kv, uint64_t blk, uint64_t nblks)
 	uint64_t end = blk + nblks;
 
 	while (blk < end) {
-		uint64_t cut_end;
-		uint64_t count;
-		int err = xref_cut(kv, blk, end, &cut_end, &count);
+		struct xref_part part;
+		int err = xref_cut(kv, blk, end, &part);
 
 		if (!err)
-			err = xref_set(kv, blk, cut_end - blk, count, count + 1);
+			err = xref_set(kv, &part, part.count + 1);
 		if (err)
 			return err;
-		blk = cut_end;
+		blk = part.end;
 	}
+	return 0;
+}
+
+int map_xref_get(struct kv_txn *kv, uint64_t blk, uint64_t nblks, uint64_t *same, uint64_t *count)
+{
+	struct xref xref;
+	uint64_t end;
+	int err = xref_at(kv, blk, blk + nblks, &xref, &end);
+
+	if (err)
+		return err;
+	*same = end - blk;
+	*count = xref.count;
 	return 0;
 }
 
@@ -209,27 +273,36 @@ static int freed_add(struct map_freed *freed, uint64_t blk, uint64_t nblks)
 	return 0;
 }
 
-int map_xref_dec(struct kv_txn *kv, uint64_t blk, uint64_t nblks, struct map_freed *freed)
+/* No leaf maps these blocks any more. */
+static int xref_release(struct map_txn *txn, uint64_t blk, uint64_t nblks)
 {
+	int err = map_free_add(txn->kv, blk, nblks);
+
+	if (!err)
+		err = freed_add(&txn->freed, blk, nblks);
+	if (!err)
+		map_txn_state(txn)->free_nblks += nblks;
+	return err;
+}
+
+int map_xref_dec(struct map_txn *txn, uint64_t blk, uint64_t nblks)
+{
+	struct kv_txn *kv = txn->kv;
 	uint64_t end = blk + nblks;
 
 	while (blk < end) {
-		uint64_t cut_end;
-		uint64_t count;
-		int err = xref_cut(kv, blk, end, &cut_end, &count);
+		struct xref_part part;
+		int err = xref_cut(kv, blk, end, &part);
 
 		if (err)
 			return err;
-		if (count > 1) {
-			err = xref_set(kv, blk, cut_end - blk, count, count - 1);
-		} else {
-			err = map_free_add(kv, blk, cut_end - blk);
-			if (!err)
-				err = freed_add(freed, blk, cut_end - blk);
-		}
+		if (part.count > 1)
+			err = xref_set(kv, &part, part.count - 1);
+		else
+			err = xref_release(txn, blk, part.end - blk);
 		if (err)
 			return err;
-		blk = cut_end;
+		blk = part.end;
 	}
 	return 0;
 }

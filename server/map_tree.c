@@ -15,6 +15,7 @@
  *
  * Nodes that have one reference are changed in place: the transaction makes that safe.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/err.h"
@@ -23,23 +24,56 @@
 
 /* ---- owning ---------------------------------------------------------------------------------- */
 
-/* One reference more to all that a node refers to. */
-static int tree_share_slots(struct map_txn *txn, const struct map_node *node)
+/* Blocks that a leaf maps, in one piece on the device. */
+struct leaf_run {
+	uint64_t blk;
+	uint64_t nblks;
+};
+
+static int leaf_run_cmp(const void *a, const void *b)
 {
+	const struct leaf_run *x = a;
+	const struct leaf_run *y = b;
+
+	return x->blk < y->blk ? -1 : x->blk > y->blk;
+}
+
+/* One reference more to a leaf's blocks: in their order on the device, so that what lies side by
+ * side there is counted at once. */
+static int leaf_share(struct map_txn *txn, const struct map_node *leaf)
+{
+	struct leaf_run runs[MAP_FANOUT];
+	size_t nruns = 0;
 	unsigned int n;
 	int err = 0;
 
-	if (node->level > 0) {
-		for (unsigned int s = 0; s < MAP_FANOUT && !err; s++)
-			if (node->u.child[s])
-				err = map_nref_inc(txn->kv, node->u.child[s]);
-		return err;
+	for (unsigned int s = 0; s < MAP_FANOUT; s += n) {
+		n = map_leaf_run_len(leaf, s, MAP_FANOUT);
+		if (leaf->u.leaf.blk[s])
+			runs[nruns++] = (struct leaf_run){leaf->u.leaf.blk[s], n};
 	}
-	for (unsigned int s = 0; s < MAP_FANOUT && !err; s += n) {
-		n = map_leaf_run_len(node, s, MAP_FANOUT);
-		if (node->u.leaf.blk[s])
-			err = map_xref_inc(txn->kv, node->u.leaf.blk[s], n);
+	qsort(runs, nruns, sizeof(runs[0]), leaf_run_cmp);
+	for (size_t i = 0; i < nruns && !err;) {
+		uint64_t blk = runs[i].blk;
+		uint64_t nblks = runs[i++].nblks;
+
+		while (i < nruns && runs[i].blk == blk + nblks)
+			nblks += runs[i++].nblks;
+		err = map_xref_inc(txn->kv, blk, nblks);
 	}
+	return err;
+}
+
+/* One reference more to all that a node refers to. */
+static int tree_share_slots(struct map_txn *txn, const struct map_node *node)
+{
+	int err = 0;
+
+	if (node->level == 0)
+		return leaf_share(txn, node);
+	for (unsigned int s = 0; s < MAP_FANOUT && !err; s++)
+		if (node->u.child[s])
+			err = map_nref_inc(txn->kv, node->u.child[s]);
 	return err;
 }
 
@@ -143,7 +177,7 @@ static int leaf_drop(struct map_txn *txn, const struct map_node *leaf, unsigned 
 		n = map_leaf_run_len(leaf, slot, end);
 		if (blk == 0)
 			continue;
-		err = map_xref_dec(txn->kv, blk, n, &txn->freed);
+		err = map_xref_dec(txn, blk, n);
 		if (err)
 			return err;
 		*dropped += n;
@@ -155,7 +189,7 @@ static int leaf_drop(struct map_txn *txn, const struct map_node *leaf, unsigned 
 static int tree_map_leaf(struct map_txn *txn, struct map_object *obj, uint64_t blk, uint64_t dst,
 			 unsigned int n, const uint32_t *csums)
 {
-	struct map_node *path[MAP_HEIGHT_MAX];
+	struct map_node *path[MAP_HEIGHT_MAX] = {0};
 	unsigned int slot = map_slot(blk, 0);
 	uint64_t *ref = &obj->root;
 	uint64_t dropped = 0;
@@ -178,6 +212,7 @@ static int tree_map_leaf(struct map_txn *txn, struct map_object *obj, uint64_t b
 	for (unsigned int level = 0; level < obj->height; level++)
 		path[level]->mapped += n - dropped;
 	obj->pub.mapped_nblks += n - dropped;
+	map_txn_state(txn)->mapped_nblks += n - dropped;
 	return 0;
 }
 
@@ -206,16 +241,17 @@ int map_txn_remap(struct map_txn *txn, uint64_t oid, lblk_t blk, pblk_t dst, uin
 	struct map_object *obj;
 	int err;
 
-	ASSERT_COMMIT();
+	ASSERT_MAP();
 	if (nblks == 0 || nblks > BLK_OBJECT_MAX || blk.n > BLK_OBJECT_MAX - nblks)
 		return map_txn_result(txn, nblks == 0 ? -ERR_INVAL : -ERR_TOO_LARGE);
 	err = map_object_get(txn, oid, &obj);
-	if (!err)
-		err = map_txn_grow(txn);
+	if (!err && obj->pub.parent)
+		err = -ERR_PERM;
 	if (!err)
 		err = map_free_take(txn->kv, dst.n, nblks);
 	if (err)
 		return map_txn_result(txn, err);
+	map_txn_state(txn)->free_nblks -= nblks;
 	obj->dirty = true;
 	return map_txn_result(txn, tree_map(txn, obj, blk.n, dst.n, nblks, csums));
 }
@@ -255,7 +291,7 @@ static int tree_drop(struct map_txn *txn, uint64_t *ref, unsigned int level, uin
 	if (err)
 		return err;
 	*dropped += node->mapped;
-	err = map_reap_add(txn, *ref);
+	err = map_reap_add(txn, *ref, node->mapped);
 	if (!err)
 		*ref = 0;
 	return err;
@@ -324,8 +360,10 @@ int map_txn_unmap_from(struct map_txn *txn, uint64_t oid, lblk_t blk)
 	uint64_t dropped = 0;
 	int err;
 
-	ASSERT_COMMIT();
+	ASSERT_MAP();
 	err = map_object_get(txn, oid, &obj);
+	if (!err && obj->pub.parent)
+		err = -ERR_PERM;
 	if (err)
 		return map_txn_result(txn, err);
 	if (obj->root == 0 || blk.n >= map_slot_nblks(obj->height))
@@ -335,6 +373,7 @@ int map_txn_unmap_from(struct map_txn *txn, uint64_t oid, lblk_t blk)
 		return map_txn_result(txn, err);
 	if (dropped > 0) {
 		obj->pub.mapped_nblks -= dropped;
+		map_txn_state(txn)->mapped_nblks -= dropped;
 		obj->dirty = true;
 	}
 	if (obj->root == 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Transactions.  One keeps the objects and nodes that it has looked at, decoded, until it ends;
- * those that it changed are written at the commit, in the order of their keys.  Counts, free space,
- * names and the reap queue are changed in the tables at once.
+ * those that it changed are put at the commit.  Counts, free space, names and the reap queue are
+ * changed in the tables at once: they are a stage transaction's (kv.h).
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -12,18 +12,6 @@
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/map_priv.h"
-
-/*
- * Headroom: a transaction that deletes writes new pages before it can free any, and what it frees
- * can be used again only two commits later.  So the rest of the map is never given away:
- *
- *	in use before + what the transaction writes + headroom <= size of the map
- *
- * holds for all that grows.  A transaction that begins while what the last one replaced stands in
- * the way has an empty commit made before it.
- */
-#define HEADROOM_SHIFT	   4 /* a 16th */
-#define HEADROOM_MIN_BYTES (UINT64_C(64) * 4096)
 
 static int node_cmp(const struct map_node *a, const struct map_node *b)
 {
@@ -57,6 +45,14 @@ int map_state_read(struct kv_txn *kv, struct map_state *state)
 	state->next_node = le64_get(disk->next_node);
 	state->next_object = le64_get(disk->next_object);
 	state->incarnation = le64_get(disk->incarnation);
+	state->journal_seq = le64_get(disk->journal_seq);
+	state->journal_blk = le64_get(disk->journal_blk);
+	state->journal_key = le64_get(disk->journal_key);
+	state->objects = le64_get(disk->objects);
+	state->versions = le64_get(disk->versions);
+	state->mapped_nblks = le64_get(disk->mapped_nblks);
+	state->free_nblks = le64_get(disk->free_nblks);
+	state->reap_nblks = le64_get(disk->reap_nblks);
 	return 0;
 }
 
@@ -67,15 +63,24 @@ void map_state_write(struct kv_txn *kv, const struct map_state *state)
 	le64_put(disk.next_node, state->next_node);
 	le64_put(disk.next_object, state->next_object);
 	le64_put(disk.incarnation, state->incarnation);
+	le64_put(disk.journal_seq, state->journal_seq);
+	le64_put(disk.journal_blk, state->journal_blk);
+	le64_put(disk.journal_key, state->journal_key);
+	le64_put(disk.objects, state->objects);
+	le64_put(disk.versions, state->versions);
+	le64_put(disk.mapped_nblks, state->mapped_nblks);
+	le64_put(disk.free_nblks, state->free_nblks);
+	le64_put(disk.reap_nblks, state->reap_nblks);
 	map_value_put(kv, KV_META, state_key(), &disk, sizeof(disk));
 }
 
-int map_txn_next_incarnation(struct map_txn *txn, uint64_t *incarnation)
+int map_txn_next_incarnation(struct map_txn *txn, uint64_t journal_key, uint64_t *incarnation)
 {
-	ASSERT_COMMIT();
+	ASSERT_MAP();
 	if (kv_error(txn->kv))
 		return kv_error(txn->kv);
 	txn->state_dirty = true;
+	txn->state.journal_key = journal_key;
 	*incarnation = ++txn->state.incarnation;
 	return 0;
 }
@@ -113,6 +118,18 @@ int map_node_get(struct map_txn *txn, uint64_t id, struct map_node **node)
 	return 0;
 }
 
+int map_node_mapped(struct map_txn *txn, uint64_t id, uint64_t *nblks)
+{
+	struct map_node key = {.id = id};
+	const struct map_node *node = RB_FIND(map_nodes, &txn->nodes, &key);
+	struct map_node_view view;
+	int err = node ? 0 : map_node_read(txn->kv, id, &view);
+
+	if (!err)
+		*nblks = node ? node->mapped : view.mapped;
+	return err;
+}
+
 int map_node_new(struct map_txn *txn, unsigned int level, struct map_node **node)
 {
 	struct map_node *n = node_insert(txn, txn->state.next_node);
@@ -136,19 +153,15 @@ void map_node_delete(struct map_txn *txn, struct map_node *node)
 	free(node);
 }
 
-/* In ascending order: what is new comes last, and behind all nodes on disk. */
 static void node_flush(struct map_txn *txn)
 {
 	uint8_t bytes[MAP_VALUE_MAX];
 	struct map_node *node;
 
 	RB_FOREACH (node, map_nodes, &txn->nodes) {
-		size_t len = node->dirty ? map_node_encode(node, bytes) : 0;
-
-		if (node->fresh)
-			map_num_append(txn->kv, KV_NODE, node->id, bytes, len);
-		else if (node->dirty)
-			map_num_put(txn->kv, KV_NODE, node->id, bytes, len);
+		if (!node->dirty)
+			continue;
+		map_num_put(txn->kv, KV_NODE, node->id, bytes, map_node_encode(node, bytes));
 	}
 }
 
@@ -175,14 +188,15 @@ int map_object_get(struct map_txn *txn, uint64_t oid, struct map_object **obj)
 	return 0;
 }
 
-int map_object_new(struct map_txn *txn, struct map_object **obj)
+int map_object_new(struct map_txn *txn, uint64_t oid, struct map_object **obj)
 {
 	struct map_object *o = calloc(1, sizeof(*o));
 
 	if (!o)
 		return -ERR_NOMEM;
-	o->pub.id = txn->state.next_object++;
-	txn->state_dirty = true;
+	o->pub.id = oid;
+	if (txn->state.next_object <= oid)
+		map_txn_state(txn)->next_object = oid + 1;
 	o->dirty = true;
 	o->fresh = true;
 	RB_INSERT(map_objects, &txn->objects, o);
@@ -207,79 +221,6 @@ static void object_flush(struct map_txn *txn)
 			map_object_write(txn->kv, obj);
 }
 
-/* ---- room ------------------------------------------------------------------------------------ */
-
-static uint64_t headroom_bytes(const struct map *map)
-{
-	uint64_t share = kv_map_bytes(map->kv) >> HEADROOM_SHIFT;
-
-	return share < HEADROOM_MIN_BYTES ? HEADROOM_MIN_BYTES : share;
-}
-
-static int txn_check_headroom(struct map_txn *txn)
-{
-	struct map *map = txn->map;
-	uint64_t dirty;
-	int err = kv_dirty_bytes(txn->kv, &dirty);
-
-	if (err)
-		return err;
-	dirty += atomic_load(&map->used_bytes) + headroom_bytes(map);
-	return dirty <= kv_map_bytes(map->kv) ? 0 : -ERR_NOSPC_META;
-}
-
-int map_txn_grow(struct map_txn *txn)
-{
-	txn->grows = true;
-	return txn_check_headroom(txn);
-}
-
-int map_txn_has_room(struct map_txn *txn, bool *some)
-{
-	struct map *map = txn->map;
-	uint64_t dirty;
-	int err = kv_dirty_bytes(txn->kv, &dirty);
-
-	if (err)
-		return err;
-	/* what the last commit replaced cannot be used by this one */
-	dirty += atomic_load(&map->used_bytes) + map->replaced_bytes + headroom_bytes(map) / 2;
-	*some = dirty <= kv_map_bytes(map->kv);
-	return 0;
-}
-
-/* An empty commit, after which the pages that the last one replaced can be used. */
-static int map_turn(struct map *map)
-{
-	struct map_state state;
-	struct kv_txn *kv;
-	int err = kv_write_begin(map->kv, &kv);
-
-	if (err)
-		return err;
-	err = map_state_read(kv, &state);
-	if (err)
-		kv_latch(kv, err);
-	else
-		map_state_write(kv, &state);
-	err = kv_write_commit(kv);
-	if (!err)
-		map->replaced_bytes = 0;
-	return err;
-}
-
-/* Would a transaction as large as the last one fit beside what that one replaced? */
-static int map_turn_if_full(struct map *map)
-{
-	uint64_t used = atomic_load(&map->used_bytes);
-	int err = 0;
-
-	if (map->replaced_bytes > 0 &&
-	    used + 2 * map->replaced_bytes + headroom_bytes(map) > kv_map_bytes(map->kv))
-		err = map_turn(map);
-	return err == -ERR_NOSPC_META ? 0 : err;
-}
-
 /* ---- begin and end --------------------------------------------------------------------------- */
 
 int map_txn_begin(struct map *map, struct map_txn **txn)
@@ -287,17 +228,14 @@ int map_txn_begin(struct map *map, struct map_txn **txn)
 	struct map_txn *t;
 	int err;
 
-	ASSERT_COMMIT();
-	err = map_turn_if_full(map);
-	if (err)
-		return err;
+	ASSERT_MAP();
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ERR_NOMEM;
 	t->map = map;
 	RB_INIT(&t->nodes);
 	RB_INIT(&t->objects);
-	err = kv_write_begin(map->kv, &t->kv);
+	err = kv_stage_begin(map->kv, &t->kv);
 	if (err)
 		goto fail_free;
 	err = map_state_read(t->kv, &t->state);
@@ -306,7 +244,7 @@ int map_txn_begin(struct map *map, struct map_txn **txn)
 	*txn = t;
 	return 0;
 fail_abort:
-	kv_write_abort(t->kv);
+	kv_stage_abort(t->kv);
 fail_free:
 	free(t);
 	return err;
@@ -333,34 +271,31 @@ static void txn_free(struct map_txn *txn)
 
 int map_txn_result(struct map_txn *txn, int err)
 {
-	if (err == 0 || err == -ERR_NOENT || err == -ERR_EXIST || err == -ERR_BUSY)
+	if (err == 0 || err == -ERR_NOENT || err == -ERR_EXIST || err == -ERR_BUSY ||
+	    err == -ERR_PERM)
 		return err;
 	return kv_latch(txn->kv, err);
 }
 
+int map_txn_has_room(const struct map_txn *txn, bool *some)
+{
+	if (kv_error(txn->kv))
+		return kv_error(txn->kv);
+	*some = kv_stage_has_room(txn->kv);
+	return 0;
+}
+
 int map_txn_commit(struct map_txn *txn, struct map_freed *freed)
 {
-	struct map *map = txn->map;
-	uint64_t used = 0;
-	uint64_t dirty = 0;
 	int err;
 
-	ASSERT_COMMIT();
+	ASSERT_MAP();
 	object_flush(txn);
 	node_flush(txn);
 	if (txn->state_dirty)
 		map_state_write(txn->kv, &txn->state);
-	err = kv_used_bytes(txn->kv, &used);
-	if (!err)
-		err = kv_dirty_bytes(txn->kv, &dirty);
-	if (!err && txn->grows)
-		err = txn_check_headroom(txn);
-	if (err)
-		kv_latch(txn->kv, err);
-	err = kv_write_commit(txn->kv);
+	err = kv_stage_commit(txn->kv);
 	if (!err) {
-		atomic_store(&map->used_bytes, used);
-		map->replaced_bytes = dirty;
 		*freed = txn->freed;
 		txn->freed = (struct map_freed){0};
 	}
@@ -370,9 +305,9 @@ int map_txn_commit(struct map_txn *txn, struct map_freed *freed)
 
 void map_txn_abort(struct map_txn *txn)
 {
-	ASSERT_COMMIT();
+	ASSERT_MAP();
 	if (!txn)
 		return;
-	kv_write_abort(txn->kv);
+	kv_stage_abort(txn->kv);
 	txn_free(txn);
 }

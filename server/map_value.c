@@ -9,7 +9,8 @@
 #include "common/log.h"
 #include "server/map_priv.h"
 
-#define CRC_BYTES 4
+#define CRC_BYTES  4
+#define CRC_GATHER 63u
 
 struct map_key map_key(uint64_t n)
 {
@@ -24,13 +25,23 @@ struct kv_buf map_key_buf(const struct map_key *key)
 	return (struct kv_buf){.data = key->bytes, .len = sizeof(key->bytes)};
 }
 
+/* Most values are small, and most of the time for one goes into beginning a sum: one sum is begun. */
 static uint32_t value_crc(enum kv_table table, struct kv_buf key, const void *val, size_t len)
 {
-	uint8_t tag = (uint8_t)table;
-	uint32_t crc = crc32c(0, &tag, 1);
+	const uint8_t *rest = (const uint8_t *)val + CRC_BYTES;
+	size_t rest_len = len - CRC_BYTES;
+	uint8_t bytes[1 + CRC_GATHER];
+	uint32_t crc;
 
+	bytes[0] = (uint8_t)table;
+	if (key.len + rest_len <= CRC_GATHER) {
+		memcpy(bytes + 1, key.data, key.len);
+		memcpy(bytes + 1 + key.len, rest, rest_len);
+		return crc32c(0, bytes, 1 + key.len + rest_len);
+	}
+	crc = crc32c(0, bytes, 1);
 	crc = crc32c(crc, key.data, key.len);
-	return crc32c(crc, (const uint8_t *)val + CRC_BYTES, len - CRC_BYTES);
+	return crc32c(crc, rest, rest_len);
 }
 
 int map_value_bad(enum kv_table table, struct kv_buf key, const char *why)
@@ -123,17 +134,74 @@ void map_num_put(struct kv_txn *kv, enum kv_table table, uint64_t key, void *val
 	map_value_put(kv, table, map_key_buf(&k), val, len);
 }
 
-void map_num_append(struct kv_txn *kv, enum kv_table table, uint64_t key, void *val, size_t len)
-{
-	struct map_key k = map_key(key);
-
-	le32_put(val, value_crc(table, map_key_buf(&k), val, len));
-	kv_append(kv, table, map_key_buf(&k), (struct kv_buf){.data = val, .len = len});
-}
-
 void map_num_del(struct kv_txn *kv, enum kv_table table, uint64_t key)
 {
 	struct map_key k = map_key(key);
 
 	kv_del(kv, table, map_key_buf(&k));
+}
+
+/* ---- pairs ----------------------------------------------------------------------------------- */
+
+struct map_pair_key map_pair_key(struct map_pair pair)
+{
+	struct map_pair_key key;
+
+	be64_put(key.bytes, pair.a);
+	be64_put(key.bytes + 8, pair.b);
+	return key;
+}
+
+struct kv_buf map_pair_key_buf(const struct map_pair_key *key)
+{
+	return (struct kv_buf){.data = key->bytes, .len = sizeof(key->bytes)};
+}
+
+int map_pair_bad(enum kv_table table, struct map_pair pair, const char *why)
+{
+	struct map_pair_key key = map_pair_key(pair);
+
+	return map_value_bad(table, map_pair_key_buf(&key), why);
+}
+
+int map_pair_get(struct kv_txn *kv, enum kv_table table, struct map_pair pair)
+{
+	struct map_pair_key key = map_pair_key(pair);
+	struct kv_buf val;
+
+	return map_value_get(kv, table, map_pair_key_buf(&key), sizeof(struct disk_mark), &val);
+}
+
+int map_pair_next(struct kv_txn *kv, enum kv_table table, struct map_pair *pair)
+{
+	struct map_pair_key key = map_pair_key(*pair);
+	struct kv_buf found;
+	struct kv_buf val;
+	int err = kv_find(kv, table, KV_GT, map_pair_key_buf(&key), &found, &val);
+
+	if (err)
+		return err;
+	if (found.len != sizeof(key.bytes))
+		return map_value_bad(table, found, "key length");
+	err = map_value_check(table, found, val, sizeof(struct disk_mark));
+	if (err)
+		return err;
+	pair->a = be64_get(found.data);
+	pair->b = be64_get((const uint8_t *)found.data + 8);
+	return 0;
+}
+
+void map_pair_put(struct kv_txn *kv, enum kv_table table, struct map_pair pair)
+{
+	struct map_pair_key key = map_pair_key(pair);
+	struct disk_mark val = {0};
+
+	map_value_put(kv, table, map_pair_key_buf(&key), &val, sizeof(val));
+}
+
+void map_pair_del(struct kv_txn *kv, enum kv_table table, struct map_pair pair)
+{
+	struct map_pair_key key = map_pair_key(pair);
+
+	kv_del(kv, table, map_pair_key_buf(&key));
 }

@@ -7,10 +7,15 @@
  * returns.  A caller that goes away keeps its context alive until then: nothing is cancelled.
  *
  * A write is acknowledged when it is in the cache, its space reserved (invariant 3).  It is durable
- * when an object_fsync() that began afterwards has answered 0, or earlier.  Names (create, clone,
- * remove) are durable when answered.
+ * when an object_fsync() that began afterwards has answered 0, or earlier.  What is done to names
+ * (create, clone, snapshot, rename, reset, remove) is durable when answered.
  *
  * Operations of one object that overlap in time may be applied in any order; each is applied whole.
+ *
+ * A "spec" names an object, or as "object@version" one of its versions: a read-only copy of it.
+ * Where a parameter is a "name", it is that of an object.  Strings are copied unless it says
+ * otherwise.  -ERR_BAD_NAME, -ERR_NOENT, -ERR_NOMEM, -ERR_LATCHED and what the map can meet
+ * (-ERR_MAP, -ERR_NODE) are possible everywhere and are not named again.
  */
 #ifndef SERVER_OBJECT_H
 #define SERVER_OBJECT_H
@@ -20,6 +25,8 @@
 
 #include "common/annot.h"
 #include "common/name.h"
+#include "server/check.h"
+#include "server/journal.h"
 #include "server/map.h"
 #include "server/page.h"
 
@@ -36,7 +43,7 @@ typedef void (*object_open_cb)(void *ctx, int err, struct handle *handle,
 /* pv is the caller's to move from (zero it) or to leave; pv->len is short at the object's end. */
 typedef void (*object_read_cb)(void *ctx, int err, struct pagevec *pv);
 
-/* n objects in order of names; "more": there are others behind the last. */
+/* n objects or versions, in order; "more": there are others behind the last. */
 typedef void (*object_list_cb)(void *ctx, int err, const struct map_obj *objs, uint32_t n,
 			       bool more);
 
@@ -51,6 +58,9 @@ struct object_space {
 	uint64_t total_nblks; /* data blocks, the device's header not counted */
 	uint64_t free_nblks;  /* not used, not reserved */
 	uint64_t reserved_nblks;
+	uint64_t staged_bytes; /* memory that holds metadata until the next checkpoint */
+	uint64_t journal_bytes;
+	uint64_t journal_used_bytes; /* of these, what recovery would read */
 	struct map_space map;
 };
 
@@ -58,34 +68,129 @@ typedef void (*object_space_cb)(void *ctx, int err, const struct object_space *s
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-void object_create(struct objects *objs, const char *name, uint64_t size_bytes, object_info_cb cb,
+/* What a new object or version gets beside its name; NULL in place of one: nothing. */
+struct object_attrs {
+	uint64_t ttl_ms;    /* from now until it expires; 0: never */
+	const char *labels; /* good ones (label.h) */
+	uint32_t labels_len;
+};
+
+/* -ERR_EXIST, -ERR_TOO_LARGE, -ERR_NOSPC_META. */
+void object_create(struct objects *objs, const char *name, uint64_t size_bytes,
+		   const struct object_attrs *attrs, object_info_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * src is a spec, dst a name.  The clone holds what was acknowledged on src before the call; later
+ * writes stay apart.  -ERR_EXIST (dst), -ERR_NOSPC_META, and what an fsync of src can meet.
+ */
+void object_clone(struct objects *objs, const char *src, const char *dst,
+		  const struct object_attrs *attrs, object_info_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * Makes the version that spec names (else -ERR_INVAL), of the object that it names; as
+ * object_clone().  A version has no time to live: attrs->ttl_ms is 0.
+ */
+void object_snapshot(struct objects *objs, const char *spec, const struct object_attrs *attrs,
+		     object_info_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * At once: two objects, or two versions of one object, else -ERR_INVAL; to "exchange" are only two
+ * objects, which then must both be there.  Handles stay with their object.  -ERR_EXIST (to).
+ */
+void object_rename(struct objects *objs, const char *from, const char *to, bool exchange,
+		   object_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * Gives the object the content and size of the version that spec names (else -ERR_INVAL), in
+ * constant time and whether or not it is open; what was not written back yet is dropped.  The info
+ * is that of the object.
+ */
+void object_reset(struct objects *objs, const char *spec, object_info_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * -ERR_BUSY while a handle is open on it: see object_holder().  -ERR_HAS_VERSIONS, unless
+ * "versions": then these are removed too, one after the other, and the object last; after an error
+ * some of them may be gone.
+ */
+void object_remove(struct objects *objs, const char *spec, bool versions, object_cb cb,
 		   void *ctx) LOOP_FN;
 
-/* The clone holds what was acknowledged on src before the call; later writes stay apart. */
-void object_clone(struct objects *objs, const char *src, const char *dst, object_info_cb cb,
-		  void *ctx) LOOP_FN;
-
-/* -ERR_BUSY while a handle is open on it: see object_holder(). */
-void object_remove(struct objects *objs, const char *name, object_cb cb, void *ctx) LOOP_FN;
-
 /* size_bytes is that of now, the rest as of the last commit. */
-void object_info(struct objects *objs, const char *name, object_info_cb cb, void *ctx) LOOP_FN;
+void object_info(struct objects *objs, const char *spec, object_info_cb cb, void *ctx) LOOP_FN;
 
-void object_list(struct objects *objs, const char *prefix, const char *after, uint32_t max,
-		 object_list_cb cb, void *ctx) LOOP_FN;
+/*
+ * Objects, no versions, whose names begin with prefix and are greater than after, and which have
+ * the label, a "key" or a "key=value"; each may be "".  At most max, in order of names; fewer where
+ * their infos would not fit a reply (and then "more").
+ */
+void object_list(struct objects *objs, const char *prefix, const char *after, const char *label,
+		 uint32_t max, object_list_cb cb, void *ctx) LOOP_FN;
+
+/* Versions of the object, in order of names; "after" is the part of a spec behind its '@', or "". */
+void object_versions(struct objects *objs, const char *name, const char *after, uint32_t max,
+		     object_list_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * Objects (no versions) whose origin is exactly what spec names, and whose ids are greater than
+ * after; in order of ids.
+ */
+void object_children(struct objects *objs, const char *spec, uint64_t after, uint32_t max,
+		     object_list_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * Who holds open what spec names, or a version of it, as given to object_open(); NULL if nobody.
+ * Valid until the next close.
+ */
+const char *object_holder(struct objects *objs, const char *spec) LOOP_FN;
+
+/* ---- the store as a whole -------------------------------------------------------------------- */
 
 void object_statfs(struct objects *objs, object_space_cb cb, void *ctx) LOOP_FN;
 
+struct object_usage {
+	uint64_t mapped_nblks;	  /* the sum of all of them */
+	uint64_t exclusive_nblks; /* what would become free if all of them were removed */
+};
+
+typedef void (*object_usage_cb)(void *ctx, int err, const struct object_usage *usage);
+
 /*
- * Who holds the named object open, as given to object_open(); NULL if nobody.  Valid until the next
- * close.
+ * What n objects and versions use in the map; what is named twice counts once.  "specs" and its
+ * strings stay the caller's and must be there until the callback.
  */
-const char *object_holder(struct objects *objs, const char *name) LOOP_FN;
+void object_usage(struct objects *objs, const char *const *specs, uint32_t n, object_usage_cb cb,
+		  void *ctx) LOOP_FN;
+
+typedef void (*object_reaping_cb)(void *ctx, int err, uint64_t nblks);
+
+/*
+ * The blocks of removed data that are not yet reusable, those that others share included.  Asking
+ * hastens that; 0: the space of all that had been removed before is free.
+ */
+void object_reaping(struct objects *objs, object_reaping_cb cb, void *ctx) LOOP_FN;
+
+#define OBJECT_CHECK_TEXT_BYTES 512u
+#define OBJECT_CHECK_TEXTS_MAX	64u
+
+struct object_check {
+	struct check_totals totals;
+	uint64_t differences;
+	uint32_t ntexts; /* sentences about the first differences */
+	char (*texts)[OBJECT_CHECK_TEXT_BYTES];
+};
+
+typedef void (*object_check_cb)(void *ctx, int err, const struct object_check *check);
+
+/* Checks the map, not the data, beside all other work.  -ERR_BUSY while another one is under way. */
+void object_check(struct objects *objs, object_check_cb cb, void *ctx) LOOP_FN;
 
 /* ---- open objects ---------------------------------------------------------------------------- */
 
-/* holder describes the client ("pid 4711", "127.0.0.1:5022") and is copied. */
-void object_open(struct objects *objs, const char *name, bool readonly, const char *holder,
+/*
+ * holder describes the client ("pid 4711", "127.0.0.1:5022") and is copied.  -ERR_PERM: a version,
+ * and not readonly.
+ */
+void object_open(struct objects *objs, const char *spec, bool readonly, const char *holder,
 		 object_open_cb cb, void *ctx) LOOP_FN;
 
 /*
@@ -126,14 +231,16 @@ struct dev;
 
 struct objects_config {
 	struct loop *loop;
-	struct map *map;	   /* open; the engine's to use until objects_free() */
-	struct dev *dev;	   /* likewise */
+	struct map *map;      /* open and recovered; the engine's to use until objects_free() */
+	struct dev *dev;      /* likewise */
+	uint64_t journal_key; /* of this start (recover.h) */
+	struct journal_pos journal_head;
 	uint64_t cache_bytes;	   /* the most memory for pages */
 	unsigned int nworkers;	   /* threads for device I/O */
 	unsigned int writeback_ms; /* the longest time a write stays only in memory */
 };
 
-/* Starts its threads and loads the free space.  -ERR_NOMEM, -ERR_MAP, -ERR_NODE. */
+/* Starts its threads and the loading of the free space.  -ERR_NOMEM, -ERR_MAP, -ERR_NODE. */
 int objects_new(const struct objects_config *config, struct objects **objs) MUST_CHECK;
 
 /* The pages of this engine, for who receives payloads. */
@@ -148,7 +255,12 @@ bool objects_crowded(struct objects *objs) LOOP_FN;
 void objects_check_room(struct objects *objs) LOOP_FN;
 void objects_on_room(struct objects *objs, void (*fn)(void *ctx), void *ctx) LOOP_FN;
 
-/* Makes all acknowledged writes durable; cb gets the first error.  For a clean stop. */
+/* The counters of the cache (cache.h). */
+struct cache_stats;
+void objects_cache_stats(const struct objects *objs, struct cache_stats *stats) LOOP_FN;
+
+/* Makes all acknowledged writes durable and leaves nothing in the journal; cb gets the first error.
+ * For a clean stop. */
 void objects_flush(struct objects *objs, object_cb cb, void *ctx) LOOP_FN;
 
 /*

@@ -36,7 +36,7 @@ static void epoch_settle(struct object *obj)
 {
 	struct objects *objs = obj->objs;
 
-	if (!obj->is_busy || epoch_open_any(obj) || obj->nclosed > 0)
+	if (!obj->is_busy || epoch_open_any(obj) || !TAILQ_EMPTY(&obj->closed))
 		return;
 	obj->is_busy = false;
 	TAILQ_REMOVE(&objs->busy, obj, busy_link);
@@ -59,7 +59,8 @@ static void epoch_forget(struct epoch *epoch)
 	struct object *obj = epoch->obj;
 
 	TAILQ_REMOVE(&obj->closed, epoch, link);
-	obj->nclosed--;
+	if (epoch->state != EPOCH_APPLYING)
+		obj->nclosed--;
 	writeback_batch_fini(&epoch->batch);
 	free(epoch);
 }
@@ -71,8 +72,8 @@ static void epoch_find_unmapped(struct object *obj)
 
 	obj->unmapped = obj->open.truncate;
 	TAILQ_FOREACH (epoch, &obj->closed, link)
-		if (epoch->batch.commit.truncate.n < obj->unmapped.n)
-			obj->unmapped = epoch->batch.commit.truncate;
+		if (epoch->batch.commit.change.truncate.n < obj->unmapped.n)
+			obj->unmapped = epoch->batch.commit.change.truncate;
 }
 
 /* Nothing after a failed epoch can be committed before it: all who wait are told. */
@@ -94,44 +95,79 @@ static void epoch_fail(struct epoch *epoch, int err)
 	epoch_wake(&told, err);
 }
 
-/*
- * The waiters run before the next epoch is submitted: a clone that waited for this one is then the
- * next in the commit queue, and holds exactly what the epoch made of the object.
- */
-static void epoch_succeed(struct epoch *epoch)
+/* The oldest epoch that is not durable. */
+static struct epoch *epoch_head(const struct object *obj)
 {
-	struct object *obj = epoch->obj;
-	struct epoch_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
+	struct epoch *epoch = TAILQ_FIRST(&obj->closed);
 
-	assert(epoch == TAILQ_FIRST(&obj->closed));
-	obj->info = epoch->batch.commit.obj;
-	obj->retry_gap_ms = 0;
-	cache_committed(&obj->cache, epoch->batch.blks, epoch->batch.nblks);
-	STAILQ_CONCAT(&waiters, &epoch->waiters);
-	epoch_forget(epoch);
-	epoch_find_unmapped(obj);
-	obj->waking = true;
-	epoch_wake(&waiters, 0);
-	obj->waking = false;
+	while (epoch && epoch->state == EPOCH_APPLYING)
+		epoch = TAILQ_NEXT(epoch, link);
+	return epoch;
 }
 
-static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
+/* Goes on with what waited for an epoch to move. */
+static void epoch_go_on(struct object *obj)
 {
-	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
-	struct object *obj = epoch->obj;
 	struct objects *objs = obj->objs;
 
-	object_get(obj); /* the waiters may let go of it */
-	if (err < 0)
-		epoch_fail(epoch, err);
-	else
-		epoch_succeed(epoch);
 	epoch_advance(obj);
 	if (obj->open.close_wanted)
 		epoch_close(obj);
 	epoch_settle(obj);
 	object_put(obj);
 	objs->progress(objs);
+}
+
+/*
+ * The waiters run before the next epoch is submitted: a clone that waited for this one is then the
+ * next in the commit queue, and holds exactly what the epoch made of the object.
+ */
+static LOOP_FN void epoch_durable(struct writeback_batch *batch)
+{
+	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
+	struct object *obj = epoch->obj;
+
+	assert(epoch == epoch_head(obj));
+	object_get(obj); /* the waiters may let go of it */
+	epoch->state = EPOCH_APPLYING;
+	obj->nclosed--;
+	obj->retry_gap_ms = 0;
+	obj->waking = true;
+	epoch_wake(&epoch->waiters, 0);
+	obj->waking = false;
+	epoch_go_on(obj);
+}
+
+/* It is in the map: its blocks are clean. */
+static void epoch_applied(struct epoch *epoch)
+{
+	struct object *obj = epoch->obj;
+	struct objects *objs = obj->objs;
+	const struct change *change = &epoch->batch.commit.change;
+
+	assert(epoch == TAILQ_FIRST(&obj->closed) && epoch->state == EPOCH_APPLYING);
+	obj->info = epoch->batch.commit.obj;
+	cache_committed(&obj->cache, epoch->batch.blks, epoch->batch.nblks, change->extents,
+			change->nextents);
+	if (change->inlined)
+		objs->keep_home(objs, &epoch->batch);
+	epoch_forget(epoch);
+	epoch_find_unmapped(obj);
+}
+
+static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
+{
+	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
+	struct object *obj = epoch->obj;
+
+	if (err < 0 && epoch->state == EPOCH_APPLYING)
+		return;	 /* latched: what is true is found out by the next start */
+	object_get(obj); /* the waiters may let go of it */
+	if (err < 0)
+		epoch_fail(epoch, err);
+	else
+		epoch_applied(epoch);
+	epoch_go_on(obj);
 }
 
 /* Of an object that is being removed: its predecessor may be forgotten, so it is not committed. */
@@ -158,7 +194,7 @@ static LOOP_FN void epoch_written(struct writeback_batch *batch)
 /* Submits the oldest epoch when it is its turn. */
 static void epoch_advance(struct object *obj)
 {
-	struct epoch *head = TAILQ_FIRST(&obj->closed);
+	struct epoch *head = epoch_head(obj);
 
 	if (!head || head->state != EPOCH_WRITTEN || obj->waking || obj->objs->wb.stopping)
 		return;
@@ -168,30 +204,25 @@ static void epoch_advance(struct object *obj)
 
 static void epoch_start(struct epoch *epoch)
 {
+	prepare_pause(epoch->obj->objs->prepare);
 	epoch->state = EPOCH_WRITING;
 	writeback_start(&epoch->obj->objs->wb, &epoch->batch);
 }
 
 static bool epoch_head_failed(const struct object *obj)
 {
-	const struct epoch *head = TAILQ_FIRST(&obj->closed);
+	const struct epoch *head = epoch_head(obj);
 
 	return head && head->state == EPOCH_FAILED;
 }
 
 /* Freezes what is open.  Where there is no memory for it those who wait are told, and it stays
  * open. */
-void epoch_close(struct object *obj)
+static void epoch_freeze(struct object *obj)
 {
-	struct commit_req *commit;
+	struct change *change;
 	struct epoch *epoch;
 
-	ASSERT_LOOP();
-	if (!epoch_open_any(obj))
-		return;
-	obj->open.close_wanted = true;
-	if (obj->nclosed >= EPOCH_CLOSED_MAX || epoch_head_failed(obj))
-		return;
 	obj->open.close_wanted = false;
 	epoch = calloc(1, sizeof(*epoch));
 	if (!epoch || cache_freeze(&obj->cache, &epoch->batch.blks, &epoch->batch.nblks) < 0) {
@@ -201,19 +232,42 @@ void epoch_close(struct object *obj)
 	}
 	epoch->obj = obj;
 	epoch->batch.written = epoch_written;
+	epoch->batch.durable = epoch_durable;
 	epoch->batch.done = epoch_done;
-	commit = &epoch->batch.commit;
-	commit->oid = obj->id;
-	commit->size_bytes = obj->size_bytes;
-	commit->time_ns = obj->mtime_ns;
-	commit->truncate = obj->open.truncate;
+	change = &epoch->batch.commit.change;
+	change->oid = obj->id;
+	change->size_bytes = obj->size_bytes;
+	change->time_ns = obj->mtime_ns;
+	change->truncate = obj->open.truncate;
 	STAILQ_INIT(&epoch->waiters);
 	STAILQ_CONCAT(&epoch->waiters, &obj->open.waiters);
 	obj->open.meta = false;
-	obj->open.truncate = lblk(COMMIT_NO_TRUNCATE);
+	obj->open.truncate = lblk(CHANGE_NO_TRUNCATE);
 	TAILQ_INSERT_TAIL(&obj->closed, epoch, link);
 	obj->nclosed++;
 	epoch_start(epoch);
+}
+
+void epoch_close(struct object *obj)
+{
+	ASSERT_LOOP();
+	if (!epoch_open_any(obj))
+		return;
+	obj->open.close_wanted = true;
+	if (obj->nclosed < EPOCH_CLOSED_MAX && !epoch_head_failed(obj))
+		epoch_freeze(obj);
+}
+
+int epoch_make_room(struct object *obj, uint64_t nblks)
+{
+	const struct cache_object *co = &obj->cache;
+
+	ASSERT_LOOP();
+	if (co->ndirty == 0 || (co->ndirty + nblks <= EPOCH_MAX_BLKS &&
+				co->ndirty_folios + nblks / FOLIO_BLKS + 1 <= EPOCH_MAX_FOLIOS))
+		return 0;
+	epoch_freeze(obj);
+	return obj->cache.ndirty == 0 ? 0 : -ERR_NOMEM;
 }
 
 void epoch_retry(struct object *obj)
@@ -250,7 +304,7 @@ void epoch_sync(struct object *obj, struct epoch_waiter *waiter)
 		return;
 	}
 	last = TAILQ_LAST(&obj->closed, epoch_list);
-	if (last)
+	if (last && last->state != EPOCH_APPLYING)
 		STAILQ_INSERT_TAIL(&last->waiters, waiter, link);
 	else
 		waiter->ready(waiter, 0);
@@ -266,7 +320,7 @@ void epoch_discard(struct object *obj)
 	alloc_unreserve(obj->objs->alloc, cache_truncate(&obj->cache, lblk(0)));
 	obj->open.meta = false;
 	obj->open.close_wanted = false;
-	obj->open.truncate = lblk(COMMIT_NO_TRUNCATE);
+	obj->open.truncate = lblk(CHANGE_NO_TRUNCATE);
 	TAILQ_FOREACH_SAFE (epoch, &obj->closed, link, next)
 		if (epoch->state == EPOCH_FAILED || epoch->state == EPOCH_WRITTEN)
 			epoch_forget(epoch);
@@ -279,7 +333,7 @@ bool epoch_any_moving(const struct objects *objs)
 	const struct object *obj;
 
 	TAILQ_FOREACH (obj, &objs->busy, busy_link)
-		if (obj->nclosed > 0 && !epoch_head_failed(obj))
+		if (!TAILQ_EMPTY(&obj->closed) && !epoch_head_failed(obj))
 			return true;
 	return false;
 }

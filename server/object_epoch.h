@@ -16,6 +16,12 @@ bool epoch_open_any(const struct object *obj) LOOP_FN;
 /* Closes the open epoch, at once or as soon as it may be.  Nothing if it is empty. */
 void epoch_close(struct object *obj) LOOP_FN;
 
+/*
+ * So many blocks are about to become dirty: where the open epoch cannot take them too it is closed,
+ * however many are, since one epoch is one record of the journal.  -ERR_NOMEM.
+ */
+int epoch_make_room(struct object *obj, uint64_t nblks) LOOP_FN MUST_CHECK;
+
 /* Writes the failed epochs again; epoch_retry_due() only when their time has come. */
 void epoch_retry(struct object *obj) LOOP_FN;
 void epoch_retry_due(struct object *obj) LOOP_FN;

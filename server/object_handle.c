@@ -37,6 +37,8 @@ static LOOP_FN void open_found(struct object_lookup *lookup, int err)
 	struct handle *handle = op->handle;
 	struct object *obj = NULL;
 
+	if (err == 0 && lookup->info.parent && !handle->readonly)
+		err = -ERR_PERM; /* a version */
 	if (err == 0) {
 		obj = object_load(op->objs, &lookup->info);
 		err = obj ? 0 : -ERR_NOMEM;
@@ -75,7 +77,7 @@ void object_open(struct objects *objs, const char *name, bool readonly, const ch
 	handle->readonly = readonly;
 	(void)snprintf(handle->holder, sizeof(handle->holder), "%s", holder);
 	op->lookup.found = open_found;
-	err = object_lookup(objs, name, &op->lookup);
+	err = object_lookup(objs, name, NULL, &op->lookup);
 	if (err < 0)
 		open_fail(op, err);
 }

@@ -10,6 +10,12 @@
 /* Tries the writes again that wait for space or memory; ends those that wait in vain. */
 void object_retry_parked(struct objects *objs) LOOP_FN;
 
+/* Removes what has expired and is not in use, one after another. */
+void object_expire(struct objects *objs) LOOP_FN;
+
+/* Writes go on that waited while the object's content was replaced (obj->gated). */
+void object_open_gate(struct object *obj) LOOP_FN;
+
 /*
  * The block's page as the object has it now (no reference is taken): from the cache, or the page of
  * zeros where neither the cache nor the map can have anything.  NULL: it must be filled.

@@ -1,125 +1,80 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * object_name.c: what is done to objects by name: create, clone, remove, info, list.
+ * object_name.c: making objects, clones and versions, and giving them other names.
  *
- * Changes of names go through the commit queue, in order with the epochs that they depend on.  The
- * table's sequence is raised with each, so that a look-up under way is made again.
+ * Whether a change can be made is decided here, while its names are claimed; then it goes through
+ * the commit queue, in order with the epochs that it depends on.
  */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/thread.h"
-#include "server/object_epoch.h"
-#include "server/object_table.h"
+#include "server/object_op.h"
 
-/* One operation on names; the members that it uses depend on what it is. */
-struct name_op {
-	struct objects *objs;
-	struct object_lookup lookup;
-	struct object *obj; /* referenced */
-	struct epoch_waiter waiter;
-	struct commit_req commit;
-	object_info_cb info_cb;
-	object_cb cb;
-	void *ctx;
-};
+#define NS_PER_MS UINT64_C(1000000)
 
-static void name_finish(struct name_op *op, int err, const struct map_obj *info)
+/* Copies what a new object begins with. */
+static int name_set_attrs(struct name_op *op, const struct object_attrs *attrs)
 {
-	struct object *obj = op->obj;
+	struct change *change = &op->commit.change;
 
-	if (op->info_cb)
-		op->info_cb(op->ctx, err, info);
-	else
-		op->cb(op->ctx, err);
-	if (obj)
-		object_put(obj);
-	free(op);
-}
-
-static struct name_op *name_new(struct objects *objs, object_info_cb info_cb, object_cb cb,
-				void *ctx)
-{
-	struct name_op *op = calloc(1, sizeof(*op));
-
-	ASSERT_LOOP();
-	if (!op)
-		return NULL;
-	op->objs = objs;
-	op->info_cb = info_cb;
-	op->cb = cb;
-	op->ctx = ctx;
-	return op;
-}
-
-/* Starts the look-up that most operations begin with. */
-static void name_look_up(struct name_op *op, const char *name,
-			 void (*found)(struct object_lookup *lookup, int err))
-{
-	int err;
-
-	op->lookup.found = found;
-	err = object_lookup(op->objs, name, &op->lookup);
-	if (err < 0)
-		name_finish(op, err, NULL);
-}
-
-static void name_submit(struct name_op *op, enum commit_kind kind,
-			void (*done)(struct commit_req *req))
-{
-	op->commit.kind = kind;
-	op->commit.time_ns = clock_wall_ns();
-	op->commit.truncate = lblk(COMMIT_NO_TRUNCATE);
-	op->commit.done = done;
-	commit_submit(op->objs->commit, &op->commit);
-}
-
-static LOOP_FN void name_committed(struct commit_req *req)
-{
-	struct name_op *op = CONTAINER_OF(req, struct name_op, commit);
-
-	op->objs->table_seq++;
-	name_finish(op, req->err, &req->obj);
-}
-
-/* What makes the map grow needs the room that deletion must find. */
-static int name_may_grow(const struct objects *objs)
-{
-	uint64_t used;
-	uint64_t total;
-
-	map_meta_usage(objs->config.map, &used, &total);
-	return used > total - total / META_RESERVE_PART ? -ERR_NOSPC_META : 0;
+	if (!attrs)
+		return 0;
+	if (attrs->labels_len > sizeof(op->labels) ||
+	    label_check(attrs->labels, attrs->labels_len) < 0)
+		return -ERR_INVAL;
+	if (attrs->labels_len > 0)
+		memcpy(op->labels, attrs->labels, attrs->labels_len);
+	change->labels = op->labels;
+	change->labels_len = attrs->labels_len;
+	if (attrs->ttl_ms > (UINT64_MAX - clock_wall_ns()) / NS_PER_MS)
+		return -ERR_INVAL;
+	if (attrs->ttl_ms > 0)
+		change->expires_ns = clock_wall_ns() + attrs->ttl_ms * NS_PER_MS;
+	return 0;
 }
 
 /* ---- create ---------------------------------------------------------------------------------- */
 
-void object_create(struct objects *objs, const char *name, uint64_t size_bytes, object_info_cb cb,
-		   void *ctx)
+static LOOP_FN void create_found(struct name_op *op, int err)
 {
-	struct name_op *op;
+	if (err != -ERR_NOENT) {
+		name_finish(op, err < 0 ? err : -ERR_EXIST, NULL);
+		return;
+	}
+	op->commit.change.oid = op->objs->next_object++;
+	op->commit.change.name = op->spec;
+	name_submit(op, CHANGE_CREATE, name_committed);
+}
+
+void object_create(struct objects *objs, const char *name, uint64_t size_bytes,
+		   const struct object_attrs *attrs, object_info_cb cb, void *ctx)
+{
+	struct name_op *op = name_new(objs, cb, NULL, ctx);
 	int err = name_check(name);
 
+	if (!op)
+		return;
 	if (err == 0 && size_bytes > BLK_OBJECT_MAX << BLK_SHIFT)
 		err = -ERR_TOO_LARGE;
 	if (err == 0)
-		err = name_may_grow(objs);
-	op = err == 0 ? name_new(objs, cb, NULL, ctx) : NULL;
-	if (!op) {
-		cb(ctx, err < 0 ? err : -ERR_NOMEM, NULL);
+		err = name_set_attrs(op, attrs);
+	if (err < 0) {
+		name_finish(op, err, NULL);
 		return;
 	}
-	memcpy(op->commit.name, name, strlen(name) + 1);
-	op->commit.size_bytes = size_bytes;
-	name_submit(op, COMMIT_CREATE, name_committed);
+	memcpy(op->spec, name, strlen(name) + 1);
+	op->commit.change.size_bytes = size_bytes;
+	op->found = create_found;
+	claim_add(&op->claim, op->spec, true);
+	name_begin(op, true);
 }
 
-/* ---- clone ----------------------------------------------------------------------------------- */
+/* ---- clone and snapshot ---------------------------------------------------------------------- */
 
-/* The source's epoch is committed, and nothing of it has been submitted since. */
+/* The source's epoch is durable, and nothing of it has been submitted since. */
 static LOOP_FN void clone_synced(struct epoch_waiter *waiter, int err)
 {
 	struct name_op *op = CONTAINER_OF(waiter, struct name_op, waiter);
@@ -128,243 +83,175 @@ static LOOP_FN void clone_synced(struct epoch_waiter *waiter, int err)
 		name_finish(op, err, NULL);
 		return;
 	}
-	op->commit.oid = op->obj->id;
-	name_submit(op, COMMIT_CLONE, name_committed);
+	op->commit.change.oid = op->objs->next_object++;
+	op->commit.change.other = op->obj->id;
+	name_submit(op, CHANGE_CLONE, name_committed);
 }
 
-static LOOP_FN void clone_found(struct object_lookup *lookup, int err)
+static LOOP_FN void clone_found(struct name_op *op, int err)
 {
-	struct name_op *op = CONTAINER_OF(lookup, struct name_op, lookup);
-
-	if (err == 0) {
-		op->obj = object_load(op->objs, &lookup->info);
-		err = op->obj ? 0 : -ERR_NOMEM;
-	}
+	if (err == 0 && op->lookup.other_err != -ERR_NOENT)
+		err = op->lookup.other_err < 0 ? op->lookup.other_err : -ERR_EXIST;
+	if (err == 0)
+		err = name_load(op, &op->lookup.info);
 	if (err < 0) {
 		name_finish(op, err, NULL);
 		return;
+	}
+	if (op->flag) { /* a version of it */
+		op->commit.change.parent = op->obj->id;
+		op->commit.change.name = strchr(op->other, '@') + 1;
+	} else {
+		op->commit.change.name = op->other;
 	}
 	op->waiter.ready = clone_synced;
 	epoch_sync(op->obj, &op->waiter);
 }
 
-void object_clone(struct objects *objs, const char *src, const char *dst, object_info_cb cb,
-		  void *ctx)
+/* op->spec is what is cloned, op->other what is made. */
+static void clone_begin(struct name_op *op, const struct object_attrs *attrs)
 {
-	struct name_op *op;
-	int err = name_check(dst);
+	int err = name_set_attrs(op, attrs);
 
-	if (err == 0)
-		err = name_may_grow(objs);
-	op = err == 0 ? name_new(objs, cb, NULL, ctx) : NULL;
-	if (!op) {
-		cb(ctx, err < 0 ? err : -ERR_NOMEM, NULL);
-		return;
-	}
-	memcpy(op->commit.name, dst, strlen(dst) + 1);
-	name_look_up(op, src, clone_found);
-}
-
-/* ---- remove ---------------------------------------------------------------------------------- */
-
-static void remove_step(struct name_op *op);
-
-static LOOP_FN void remove_committed(struct commit_req *req)
-{
-	struct name_op *op = CONTAINER_OF(req, struct name_op, commit);
-	struct object *obj = op->obj;
-	int err = req->err;
-
-	op->objs->table_seq++;
-	obj->size_bytes = obj->info.size_bytes;
-	obj->removing = err == 0; /* nobody finds it any more, however long it stays in memory */
-	op->obj = NULL;
-	object_put(obj);
-	/* after an error too: what was thrown away is not its content */
-	if (obj->cache.nfetching == 0)
-		object_unload(obj);
-	name_finish(op, err, NULL);
-}
-
-static LOOP_FN void remove_settled(struct epoch_waiter *waiter, int err)
-{
-	struct name_op *op = CONTAINER_OF(waiter, struct name_op, waiter);
-
-	/* else what was not written is not needed any more */
-	if (err == -ERR_LATCHED && op->objs->latched) {
-		op->obj->removing = false;
-		name_finish(op, err, NULL);
-		return;
-	}
-	remove_step(op);
-}
-
-/* Throws away what is not written; waits for what is being written; then removes. */
-static void remove_step(struct name_op *op)
-{
-	struct object *obj = op->obj;
-
-	epoch_discard(obj);
-	if (obj->nclosed > 0) {
-		op->waiter.ready = remove_settled;
-		epoch_sync(obj, &op->waiter);
-		return;
-	}
-	op->commit.oid = obj->id;
-	name_submit(op, COMMIT_REMOVE, remove_committed);
-}
-
-static LOOP_FN void remove_found(struct object_lookup *lookup, int err)
-{
-	struct name_op *op = CONTAINER_OF(lookup, struct name_op, lookup);
-	struct object *obj;
-
-	if (err == 0) {
-		obj = object_find(op->objs, lookup->info.id);
-		if (obj && obj->refs > 0)
-			err = -ERR_BUSY;
-	}
-	if (err == 0) {
-		op->obj = object_load(op->objs, &lookup->info);
-		err = op->obj ? 0 : -ERR_NOMEM;
-	}
 	if (err < 0) {
 		name_finish(op, err, NULL);
 		return;
 	}
-	op->obj->removing = true;
-	remove_step(op);
+	op->found = clone_found;
+	claim_add(&op->claim, op->spec, false);
+	claim_add(&op->claim, op->other, true);
+	name_begin(op, true);
 }
 
-void object_remove(struct objects *objs, const char *name, object_cb cb, void *ctx)
-{
-	struct name_op *op = name_new(objs, NULL, cb, ctx);
-
-	if (!op) {
-		cb(ctx, -ERR_NOMEM);
-		return;
-	}
-	name_look_up(op, name, remove_found);
-}
-
-/* ---- info ------------------------------------------------------------------------------------ */
-
-/* Puts what memory knows better into what the map said. */
-static void info_update(struct objects *objs, struct map_obj *info)
-{
-	const struct object *obj = object_find(objs, info->id);
-
-	if (!obj)
-		return;
-	info->size_bytes = obj->size_bytes;
-	info->mtime_ns = obj->mtime_ns;
-}
-
-static LOOP_FN void info_found(struct object_lookup *lookup, int err)
-{
-	struct name_op *op = CONTAINER_OF(lookup, struct name_op, lookup);
-
-	if (err == 0)
-		info_update(op->objs, &lookup->info);
-	name_finish(op, err, &lookup->info);
-}
-
-void object_info(struct objects *objs, const char *name, object_info_cb cb, void *ctx)
+void object_clone(struct objects *objs, const char *src, const char *dst,
+		  const struct object_attrs *attrs, object_info_cb cb, void *ctx)
 {
 	struct name_op *op = name_new(objs, cb, NULL, ctx);
 
-	if (!op) {
-		cb(ctx, -ERR_NOMEM, NULL);
+	if (!op)
+		return;
+	if (name_spec_problem(src) || name_check(dst) < 0) {
+		name_finish(op, -ERR_BAD_NAME, NULL);
 		return;
 	}
-	name_look_up(op, name, info_found);
+	memcpy(op->spec, src, strlen(src) + 1);
+	memcpy(op->other, dst, strlen(dst) + 1);
+	clone_begin(op, attrs);
 }
 
-const char *object_holder(struct objects *objs, const char *name)
+void object_snapshot(struct objects *objs, const char *spec, const struct object_attrs *attrs,
+		     object_info_cb cb, void *ctx)
 {
-	const struct object *obj;
-	const struct object *next;
-
-	ASSERT_LOOP();
-	HASH_ITER(hh, objs->table, obj, next)
-	if (strcmp(obj->info.name, name) == 0 && !TAILQ_EMPTY(&obj->handles))
-		return TAILQ_FIRST(&obj->handles)->holder;
-	return NULL;
-}
-
-/* ---- list ------------------------------------------------------------------------------------ */
-
-struct list_op {
-	struct worker_job job;
-	struct objects *objs;
-	char prefix[NAME_MAX_BYTES + 1];
-	char after[NAME_MAX_BYTES + 1];
-	uint32_t max;
-	object_list_cb cb;
-	void *ctx;
+	struct name_op *op = name_new(objs, cb, NULL, ctx);
+	char version[NAME_VERSION_MAX + 1];
+	char object[NAME_OBJECT_MAX + 1];
 	int err;
-	bool more;
-	uint32_t n;
-	struct map_obj found[];
-};
 
-static int list_add(void *ctx, const struct map_obj *info)
-{
-	struct list_op *op = ctx;
-
-	if (op->n == op->max) {
-		op->more = true;
-		return 1;
-	}
-	op->found[op->n++] = *info;
-	return 0;
-}
-
-static WORKER_FN void list_run(struct worker_job *job)
-{
-	struct list_op *op = CONTAINER_OF(job, struct list_op, job);
-	struct map_view *view;
-
-	ASSERT_WORKER();
-	op->err = map_view_begin(op->objs->config.map, &view);
-	if (op->err < 0)
+	if (!op)
 		return;
-	op->err = map_list(view, op->prefix, op->after, list_add, op);
-	map_view_end(view);
-}
-
-static LOOP_FN void list_done(struct worker_job *job)
-{
-	struct list_op *op = CONTAINER_OF(job, struct list_op, job);
-
-	for (uint32_t i = 0; i < op->n && op->err == 0; i++)
-		info_update(op->objs, &op->found[i]);
-	op->cb(op->ctx, op->err, op->found, op->err < 0 ? 0 : op->n, op->more);
-	free(op);
-}
-
-void object_list(struct objects *objs, const char *prefix, const char *after, uint32_t max,
-		 object_list_cb cb, void *ctx)
-{
-	struct list_op *op = NULL;
-	int err = 0;
-
-	ASSERT_LOOP();
-	if (strlen(prefix) > NAME_MAX_BYTES || strlen(after) > NAME_MAX_BYTES)
-		err = -ERR_BAD_NAME;
-	else
-		op = calloc(1, sizeof(*op) + max * sizeof(struct map_obj));
-	if (!op) {
-		cb(ctx, err < 0 ? err : -ERR_NOMEM, NULL, 0, false);
+	err = name_split(spec, object, version);
+	if (err == 0 && version[0] == '\0')
+		err = -ERR_INVAL;
+	if (err < 0) {
+		name_finish(op, err, NULL);
 		return;
 	}
-	op->objs = objs;
-	memcpy(op->prefix, prefix, strlen(prefix) + 1);
-	memcpy(op->after, after, strlen(after) + 1);
-	op->max = max;
-	op->cb = cb;
-	op->ctx = ctx;
-	op->job.run = list_run;
-	op->job.done = list_done;
-	worker_submit(objs->pool, &op->job);
+	memcpy(op->spec, object, sizeof(object));
+	memcpy(op->other, spec, strlen(spec) + 1);
+	op->flag = true;
+	clone_begin(op, attrs);
+}
+
+/* ---- rename ---------------------------------------------------------------------------------- */
+
+/* Objects in memory say their names: of an object, and of its versions. */
+static void rename_in_memory(struct objects *objs, uint64_t oid, const char *name)
+{
+	struct object *obj;
+	struct object *next;
+
+	HASH_ITER(hh, objs->table, obj, next)
+	{
+		const char *at = obj->info.parent == oid ? strchr(obj->info.name, '@') : NULL;
+		char version[NAME_VERSION_MAX + 2];
+
+		if (at) {
+			memcpy(version, at, strlen(at) + 1);
+			memcpy(obj->info.name, name, strlen(name));
+			memcpy(obj->info.name + strlen(name), version, strlen(version) + 1);
+		} else if (obj->id == oid) {
+			memcpy(obj->info.name, name, strlen(name) + 1);
+		}
+	}
+}
+
+static LOOP_FN void rename_committed(struct commit_req *req)
+{
+	struct name_op *op = CONTAINER_OF(req, struct name_op, commit);
+
+	if (req->err == 0) {
+		rename_in_memory(op->objs, op->lookup.info.id, op->other);
+		if (op->flag)
+			rename_in_memory(op->objs, op->lookup.other_info.id, op->spec);
+	}
+	name_finish(op, req->err, NULL);
+}
+
+static LOOP_FN void rename_found(struct name_op *op, int err)
+{
+	int other_err = op->lookup.other_err;
+
+	if (err == 0 && op->flag)
+		err = other_err;
+	else if (err == 0 && other_err != -ERR_NOENT)
+		err = other_err < 0 ? other_err : -ERR_EXIST;
+	if (err < 0) {
+		name_finish(op, err, NULL);
+		return;
+	}
+	op->commit.change.oid = op->lookup.info.id;
+	op->commit.change.other = op->flag ? op->lookup.other_info.id : 0;
+	op->commit.change.name = op->other;
+	if (strchr(op->other, '@'))
+		op->commit.change.name = strchr(op->other, '@') + 1;
+	name_submit(op, op->flag ? CHANGE_EXCHANGE : CHANGE_RENAME, rename_committed);
+}
+
+/* Two objects, or two versions of one. */
+static int rename_check(const char *from, const char *to, bool exchange)
+{
+	const char *from_at;
+	const char *to_at;
+
+	if (name_spec_problem(from) || name_spec_problem(to))
+		return -ERR_BAD_NAME;
+	from_at = strchr(from, '@');
+	to_at = strchr(to, '@');
+	if (!from_at && !to_at)
+		return strcmp(from, to) != 0 ? 0 : -ERR_EXIST;
+	if (exchange || !from_at || !to_at || from_at - from != to_at - to ||
+	    memcmp(from, to, (size_t)(from_at - from)) != 0)
+		return -ERR_INVAL;
+	return strcmp(from_at, to_at) != 0 ? 0 : -ERR_EXIST;
+}
+
+void object_rename(struct objects *objs, const char *from, const char *to, bool exchange,
+		   object_cb cb, void *ctx)
+{
+	struct name_op *op = name_new(objs, NULL, cb, ctx);
+	int err = rename_check(from, to, exchange);
+
+	if (!op)
+		return;
+	if (err < 0) {
+		name_finish(op, err, NULL);
+		return;
+	}
+	memcpy(op->spec, from, strlen(from) + 1);
+	memcpy(op->other, to, strlen(to) + 1);
+	op->flag = exchange;
+	op->found = rename_found;
+	claim_add(&op->claim, op->spec, true);
+	claim_add(&op->claim, op->other, true);
+	name_begin(op, false);
 }

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * object_read.c: reading.
+ * object_read.c: reading, and reading ahead.
  *
- * A read collects references to pages.  What is missing is filled, folio by folio, and when all
- * fills of a round have ended the read looks again.  Pages once collected are kept, so that it
- * comes to its end however small the cache is.
+ * A read collects references to pages.  What is missing is filled, folio by folio; what a fill
+ * brought is collected when it ends, and when all fills of a round have ended the read looks for
+ * what is missing still.  Pages once collected are kept, so that it comes to its end however small
+ * the cache is.
+ *
+ * What is read ahead is asked for after what is read.  Nobody waits for it, and its errors are those
+ * of who will read it.  It holds no reference on the object: the cache's fetches keep that in memory
+ * (object_state.h), and a removal need not wait.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -14,11 +19,17 @@
 #include "server/object_io.h"
 #include "server/object_table.h"
 
+/* Parts of the cache that may be filled ahead: by all together, and in one piece. */
+#define AHEAD_PART_ALL 8u
+#define AHEAD_PART_ONE 16u
+
 struct read_op;
 
 struct read_wait {
 	struct cache_waiter waiter;
 	struct read_op *op;
+	uint32_t first; /* the pages that it waits for */
+	uint32_t n;
 };
 
 struct read_op {
@@ -65,68 +76,164 @@ static void read_finish(struct read_op *op)
 	free(op);
 }
 
-static LOOP_FN void read_filled(struct cache_waiter *waiter, int err)
+/* Collects what is there of n pages.  How many are missing from the first such one to the last. */
+static uint32_t read_collect(struct read_op *op, uint32_t i, uint32_t n, uint32_t *first)
 {
-	struct read_op *op = CONTAINER_OF(waiter, struct read_wait, waiter)->op;
+	uint32_t span = 0;
 
-	if (err < 0)
-		op->err = err;
-	if (--op->pending == 0)
-		read_step(op);
-}
-
-/* Collects what is there.  The index of the first block that is not, or npages. */
-static uint32_t read_collect(struct read_op *op, uint32_t i)
-{
-	for (; i < op->pv.npages; i++) {
+	for (uint32_t end = i + n; i < end; i++) {
 		struct page *page = op->pv.pages[i];
 
 		if (page)
 			continue;
 		page = object_page(op->obj, lblk(op->first.n + i));
-		if (!page)
-			return i;
-		op->pv.pages[i] = page_get(page);
+		if (page) {
+			op->pv.pages[i] = page_get(page);
+			continue;
+		}
+		if (span == 0)
+			*first = i;
+		span = i - *first + 1;
 	}
-	return i;
+	return span;
 }
 
-/*
- * Starts the fill of block i and those after it in its folio, as far as the map is to be asked for
- * them; returns the first not concerned.
- */
-static uint32_t read_fill(struct read_op *op, uint32_t i)
+static LOOP_FN void read_filled(struct cache_waiter *waiter, int err)
 {
-	uint64_t blk = op->first.n + i;
-	uint64_t in_map = object_map_end(op->obj) - blk;
-	uint32_t in_folio = FOLIO_BLKS - (uint32_t)(blk & (FOLIO_BLKS - 1));
-	uint32_t left = op->pv.npages - i;
-	uint32_t n = left < in_folio ? left : in_folio;
+	struct read_wait *wait = CONTAINER_OF(waiter, struct read_wait, waiter);
+	struct read_op *op = wait->op;
+	uint32_t first;
+
+	if (err < 0)
+		op->err = err;
+	else
+		(void)read_collect(op, wait->first, wait->n, &first);
+	if (--op->pending == 0)
+		read_step(op);
+}
+
+/* Starts the fill of what is missing in [first, first + n), all of one folio. */
+static void read_fill(struct read_op *op, uint32_t first, uint32_t n)
+{
 	struct read_wait *wait = &op->waits[op->nwaits++];
 	int err;
 
-	if (in_map < n)
-		n = (uint32_t)
-		    in_map; /* at least 1: object_page() said that block i is in the map */
-	wait->waiter.ready = read_filled;
-	wait->op = op;
-	err = cache_fill(&op->obj->cache, lblk(blk), n, &wait->waiter);
+	*wait = (struct read_wait){.waiter.ready = read_filled, .op = op, .first = first, .n = n};
+	err = cache_fill(&op->obj->cache, lblk(op->first.n + first), n, &wait->waiter);
 	if (err < 0)
 		op->err = err;
 	else
 		op->pending++;
-	return i + n;
+}
+
+/* Collects what is there, and starts the fills of what is not. */
+static void read_round(struct read_op *op)
+{
+	uint32_t n;
+
+	op->nwaits = 0;
+	for (uint32_t i = 0; i < op->pv.npages && op->err == 0; i += n) {
+		uint32_t in_folio = FOLIO_BLKS - (uint32_t)((op->first.n + i) & (FOLIO_BLKS - 1));
+		uint32_t first;
+		uint32_t span;
+
+		n = op->pv.npages - i < in_folio ? op->pv.npages - i : in_folio;
+		span = read_collect(op, i, n, &first);
+		if (span > 0)
+			read_fill(op, first, span);
+	}
 }
 
 static void read_step(struct read_op *op)
 {
-	uint32_t i = op->err < 0 ? op->pv.npages : 0;
-
-	op->nwaits = 0;
-	while (op->err == 0 && (i = read_collect(op, i)) < op->pv.npages)
-		i = read_fill(op, i);
+	if (op->err == 0)
+		read_round(op);
 	if (op->pending == 0)
 		read_finish(op);
+}
+
+/* ---- ahead ----------------------------------------------------------------------------------- */
+
+struct ahead_op;
+
+struct ahead_wait {
+	struct cache_waiter waiter;
+	struct ahead_op *op;
+};
+
+struct ahead_op {
+	struct objects *objs;
+	uint32_t pending;
+	uint32_t nblks;
+	struct ahead_wait waits[READAHEAD_MAX_BLKS / FOLIO_BLKS + 1];
+};
+
+/* The most blocks that may be read ahead in one piece now. */
+static uint32_t ahead_room(const struct objects *objs)
+{
+	size_t limit = objs->config.cache_bytes >> BLK_SHIFT;
+	size_t all = limit / AHEAD_PART_ALL;
+	size_t room = limit / AHEAD_PART_ONE;
+
+	if (page_pool_used(objs->pages) > limit + all || objs->ahead_nblks >= all)
+		return 0;
+	if (all - objs->ahead_nblks < room)
+		room = all - objs->ahead_nblks;
+	return room < READAHEAD_MAX_BLKS ? (uint32_t)room : READAHEAD_MAX_BLKS;
+}
+
+static void ahead_put(struct ahead_op *op)
+{
+	if (--op->pending > 0)
+		return;
+	op->objs->ahead_nblks -= op->nblks;
+	free(op);
+}
+
+static LOOP_FN void ahead_filled(struct cache_waiter *waiter, int err)
+{
+	(void)err;
+	ahead_put(CONTAINER_OF(waiter, struct ahead_wait, waiter)->op);
+}
+
+/* How many blocks are being read now. */
+static uint32_t ahead_start(struct object *obj, struct readahead_window window)
+{
+	struct ahead_op *op = calloc(1, sizeof(*op));
+	uint64_t end = window.blk.n + window.nblks;
+	uint32_t started = 0;
+	uint32_t i = 0;
+
+	if (!op)
+		return 0;
+	op->objs = obj->objs;
+	op->pending = 1;
+	for (uint64_t blk = window.blk.n; blk < end; i++) {
+		uint64_t next = (blk | (FOLIO_BLKS - 1)) + 1;
+		uint32_t n = (uint32_t)((next < end ? next : end) - blk);
+
+		op->waits[i] = (struct ahead_wait){.waiter.ready = ahead_filled, .op = op};
+		n = cache_fill_ahead(&obj->cache, lblk(blk), n, &op->waits[i].waiter);
+		op->pending += n > 0;
+		started += n;
+		blk = next;
+	}
+	op->nblks = started;
+	obj->objs->ahead_nblks += started;
+	ahead_put(op);
+	return started;
+}
+
+static void ahead_note(struct handle *handle, const struct read_op *op)
+{
+	struct object *obj = handle->obj;
+	struct readahead_window window;
+
+	if (!readahead_note(&handle->ahead, op->first, op->pv.npages, op->pending > 0,
+			    object_map_end(obj), ahead_room(obj->objs), &window))
+		return;
+	if (ahead_start(obj, window) == 0)
+		readahead_stop(&handle->ahead);
 }
 
 void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, object_read_cb cb,
@@ -156,5 +263,10 @@ void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, 
 	op->waits = calloc(op->pv.npages / FOLIO_BLKS + 2, sizeof(struct read_wait));
 	if (!op->waits)
 		op->err = -ERR_NOMEM;
-	read_step(op);
+	else
+		read_round(op);
+	if (op->err == 0 && op->pv.npages > 0)
+		ahead_note(handle, op);
+	if (op->pending == 0)
+		read_finish(op);
 }

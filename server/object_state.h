@@ -12,13 +12,17 @@
  * epoch.  Closing freezes it into a struct epoch:
  *
  *	open --epoch_close--> WRITING --epoch_written--> WRITTEN --epoch_advance--> COMMITTING
- *	                       ^   |                       (head)                      |
- *	          epoch_retry  |   | error                          epoch_done(0) -> gone
- *	                      FAILED <------------------ epoch_done(err) --------------'
+ *	                       ^   |                       (head)                     |    |
+ *	          epoch_retry  |   | error                             epoch_durable  |    |
+ *	                      FAILED <--------------- epoch_done(err) ----------------'    v
+ *	                                                 gone <-- epoch_done(0) -- APPLYING
  *
- *  - Epochs of an object are committed whole and in the order of closing: only the head is
- *    submitted.  So after a crash the object holds a prefix of its acknowledged writes.
- *  - At most EPOCH_CLOSED_MAX are closed and not done; more fsyncs meanwhile share the next one.
+ *  - Epochs of an object are committed whole and in the order of closing: only the head, the oldest
+ *    that is not durable, is submitted.  So after a crash the object holds a prefix of its
+ *    acknowledged writes.
+ *  - At most EPOCH_CLOSED_MAX are closed and not durable; more fsyncs meanwhile share the next one.
+ *    Only one that is full is closed nevertheless.
+ *  - APPLYING: durable, but not in the map yet: its blocks stay staged in the cache.
  *  - A failed epoch keeps its place, its blocks stay in the cache, and everybody who waits for it
  *    or a later one is told.  It is written again, to other extents, at the next fsync, and by the
  *    timer after a time that grows with each failure in a row.
@@ -36,21 +40,35 @@
 
 #include "server/alloc.h"
 #include "server/cache.h"
+#include "server/checkpoint.h"
 #include "server/commit.h"
 #include "server/fetch.h"
+#include "server/freeload.h"
 #include "server/map.h"
 #include "server/object.h"
+#include "server/readahead.h"
+#include "server/prepare.h"
+#include "server/recover.h"
 #include "server/worker.h"
 #include "server/writeback.h"
 
 #define EPOCH_CLOSED_MAX 2u
-#define EPOCH_MAX_BLKS	 8192u /* 32 MiB: a larger open epoch is closed */
+#define EPOCH_MAX_BLKS	 COMMIT_MAX_BLKS /* 32 MiB: an open epoch that has them is closed */
+#define EPOCH_MAX_FOLIOS 768u		 /* or this many: what is scattered costs the map more */
 
 /* One part in so many of the map file is kept for what is reserved already, and for deletion. */
 #define META_RESERVE_PART 5u
 
+/* What a dirty block may take of it: a leaf of its own.  More is known when it is in the map. */
+#define META_BLK_BYTES 2048u
+
+/* Look-ups that began before so many objects were taken out of memory are made again. */
+#define UNLOADED_KEPT 64u
+
+struct claimed;
 struct event;
 struct object;
+struct object_claim;
 
 /* Waits for an epoch: an fsync, a clone, a flush. */
 struct epoch_waiter {
@@ -60,7 +78,7 @@ struct epoch_waiter {
 
 STAILQ_HEAD(epoch_waiters, epoch_waiter);
 
-enum epoch_state { EPOCH_WRITING, EPOCH_WRITTEN, EPOCH_COMMITTING, EPOCH_FAILED };
+enum epoch_state { EPOCH_WRITING, EPOCH_WRITTEN, EPOCH_COMMITTING, EPOCH_APPLYING, EPOCH_FAILED };
 
 struct epoch {
 	struct writeback_batch batch;
@@ -75,11 +93,14 @@ TAILQ_HEAD(epoch_list, epoch);
 /* The open epoch, beside the dirty blocks in the cache. */
 struct open_epoch {
 	bool meta;	   /* the size or the truncation changed */
-	lblk_t truncate;   /* or COMMIT_NO_TRUNCATE */
+	lblk_t truncate;   /* or CHANGE_NO_TRUNCATE */
 	uint64_t since_ms; /* when it got its first change */
 	bool close_wanted; /* as soon as fewer are closed */
 	struct epoch_waiters waiters;
 };
+
+struct write_op;
+TAILQ_HEAD(write_list, write_op);
 
 struct object {
 	struct objects *objs;
@@ -91,8 +112,8 @@ struct object {
 	struct map_obj info; /* as last committed */
 
 	struct open_epoch open;
-	struct epoch_list closed; /* oldest first */
-	uint32_t nclosed;
+	struct epoch_list closed; /* and not in the map; oldest first */
+	uint32_t nclosed;	  /* of these, not durable */
 	lblk_t unmapped;
 	unsigned int err_seq;  /* failures of writeback so far */
 	uint64_t retry_at_ms;  /* the timer writes a failed epoch again from then on */
@@ -100,6 +121,8 @@ struct object {
 
 	unsigned int refs; /* handles and waiting operations */
 	bool removing;
+	bool gated;		/* its content is about to be replaced: writes wait */
+	struct write_list gate; /* these, in order */
 	bool waking;  /* the waiters of a committed epoch run: the next is submitted behind them */
 	bool is_busy; /* on objs->busy */
 	TAILQ_ENTRY(object) busy_link;
@@ -112,13 +135,22 @@ TAILQ_HEAD(object_list, object);
 struct handle {
 	struct object *obj;
 	bool readonly;
+	struct readahead ahead;
 	unsigned int err_seen;
 	TAILQ_ENTRY(handle) link;
 	char holder[128];
 };
 
-struct write_op;
-TAILQ_HEAD(write_list, write_op);
+/* Waits until all that has been committed before is in the map proper; embedded. */
+struct objects_settle {
+	void (*ready)(struct objects_settle *settle, int err);
+
+	struct objects *objs; /* private from here on */
+	struct commit_req mark;
+	struct checkpoint_waiter waiter;
+};
+
+void objects_settle(struct objects *objs, struct objects_settle *settle) LOOP_FN;
 
 struct objects {
 	struct objects_config config;
@@ -126,24 +158,37 @@ struct objects {
 	struct worker_pool *pool;
 	struct fetcher fetcher;
 	struct alloc *alloc;
+	struct freeload *freeload;
 	struct commit *commit;
+	struct checkpoint *checkpoint;
+	struct prepare *prepare;
 	struct writeback wb;
 	struct cache *cache;
 	uint64_t total_nblks;
 	size_t dirty_limit; /* dirty and staged pages above which writes wait */
 	size_t crowd_limit;
+	size_t ahead_nblks; /* being read ahead */
 
 	struct object *table;	 /* uthash by id */
 	struct object_list busy; /* something dirty or closed */
 	struct object_list idle; /* longest idle first */
 	unsigned int nidle;
-	uint64_t table_seq; /* changes with names and with what is in the table */
+	uint64_t unload_seq;		  /* objects taken out of memory so far */
+	uint64_t unloaded[UNLOADED_KEPT]; /* the last of them, by their number */
+
+	uint64_t next_object;		   /* the id that the next new object gets */
+	struct claimed *claimed;	   /* uthash by name: object_claim.c */
+	TAILQ_HEAD(, object_claim) claims; /* that wait, in order */
 
 	struct write_list parked; /* writes that wait for space or memory, in order */
 	struct event *timer;
 	bool latched;
+	bool expiring; /* what has expired is being removed */
+	bool checking;
 	bool was_crowded;
 	void (*progress)(struct objects *objs); /* space or memory may have become free */
+	/* the data of an inlined batch is in the journal only: its pages are kept for it */
+	void (*keep_home)(struct objects *objs, const struct writeback_batch *batch);
 	void (*on_latch)(void *ctx);
 	void *latch_ctx;
 	void (*on_room)(void *ctx);

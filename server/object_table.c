@@ -39,7 +39,7 @@ void object_put(struct object *obj)
 	obj->objs->nidle++;
 }
 
-struct object *object_find(struct objects *objs, uint64_t id)
+struct object *object_find(const struct objects *objs, uint64_t id)
 {
 	struct object *obj;
 
@@ -64,11 +64,12 @@ struct object *object_load(struct objects *objs, const struct map_obj *info)
 	obj->info = *info;
 	obj->size_bytes = info->size_bytes;
 	obj->mtime_ns = info->mtime_ns;
-	obj->open.truncate = lblk(COMMIT_NO_TRUNCATE);
-	obj->unmapped = lblk(COMMIT_NO_TRUNCATE);
+	obj->open.truncate = lblk(CHANGE_NO_TRUNCATE);
+	obj->unmapped = lblk(CHANGE_NO_TRUNCATE);
 	STAILQ_INIT(&obj->open.waiters);
 	TAILQ_INIT(&obj->closed);
 	TAILQ_INIT(&obj->handles);
+	TAILQ_INIT(&obj->gate);
 	HASH_ADD(hh, objs->table, id, sizeof(obj->id), obj);
 	if (!obj->hh.tbl) {
 		free(obj);
@@ -88,8 +89,8 @@ void object_unload(struct object *obj)
 	object_leave_idle(obj);
 	HASH_DELETE(hh, objs->table, obj);
 	cache_object_fini(&obj->cache);
+	objs->unloaded[objs->unload_seq++ % UNLOADED_KEPT] = obj->id;
 	free(obj);
-	objs->table_seq++;
 }
 
 void object_trim_idle(struct objects *objs, unsigned int keep)
@@ -117,40 +118,71 @@ static WORKER_FN void object_lookup_run(struct worker_job *job)
 	lookup->err = map_view_begin(lookup->objs->config.map, &view);
 	if (lookup->err < 0)
 		return;
-	lookup->err = map_obj_by_name(view, lookup->name, &lookup->info);
+	lookup->err = map_obj_by_name(view, lookup->spec, &lookup->info);
+	lookup->other_err = lookup->other[0] == '\0'
+				? -ERR_NOENT
+				: map_obj_by_name(view, lookup->other, &lookup->other_info);
 	map_view_end(view);
 }
 
-/* What was looked up is thrown away when a name or the table has changed since: it may be old. */
+/* Was an object unloaded since, which in memory was newer than what the look-up has found? */
+static bool object_lookup_is_old(const struct object_lookup *lookup)
+{
+	const struct objects *objs = lookup->objs;
+
+	if (objs->unload_seq - lookup->seq > UNLOADED_KEPT)
+		return true;
+	for (uint64_t seq = lookup->seq; seq < objs->unload_seq; seq++) {
+		uint64_t id = objs->unloaded[seq % UNLOADED_KEPT];
+
+		if ((lookup->err == 0 && id == lookup->info.id) ||
+		    (lookup->other_err == 0 && id == lookup->other_info.id))
+			return true;
+	}
+	return false;
+}
+
+/* An object whose removal is on its way is not found any more. */
+static int object_lookup_result(const struct objects *objs, int err, const struct map_obj *info)
+{
+	const struct object *obj = err == 0 ? object_find(objs, info->id) : NULL;
+
+	return obj && obj->removing ? -ERR_NOENT : err;
+}
+
 static LOOP_FN void object_lookup_done(struct worker_job *job)
 {
 	struct object_lookup *lookup = CONTAINER_OF(job, struct object_lookup, job);
 	struct objects *objs = lookup->objs;
-	struct object *obj;
 
-	if (lookup->seq != objs->table_seq) {
-		lookup->seq = objs->table_seq;
+	if (objs->wb.stopping) {
+		lookup->found(lookup, -ERR_SHUTDOWN);
+		return;
+	}
+	if (object_lookup_is_old(lookup)) {
+		lookup->seq = objs->unload_seq;
 		worker_submit(objs->pool, &lookup->job);
 		return;
 	}
-	if (lookup->err == 0) {
-		obj = object_find(objs, lookup->info.id);
-		if (obj && obj->removing)
-			lookup->err = -ERR_NOENT;
-	}
+	lookup->err = object_lookup_result(objs, lookup->err, &lookup->info);
+	lookup->other_err = object_lookup_result(objs, lookup->other_err, &lookup->other_info);
 	lookup->found(lookup, lookup->err);
 }
 
-int object_lookup(struct objects *objs, const char *name, struct object_lookup *lookup)
+int object_lookup(struct objects *objs, const char *spec, const char *other,
+		  struct object_lookup *lookup)
 {
-	int err = name_check(name);
-
 	ASSERT_LOOP();
-	if (err < 0)
-		return err;
-	memcpy(lookup->name, name, strlen(name) + 1);
+	if (name_spec_problem(spec) || (other && name_spec_problem(other)))
+		return -ERR_BAD_NAME;
+	if (objs->wb.stopping)
+		return -ERR_SHUTDOWN;
+	memcpy(lookup->spec, spec, strlen(spec) + 1);
+	lookup->other[0] = '\0';
+	if (other)
+		memcpy(lookup->other, other, strlen(other) + 1);
 	lookup->objs = objs;
-	lookup->seq = objs->table_seq;
+	lookup->seq = objs->unload_seq;
 	lookup->job.run = object_lookup_run;
 	lookup->job.done = object_lookup_done;
 	worker_submit(objs->pool, &lookup->job);

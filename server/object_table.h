@@ -12,7 +12,7 @@ void object_get(struct object *obj) LOOP_FN;
 void object_put(struct object *obj) LOOP_FN;
 
 /* The object with this id if it is in memory; no reference is taken. */
-struct object *object_find(struct objects *objs, uint64_t id) LOOP_FN;
+struct object *object_find(const struct objects *objs, uint64_t id) LOOP_FN;
 
 /* The object that info describes, made if it is not in memory, with a reference.  NULL: no memory.
  */
@@ -24,13 +24,16 @@ void object_unload(struct object *obj) LOOP_FN;
 /* Takes the longest idle objects out of memory until at most "keep" are left. */
 void object_trim_idle(struct objects *objs, unsigned int keep) LOOP_FN;
 
-/* Looks up a name in the map, in a worker.  Embedded in an operation. */
+/* Looks up one or two specs in the map, in a worker.  Embedded in an operation. */
 struct object_lookup {
-	char name[NAME_MAX_BYTES + 1];
-	/* LOOP_FN: err is 0 and info holds, and has held since the names last changed; or it failed
-	 */
+	char spec[NAME_MAX_BYTES + 1];
+	char other[NAME_MAX_BYTES + 1]; /* "": none */
+	/* LOOP_FN: err is 0 and info holds, or -ERR_NOENT...: other_err and other_info likewise.  It
+	 * stays true as long as the names are claimed. */
 	void (*found)(struct object_lookup *lookup, int err);
 	struct map_obj info;
+	int other_err;
+	struct map_obj other_info;
 
 	struct worker_job job; /* private */
 	struct objects *objs;
@@ -38,8 +41,8 @@ struct object_lookup {
 	int err;
 };
 
-/* -ERR_BAD_NAME: found() is not called. */
-int object_lookup(struct objects *objs, const char *name,
+/* other may be NULL.  -ERR_BAD_NAME, -ERR_SHUTDOWN: found() is not called. */
+int object_lookup(struct objects *objs, const char *spec, const char *other,
 		  struct object_lookup *lookup) LOOP_FN MUST_CHECK;
 
 #endif

@@ -35,6 +35,7 @@ struct write_op {
 	lblk_t first;
 	uint32_t nblks;
 	bool resize; /* to off_bytes: the only block is the one that the new end cuts */
+	bool shrink; /* resize: it may */
 	uint32_t pending;
 	int err;
 	struct cache_waiter waits[2]; /* of the first and the last block */
@@ -138,7 +139,10 @@ static void write_park(struct write_op *op, int err)
 	struct objects *objs = op->obj->objs;
 
 	write_close_all(objs);
-	if (epoch_any_moving(objs) || commit_busy(objs->commit) || objs->wb.releasing > 0)
+	prepare_pause(objs->prepare);
+	if (prepare_held_nblks(objs->prepare) > 0 || freeload_is_busy(objs->freeload) ||
+	    epoch_any_moving(objs) || commit_busy(objs->commit) || objs->wb.releasing > 0 ||
+	    checkpoint_want_space(objs->checkpoint, err == -ERR_NOSPC_META))
 		TAILQ_INSERT_TAIL(&objs->parked, op, parked_link);
 	else
 		write_finish(op, err);
@@ -160,6 +164,20 @@ void object_retry_parked(struct objects *objs)
 	TAILQ_CONCAT(&objs->parked, &list, parked_link);
 }
 
+void object_open_gate(struct object *obj)
+{
+	struct write_list list = TAILQ_HEAD_INITIALIZER(list);
+	struct write_op *op;
+
+	ASSERT_LOOP();
+	obj->gated = false;
+	TAILQ_CONCAT(&list, &obj->gate, parked_link);
+	while ((op = TAILQ_FIRST(&list))) {
+		TAILQ_REMOVE(&list, op, parked_link);
+		write_step(op);
+	}
+}
+
 /* The blocks that are not in the open epoch yet, so that each needs a reservation. */
 static uint64_t write_needs(const struct write_op *op)
 {
@@ -174,11 +192,16 @@ static uint64_t write_needs(const struct write_op *op)
 static bool write_admit(struct write_op *op)
 {
 	struct objects *objs = op->obj->objs;
-	uint64_t needs = write_needs(op);
+	int err = epoch_make_room(op->obj, write_needs(op));
+	uint64_t needs = write_needs(op); /* of the next epoch, where that was closed */
 	size_t busy = cache_busy_pages(objs->cache);
 	uint64_t meta_used;
 	uint64_t meta_total;
 
+	if (err < 0) {
+		write_finish(op, err);
+		return false;
+	}
 	if (needs == 0)
 		return true;
 	if (!TAILQ_EMPTY(&objs->parked)) { /* not past those that wait */
@@ -190,6 +213,7 @@ static bool write_admit(struct write_op *op)
 		return false;
 	}
 	map_meta_usage(objs->config.map, &meta_used, &meta_total);
+	meta_used += (busy + needs) * META_BLK_BYTES;
 	if (meta_used > meta_total - meta_total / META_RESERVE_PART) {
 		write_park(op, -ERR_NOSPC_META);
 		return false;
@@ -311,6 +335,25 @@ static void write_kick(struct object *obj)
 		epoch_close(obj);
 }
 
+/* Does the new end of a resize cut a block? */
+static bool write_cuts(const struct write_op *op)
+{
+	return op->off_bytes < op->obj->size_bytes && (op->off_bytes & (BLK_BYTES - 1)) != 0;
+}
+
+/* A resize behind a gate: of an object whose size may have changed.  True: it goes on. */
+static bool write_resize_again(struct write_op *op)
+{
+	if (op->off_bytes < op->obj->size_bytes && !op->shrink)
+		op->err = -ERR_SHRINK;
+	if (op->err < 0 || op->nblks > 0 || !write_cuts(op))
+		return true;
+	op->err = cache_pin(&op->obj->cache, op->first, 1);
+	if (op->err == 0)
+		op->nblks = 1;
+	return write_filled_in(op);
+}
+
 /* Takes the op as far as it comes; called again when what it waits for has happened. */
 static void write_step(struct write_op *op)
 {
@@ -319,6 +362,12 @@ static void write_step(struct write_op *op)
 	if (obj->objs->latched)
 		op->err = -ERR_LATCHED;
 	if (!write_filled_in(op))
+		return;
+	if (obj->gated && op->err == 0) {
+		TAILQ_INSERT_TAIL(&obj->gate, op, parked_link);
+		return;
+	}
+	if (op->resize && !write_resize_again(op))
 		return;
 	if (op->err < 0) {
 		write_finish(op, op->err);
@@ -420,7 +469,8 @@ void object_resize(struct handle *handle, uint64_t size_bytes, bool shrink, obje
 		return;
 	}
 	op->resize = true;
-	if (size_bytes < obj->size_bytes && size_bytes & (BLK_BYTES - 1))
+	op->shrink = shrink;
+	if (write_cuts(op))
 		op->nblks = 1;
 	write_begin(op);
 }

@@ -14,8 +14,11 @@
 #include "server/object_io.h"
 #include "server/object_table.h"
 
-#define IDLE_OBJECTS_MAX 4096u
-#define TIMER_MS_MIN	 20u
+#define IDLE_OBJECTS_MAX  4096u
+#define TIMER_MS_MIN	  20u
+#define HOME_PART	  8u /* of the cache, for blocks that are in the journal only */
+#define STAGED_MAX_BYTES  (UINT64_C(64) << 20)
+#define CHECKPOINT_AGE_MS 5000u
 
 /* Space or memory may have become free. */
 static LOOP_FN void objects_progress(struct objects *objs)
@@ -30,13 +33,40 @@ static LOOP_FN void objects_space(void *ctx)
 	objects_progress(ctx);
 }
 
+static LOOP_FN void objects_reuse(void *ctx, pblk_t blk, uint64_t nblks)
+{
+	struct objects *objs = ctx;
+
+	cache_freed(objs->cache, blk, nblks);
+}
+
+/* Blocks that nothing refers to any more: they may be used again after the next checkpoint. */
 static LOOP_FN void objects_freed(void *ctx, const struct map_freed *freed)
 {
 	struct objects *objs = ctx;
 
-	writeback_release(&objs->wb, freed);
+	if (!objs->checkpoint) /* it could not be made: this is the end already */
+		return;
+	checkpoint_freed(objs->checkpoint, freed);
 	if (!TAILQ_EMPTY(&objs->parked))
 		objects_progress(objs); /* perhaps there was nothing to wait for */
+}
+
+static LOOP_FN void objects_committed(void *ctx, bool changed, bool urgent)
+{
+	struct objects *objs = ctx;
+
+	if (objs->checkpoint)
+		checkpoint_progress(objs->checkpoint, changed, urgent);
+}
+
+/* A checkpoint has passed the freeing of these. */
+static LOOP_FN void objects_release(void *ctx, const struct map_freed *freed)
+{
+	struct objects *objs = ctx;
+
+	writeback_release(&objs->wb, freed);
+	objects_progress(objs);
 }
 
 static LOOP_FN void objects_latched(void *ctx)
@@ -44,6 +74,9 @@ static LOOP_FN void objects_latched(void *ctx)
 	struct objects *objs = ctx;
 
 	objs->latched = true;
+	/* what is not in the map as it should be must not be folded, and the journal has it */
+	if (objs->checkpoint)
+		checkpoint_stop(objs->checkpoint);
 	object_retry_parked(objs);
 	if (objs->on_latch)
 		objs->on_latch(objs->latch_ctx);
@@ -65,32 +98,84 @@ static LOOP_FN void objects_tick(evutil_socket_t fd, short what, void *ctx)
 		    now - obj->open.since_ms >= objs->config.writeback_ms / 2)
 			epoch_close(obj);
 	}
+	checkpoint_tick(objs->checkpoint);
+	prepare_tick(objs->prepare);
+	object_expire(objs);
 	object_trim_idle(objs, IDLE_OBJECTS_MAX);
 	objects_progress(objs);
 }
 
-/* ---- starting -------------------------------------------------------------------------------- */
+/* ---- blocks whose data is in the journal only ------------------------------------------------ */
 
-static int objects_load_free(void *ctx, pblk_t blk, uint64_t nblks)
+static LOOP_FN void objects_homed(void *ctx, const struct home_blk *hb)
 {
-	return alloc_add(ctx, blk, nblks);
+	struct objects *objs = ctx;
+
+	cache_home(objs->cache, pblk(hb->blk), 1);
+	page_put(hb->owner);
 }
+
+/* Who looked it up before it went may still find it: it stays pinned until it is used again. */
+static LOOP_FN void objects_home_dropped(void *ctx, const struct home_blk *hb)
+{
+	(void)ctx;
+	page_put(hb->owner);
+}
+
+static LOOP_FN void objects_inline(void *ctx, pblk_t blk, uint64_t nblks)
+{
+	struct objects *objs = ctx;
+
+	cache_away(objs->cache, blk, nblks);
+}
+
+static int objects_keep_page(struct objects *objs, pblk_t blk, struct page *page)
+{
+	int err = checkpoint_add_home(objs->checkpoint, blk, page->data, page);
+
+	if (err == 0)
+		page_get(page);
+	return err;
+}
+
+static LOOP_FN void objects_keep_home(struct objects *objs, const struct writeback_batch *batch)
+{
+	const struct change *change = &batch->commit.change;
+	uint32_t at = 0;
+
+	for (uint32_t e = 0; e < change->nextents; e++) {
+		const struct change_extent *ext = &change->extents[e];
+
+		for (uint32_t i = 0; i < ext->nblks; i++, at++) {
+			if (objects_keep_page(objs, pblk(ext->dst.n + i), batch->blks[at].page) ==
+			    0)
+				continue;
+			/* the next checkpoint would lose it: the journal still has it */
+			log_event(LOG_ERROR, "out-of-memory", "in=home");
+			commit_refuse(objs->commit);
+			objects_latched(objs);
+		}
+	}
+}
+
+/* ---- starting -------------------------------------------------------------------------------- */
 
 static int objects_load_space(struct objects *objs)
 {
 	struct map_view *view;
 	int err;
 
-	objs->total_nblks = map_geometry(objs->config.map)->dev_nblks - 1;
+	objs->total_nblks =
+	    map_geometry(objs->config.map)->dev_nblks - 1 - recover_region(objs->config.map).nblks;
 	objs->alloc = alloc_new();
 	if (!objs->alloc)
 		return -ERR_NOMEM;
 	err = map_view_begin(objs->config.map, &view);
 	if (err < 0)
 		return err;
-	err = map_each_free(view, objects_load_free, objs->alloc);
+	err = map_next_object(view, &objs->next_object);
 	map_view_end(view);
-	return err;
+	return err < 0 ? err : freeload_new(objs->config.map, objs->alloc, &objs->freeload);
 }
 
 static int objects_start_cache(struct objects *objs)
@@ -102,7 +187,7 @@ static int objects_start_cache(struct objects *objs)
 	objs->pages = page_pool_new();
 	if (!objs->pages)
 		return -ERR_NOMEM;
-	objs->cache = cache_new(objs->pages, &objs->fetcher, limit);
+	objs->cache = cache_new(objs->pages, &objs->fetcher, limit, objs->config.dev->nblks);
 	return objs->cache ? 0 : -ERR_NOMEM;
 }
 
@@ -118,16 +203,67 @@ static int objects_start_timer(struct objects *objs)
 	return objs->timer && event_add(objs->timer, &tv) == 0 ? 0 : -ERR_NOMEM;
 }
 
+static struct checkpoint *objects_new_checkpoint(struct objects *objs)
+{
+	struct checkpoint_config config = {
+	    .loop = objs->config.loop,
+	    .map = objs->config.map,
+	    .dev = objs->config.dev,
+	    .pool = objs->pool,
+	    .commit = objs->commit,
+	    .journal_nblks = recover_region(objs->config.map).nblks,
+	    .home_max = (objs->config.cache_bytes >> BLK_SHIFT) / HOME_PART,
+	    .staged_max = STAGED_MAX_BYTES,
+	    .age_ms = CHECKPOINT_AGE_MS,
+	    .homed = objects_homed,
+	    .dropped = objects_home_dropped,
+	    .release = objects_release,
+	    .latched = objects_latched,
+	    .ctx = objs,
+	};
+
+	return checkpoint_new(&config);
+}
+
+/* Is there nothing that the device or those who wait for space would be kept from? */
+static LOOP_FN bool objects_idle(void *ctx)
+{
+	const struct objects *objs = ctx;
+
+	return TAILQ_EMPTY(&objs->parked) && TAILQ_EMPTY(&objs->fetcher.order) &&
+	       !epoch_any_moving(objs) && !objs->latched;
+}
+
+static int objects_start_prepare(struct objects *objs)
+{
+	struct prepare_config config = {
+	    .alloc = objs->alloc,
+	    .dev = objs->config.dev,
+	    .pool = objs->pool,
+	    .idle = objects_idle,
+	    .space = objects_space,
+	    .ctx = objs,
+	};
+
+	objs->prepare = prepare_new(&config);
+	return objs->prepare ? 0 : -ERR_NOMEM;
+}
+
 static int objects_start_threads(struct objects *objs)
 {
 	struct commit_config commit = {
 	    .loop = objs->config.loop,
 	    .map = objs->config.map,
 	    .dev = objs->config.dev,
+	    .region = recover_region(objs->config.map),
+	    .journal_key = objs->config.journal_key,
+	    .head = objs->config.journal_head,
 	    .freed = objects_freed,
+	    .progress = objects_committed,
 	    .latched = objects_latched,
 	    .ctx = objs,
 	};
+	int err;
 
 	objs->pool = worker_pool_new(objs->config.loop, objs->config.nworkers);
 	if (!objs->pool)
@@ -136,6 +272,9 @@ static int objects_start_threads(struct objects *objs)
 	objs->commit = commit_new(&commit);
 	if (!objs->commit)
 		return -ERR_NOMEM;
+	objs->checkpoint = objects_new_checkpoint(objs);
+	if (!objs->checkpoint)
+		return -ERR_NOMEM;
 	objs->wb = (struct writeback){
 	    .loop = objs->config.loop,
 	    .alloc = objs->alloc,
@@ -143,10 +282,15 @@ static int objects_start_threads(struct objects *objs)
 	    .pool = objs->pool,
 	    .fetcher = &objs->fetcher,
 	    .commit = objs->commit,
+	    .on_inline = objects_inline,
+	    .on_reuse = objects_reuse,
 	    .on_space = objects_space,
 	    .ctx = objs,
 	};
-	return 0;
+	err = objects_start_prepare(objs);
+	if (err == 0)
+		freeload_start(objs->freeload, objs->pool, objects_space, objs);
+	return err;
 }
 
 int objects_new(const struct objects_config *config, struct objects **out)
@@ -158,9 +302,11 @@ int objects_new(const struct objects_config *config, struct objects **out)
 		return -ERR_NOMEM;
 	objs->config = *config;
 	objs->progress = objects_progress;
+	objs->keep_home = objects_keep_home;
 	TAILQ_INIT(&objs->busy);
 	TAILQ_INIT(&objs->idle);
 	TAILQ_INIT(&objs->parked);
+	TAILQ_INIT(&objs->claims);
 	err = objects_load_space(objs);
 	if (err == 0)
 		err = objects_start_cache(objs);
@@ -176,12 +322,42 @@ int objects_new(const struct objects_config *config, struct objects **out)
 	return 0;
 }
 
+/* ---- waiting for the map ----------------------------------------------------------------------- */
+
+static LOOP_FN void settle_folded(struct checkpoint_waiter *waiter, int err)
+{
+	struct objects_settle *settle = CONTAINER_OF(waiter, struct objects_settle, waiter);
+
+	settle->ready(settle, err);
+}
+
+static LOOP_FN void settle_applied(struct commit_req *req)
+{
+	struct objects_settle *settle = CONTAINER_OF(req, struct objects_settle, mark);
+
+	if (req->err < 0) {
+		settle->ready(settle, req->err);
+		return;
+	}
+	settle->waiter.ready = settle_folded;
+	checkpoint_wait(settle->objs->checkpoint, &settle->waiter);
+}
+
+void objects_settle(struct objects *objs, struct objects_settle *settle)
+{
+	ASSERT_LOOP();
+	settle->objs = objs;
+	settle->mark = (struct commit_req){.kind = COMMIT_MARK, .done = settle_applied};
+	commit_submit(objs->commit, &settle->mark);
+}
+
 /* ---- stopping -------------------------------------------------------------------------------- */
 
 struct flush_op {
 	struct objects *objs;
 	unsigned int pending;
 	int err;
+	struct objects_settle settle;
 	object_cb cb;
 	void *ctx;
 };
@@ -192,14 +368,22 @@ struct flush_wait {
 	struct object *obj; /* referenced: it is not removed meanwhile */
 };
 
+static LOOP_FN void flush_settled(struct objects_settle *settle, int err)
+{
+	struct flush_op *op = CONTAINER_OF(settle, struct flush_op, settle);
+
+	op->cb(op->ctx, op->err < 0 ? op->err : err);
+	free(op);
+}
+
 static void flush_one_done(struct flush_op *op, int err)
 {
 	if (err < 0 && op->err == 0)
 		op->err = err;
 	if (--op->pending > 0)
 		return;
-	op->cb(op->ctx, op->err);
-	free(op);
+	op->settle.ready = flush_settled;
+	objects_settle(op->objs, &op->settle);
 }
 
 static LOOP_FN void flush_ready(struct epoch_waiter *waiter, int err)
@@ -266,10 +450,20 @@ void objects_free(struct objects *objs)
 	if (objs->timer)
 		event_free(objs->timer);
 	objs->wb.stopping = true;
+	objs->fetcher.stopping = true;
+	if (objs->checkpoint)
+		checkpoint_stop(objs->checkpoint);
+	if (objs->prepare)
+		prepare_stop(objs->prepare);
+	if (objs->freeload)
+		freeload_stop(objs->freeload);
 	/* who may still submit to the other is joined first */
 	worker_pool_free(objs->pool);
 	loop_finish(objs->config.loop);
 	commit_free(objs->commit);
+	checkpoint_free(objs->checkpoint);
+	prepare_free(objs->prepare);
+	freeload_free(objs->freeload);
 	if (objs->table)
 		objects_unload_all(objs);
 	cache_free(objs->cache);
@@ -283,6 +477,11 @@ void objects_free(struct objects *objs)
 struct page_pool *objects_pages(struct objects *objs)
 {
 	return objs->pages;
+}
+
+void objects_cache_stats(const struct objects *objs, struct cache_stats *stats)
+{
+	cache_get_stats(objs->cache, stats);
 }
 
 bool objects_crowded(struct objects *objs)
@@ -313,55 +512,4 @@ void objects_on_latch(struct objects *objs, void (*fn)(void *ctx), void *ctx)
 {
 	objs->on_latch = fn;
 	objs->latch_ctx = ctx;
-}
-
-struct statfs_op {
-	struct worker_job job;
-	struct objects *objs;
-	struct object_space space;
-	int err;
-	object_space_cb cb;
-	void *ctx;
-};
-
-static WORKER_FN void statfs_run(struct worker_job *job)
-{
-	struct statfs_op *op = CONTAINER_OF(job, struct statfs_op, job);
-	struct map_view *view;
-
-	ASSERT_WORKER();
-	op->err = map_view_begin(op->objs->config.map, &view);
-	if (op->err < 0)
-		return;
-	op->err = map_get_space(view, &op->space.map);
-	map_view_end(view);
-}
-
-static LOOP_FN void statfs_done(struct worker_job *job)
-{
-	struct statfs_op *op = CONTAINER_OF(job, struct statfs_op, job);
-	const struct alloc *al = op->objs->alloc;
-
-	op->space.total_nblks = op->objs->total_nblks;
-	op->space.reserved_nblks = alloc_reserved_nblks(al);
-	op->space.free_nblks = alloc_free_nblks(al) - op->space.reserved_nblks;
-	op->cb(op->ctx, op->err, &op->space);
-	free(op);
-}
-
-void object_statfs(struct objects *objs, object_space_cb cb, void *ctx)
-{
-	struct statfs_op *op = calloc(1, sizeof(*op));
-
-	ASSERT_LOOP();
-	if (!op) {
-		cb(ctx, -ERR_NOMEM, NULL);
-		return;
-	}
-	op->objs = objs;
-	op->cb = cb;
-	op->ctx = ctx;
-	op->job.run = statfs_run;
-	op->job.done = statfs_done;
-	worker_submit(objs->pool, &op->job);
 }

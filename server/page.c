@@ -77,7 +77,7 @@ static int page_pool_grow(struct page_pool *pool)
 	/* the free list hands out ascending addresses, so that runs of blocks are contiguous */
 	for (size_t i = SLAB_PAGES; i-- > 0;) {
 		slab->pages[i] = (struct page){
-		    .data = slab->mem + i * BLK_BYTES, .next_free = pool->free, .pool = pool};
+		    .data = slab->mem + i * BLK_BYTES, .next = pool->free, .pool = pool};
 		pool->free = &slab->pages[i];
 	}
 	slab->next = pool->slabs;
@@ -93,7 +93,7 @@ struct page *page_new(struct page_pool *pool)
 	if (!pool->free && page_pool_grow(pool) < 0)
 		return NULL;
 	page = pool->free;
-	pool->free = page->next_free;
+	pool->free = page->next;
 	page->refs = 1;
 	pool->used++;
 	return page;
@@ -129,7 +129,8 @@ void page_put(struct page *page)
 	assert(page->refs > 0);
 	if (--page->refs > 0)
 		return;
-	page->next_free = page->pool->free;
+	assert(page->queue == 0);
+	page->next = page->pool->free;
 	page->pool->free = page;
 	page->pool->used--;
 }

@@ -12,6 +12,7 @@
 #ifndef SERVER_PAGE_H
 #define SERVER_PAGE_H
 
+#include <bsd/sys/queue.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,9 +25,15 @@ struct page_pool;
 struct page {
 	uint8_t *data; /* BLK_BYTES, aligned to BLK_BYTES */
 	uint32_t refs;
-	struct page *next_free;
+	uint8_t queue;	   /* blkcache.c's: which one it is in, 0 for none */
+	uint8_t uses;	   /* likewise */
+	pblk_t at;	   /* likewise: the block of the device that it holds */
+	struct page *next; /* of the free list; of a chain of blkcache.c while it is there */
+	TAILQ_ENTRY(page) queue_link;
 	struct page_pool *pool;
 };
+
+TAILQ_HEAD(page_list, page);
 
 /* A pool without a limit of its own: "used" is for those who keep one.  NULL: out of memory. */
 struct page_pool *page_pool_new(void);

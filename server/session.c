@@ -87,6 +87,7 @@ void session_request_end(struct request *req)
 	if (req->slot)
 		req->slot->users--;
 	pagevec_fini(&req->payload);
+	free(req->beside);
 	req->magic = 0;
 	free(req);
 }

@@ -95,6 +95,7 @@ struct request {
 	struct wire_header header;
 	int err;		/* refused before it began: the answer */
 	uint64_t promise_bytes; /* its part of the session's promised_bytes */
+	void *beside;		/* what "m" has no room for, from malloc(), or NULL */
 	struct pagevec payload; /* to be filled by who reads it; empty when refused */
 	union {
 		struct msg_hello hello;
@@ -108,6 +109,11 @@ struct request {
 		struct msg_write write;
 		struct msg_resize resize;
 		struct msg_extents extents;
+		struct msg_snap snap;
+		struct msg_remove remove;
+		struct msg_versions versions;
+		struct msg_children children;
+		struct msg_rename rename;
 	} m;
 };
 
@@ -127,7 +133,7 @@ bool session_has_request(const struct session *session, uint64_t id);
 /* NULL: out of memory. */
 struct request *session_request_new(struct session *session, const struct wire_header *header);
 
-/* Unpins its slot, forgets its promise and its payload, frees it. */
+/* Unpins its slot, forgets its promise, frees its payload, what is beside it, and the request. */
 void session_request_end(struct request *req);
 
 /* Announces the most that the reply will carry. */

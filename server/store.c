@@ -203,8 +203,10 @@ static int store_size(const struct store_config *config, uint64_t *bytes, char *
 		snprintf(why, why_len, "give --size to make a store in %s", config->dir);
 		return -ERR_INVAL;
 	}
-	if (*bytes >> BLK_SHIFT < 2) {
-		snprintf(why, why_len, "a store has at least two blocks of %u bytes", BLK_BYTES);
+	if (*bytes >> BLK_SHIFT < STORE_BLKS_MIN) {
+		snprintf(why, why_len,
+			 "a store has at least %u blocks of %u bytes: header, journal and data",
+			 STORE_BLKS_MIN, BLK_BYTES);
 		return -ERR_INVAL;
 	}
 	return 0;
@@ -219,6 +221,20 @@ static uint64_t store_meta_bytes(uint64_t size_bytes)
 	if (bytes > STORE_META_MAX)
 		bytes = STORE_META_MAX;
 	return bytes & ~(uint64_t)(BLK_BYTES - 1);
+}
+
+static uint64_t store_journal_nblks(uint64_t dev_nblks)
+{
+	uint64_t small = dev_nblks / STORE_JOURNAL_SMALL_SHARE;
+	uint64_t nblks = dev_nblks / STORE_JOURNAL_SHARE;
+
+	if (small > STORE_JOURNAL_SMALL)
+		small = STORE_JOURNAL_SMALL;
+	if (nblks < small)
+		nblks = small;
+	if (nblks < STORE_JOURNAL_MIN)
+		nblks = STORE_JOURNAL_MIN;
+	return nblks > STORE_JOURNAL_MAX ? STORE_JOURNAL_MAX : nblks;
 }
 
 static int why_make(char *why, size_t why_len, const char *path, uint64_t bytes, const char *what,
@@ -242,6 +258,7 @@ static int store_build(const struct store_config *config, const char *dir, uint6
 		       int *lock_fd, bool *device_made, char *why, size_t why_len)
 {
 	struct map_geometry geo = {.dev_nblks = size_bytes >> BLK_SHIFT,
+				   .journal_nblks = store_journal_nblks(size_bytes >> BLK_SHIFT),
 				   .meta_bytes = store_meta_bytes(size_bytes)};
 	char lock[PATH_MAX];
 	char map[PATH_MAX];
@@ -260,7 +277,8 @@ static int store_build(const struct store_config *config, const char *dir, uint6
 	err = map_create(map, &geo);
 	if (err < 0)
 		return why_make(why, why_len, config->dir, geo.meta_bytes, "metadata", err);
-	err = dev_file_create(config->device ? config->device : data, size_bytes, geo.uuid);
+	err = dev_file_create(config->device ? config->device : data, size_bytes, geo.journal_nblks,
+			      geo.uuid);
 	if (err < 0)
 		return why_make(why, why_len, config->device ? config->device : config->dir,
 				size_bytes, "data", err);
@@ -489,28 +507,4 @@ void store_close(struct store *store)
 	if (store->lock_fd >= 0)
 		close(store->lock_fd);
 	*store = (struct store){.lock_fd = -1};
-}
-
-int store_next_incarnation(struct store *store, uint64_t *incarnation)
-{
-	enum thread_role role = thread_role();
-	struct map_freed freed = {0};
-	struct map_txn *txn = NULL;
-	uint64_t n = 0;
-	int err;
-
-	thread_set_role(THREAD_COMMIT);
-	err = map_txn_begin(store->map, &txn);
-	if (err == 0) {
-		err = map_txn_next_incarnation(txn, &n);
-		if (err == 0)
-			err = map_txn_commit(txn, &freed);
-		else
-			map_txn_abort(txn);
-	}
-	free(freed.ranges);
-	thread_set_role(role);
-	if (err == 0)
-		*incarnation = n;
-	return err;
 }

@@ -25,6 +25,19 @@
 #define STORE_META_MAX	 (UINT64_C(1) << 40)
 #define STORE_META_SHARE 32u
 
+/*
+ * The journal gets a 64th of the device's blocks, but not more than JOURNAL_MAX; of a small device a
+ * 16th, so that the largest epoch that fits the device fits a quarter of the journal.
+ */
+#define STORE_JOURNAL_MIN	  64u
+#define STORE_JOURNAL_MAX	  65536u
+#define STORE_JOURNAL_SHARE	  64u
+#define STORE_JOURNAL_SMALL	  4096u
+#define STORE_JOURNAL_SMALL_SHARE 16u
+
+/* Header, journal and a block for data. */
+#define STORE_BLKS_MIN (1 + STORE_JOURNAL_MIN + 1)
+
 struct store_config {
 	const char *dir;
 	const char *device;  /* NULL: DIR/data */
@@ -54,8 +67,5 @@ int store_open(const struct store_config *config, struct store *store, char *why
 	       size_t why_len) MUST_CHECK;
 
 void store_close(struct store *store);
-
-/* Commits the number of a new start.  The calling thread acts as the commit thread meanwhile. */
-int store_next_incarnation(struct store *store, uint64_t *incarnation) MUST_CHECK;
 
 #endif

@@ -28,10 +28,11 @@ struct writeback_write {
 
 static void writeback_attempt(struct writeback_batch *batch);
 
-/* The device may take the data elsewhere; what the map or the memory refuse, it refuses again. */
+/* The device may take the data elsewhere; what the memory or the journal refuse, they refuse again. */
 static bool writeback_worth_another(const struct writeback_batch *batch, int err)
 {
-	return batch->attempts < MAX_ATTEMPTS && err_class(err) == ERR_IO && err != -ERR_LATCHED;
+	return !batch->commit.change.inlined && batch->attempts < MAX_ATTEMPTS &&
+	       err_class(err) == ERR_IO && err != -ERR_LATCHED && err != -ERR_JOURNAL_FULL;
 }
 
 static LOOP_FN void writeback_ended(struct loop_msg *msg)
@@ -64,6 +65,13 @@ static void writeback_forget(struct writeback_batch *batch, bool give_back)
 {
 	struct writeback_write *w;
 
+	for (uint32_t i = 0; batch->holds && give_back && i < batch->commit.change.nextents; i++) {
+		const struct change_extent *ext = &batch->extents[i];
+
+		batch->wb->on_reuse(batch->wb->ctx, ext->dst, ext->nblks);
+		writeback_add_free(batch->wb, ext->dst, ext->nblks);
+	}
+	batch->holds = false;
 	while ((w = SLIST_FIRST(&batch->ended_writes))) {
 		SLIST_REMOVE_HEAD(&batch->ended_writes, link);
 		if (give_back && w->err == 0)
@@ -72,13 +80,27 @@ static void writeback_forget(struct writeback_batch *batch, bool give_back)
 	}
 }
 
-/* An attempt failed.  After a failed sync, or an unknown outcome, all that it wrote is suspect. */
+/*
+ * After a failed sync, or an unknown outcome, all that an attempt wrote is suspect.  A record that was
+ * not written, or for which there was no room, says nothing of the data; of what is inlined nothing
+ * was written.
+ */
+static bool writeback_is_suspect(const struct writeback_batch *batch, int err)
+{
+	if (err == -ERR_LATCHED)
+		return true;
+	return (err == -ERR_WRITEBACK || err == -ERR_JOURNAL_FULL) &&
+	       !batch->commit.change.inlined &&
+	       commit_sync_gen(batch->wb->commit) != batch->commit.sync_gen;
+}
+
+/* An attempt failed. */
 static void writeback_fail(struct writeback_batch *batch, int err)
 {
 	log_event(LOG_ERROR, "writeback-failed",
 		  "object=%" PRIu64 " blocks=%" PRIu32 " attempt=%" PRIu32 " error=%s",
-		  batch->commit.oid, batch->nblks, batch->attempts, err_name(err));
-	writeback_forget(batch, err != -ERR_WRITEBACK && err != -ERR_LATCHED);
+		  batch->commit.change.oid, batch->nblks, batch->attempts, err_name(err));
+	writeback_forget(batch, !writeback_is_suspect(batch, err));
 	if (writeback_worth_another(batch, err))
 		writeback_attempt(batch);
 	else
@@ -139,21 +161,22 @@ static int writeback_submit(struct writeback_batch *batch, uint32_t first, pblk_
 	return 0;
 }
 
-static int writeback_add_extent(struct writeback_batch *batch, struct commit_extent ext)
+static int writeback_add_extent(struct writeback_batch *batch, struct change_extent ext)
 {
-	struct commit_req *req = &batch->commit;
+	struct change *change = &batch->commit.change;
 
-	if (req->nextents == batch->nextents_cap) {
+	if (change->nextents == batch->nextents_cap) {
 		uint32_t cap = batch->nextents_cap ? batch->nextents_cap * 2 : 8;
-		struct commit_extent *bigger =
-		    realloc(req->extents, cap * sizeof(struct commit_extent));
+		struct change_extent *bigger =
+		    realloc(batch->extents, cap * sizeof(struct change_extent));
 
 		if (!bigger)
 			return -ERR_NOMEM;
-		req->extents = bigger;
+		batch->extents = bigger;
 		batch->nextents_cap = cap;
 	}
-	req->extents[req->nextents++] = ext;
+	batch->extents[change->nextents++] = ext;
+	change->extents = batch->extents;
 	return 0;
 }
 
@@ -170,7 +193,7 @@ static int writeback_map_piece(struct writeback_batch *batch, uint32_t first, pb
 
 		while (at + n < nblks && batch->blks[first + at + n].blk.n == blk.n + n)
 			n++;
-		err = writeback_add_extent(batch, (struct commit_extent){blk, pblk(dst.n + at), n});
+		err = writeback_add_extent(batch, (struct change_extent){blk, pblk(dst.n + at), n});
 		at += n;
 	}
 	return err;
@@ -186,13 +209,18 @@ static void writeback_submit_all(struct writeback_batch *batch)
 
 	batch->writes_left = 1;
 	while (at < batch->nblks && batch->err == 0) {
+		uint32_t nextents = batch->commit.change.nextents;
 		uint32_t end = at;
 		uint64_t got;
 		pblk_t dst;
 
 		alloc_take(batch->wb->alloc, batch->nblks - at, &dst, &got);
 		batch->err = writeback_map_piece(batch, at, dst, (uint32_t)got);
+		if (batch->err < 0)
+			batch->commit.change.nextents = nextents;
 		end += (uint32_t)got;
+		if (batch->commit.change.inlined && batch->err == 0)
+			at = end; /* the record takes it */
 		while (at < end && batch->err == 0) {
 			uint32_t n = end - at < WRITE_MAX_BLKS ? end - at : WRITE_MAX_BLKS;
 
@@ -208,37 +236,64 @@ static void writeback_submit_all(struct writeback_batch *batch)
 		}
 	}
 	batch->reserved = false;
+	batch->holds = batch->commit.change.inlined;
 	if (--batch->writes_left == 0)
 		writeback_written(batch);
 }
 
-static void writeback_attempt(struct writeback_batch *batch)
+/* What the journal needs of an inlined batch: a buffer for each block. */
+static int writeback_inline(struct writeback_batch *batch)
 {
-	batch->attempts++;
-	batch->err = 0;
-	batch->commit.nextents = 0;
-	if (batch->wb->stopping) {
-		writeback_end(batch, -ERR_WRITEBACK);
-		return;
-	}
-	if (!batch->reserved && batch->nblks > 0) {
-		int err = alloc_reserve(batch->wb->alloc, batch->nblks);
+	batch->commit.change.inlined = batch->nblks > 0 && batch->nblks <= WRITEBACK_INLINE_BLKS;
+	if (!batch->commit.change.inlined || batch->iov)
+		return 0;
+	batch->iov = calloc(batch->nblks, sizeof(*batch->iov));
+	if (!batch->iov)
+		return -ERR_NOMEM;
+	for (uint32_t i = 0; i < batch->nblks; i++)
+		batch->iov[i] = (struct iovec){batch->blks[i].page->data, BLK_BYTES};
+	return 0;
+}
 
-		if (err < 0) {
-			writeback_end(batch, err);
-			return;
-		}
+static int writeback_prepare(struct writeback_batch *batch)
+{
+	int err = 0;
+
+	if (!batch->reserved && batch->nblks > 0) {
+		err = alloc_reserve(batch->wb->alloc, batch->nblks);
+		if (err < 0)
+			return err;
 		batch->reserved = true;
 	}
 	if (!batch->csums && batch->nblks > 0) {
 		batch->csums = calloc(batch->nblks, sizeof(uint32_t));
-		if (!batch->csums) {
-			writeback_end(batch, -ERR_NOMEM);
-			return;
-		}
+		if (!batch->csums)
+			return -ERR_NOMEM;
+	}
+	return writeback_inline(batch);
+}
+
+static void writeback_attempt(struct writeback_batch *batch)
+{
+	int err;
+
+	batch->attempts++;
+	batch->err = 0;
+	batch->commit.change.nextents = 0;
+	if (batch->wb->stopping) {
+		writeback_end(batch, -ERR_WRITEBACK);
+		return;
+	}
+	err = writeback_prepare(batch);
+	if (err < 0) {
+		writeback_end(batch, err);
+		return;
 	}
 	batch->commit.sync_gen = commit_sync_gen(batch->wb->commit);
 	batch->commit.csums = batch->csums;
+	batch->commit.data = batch->iov;
+	batch->commit.change.csums = batch->csums;
+	batch->commit.change.nblks = batch->nblks;
 	writeback_submit_all(batch);
 }
 
@@ -264,10 +319,22 @@ static LOOP_FN void writeback_committed(struct commit_req *req)
 	batch->done(batch, 0);
 }
 
+static LOOP_FN void writeback_durable(struct commit_req *req)
+{
+	struct writeback_batch *batch = CONTAINER_OF(req, struct writeback_batch, commit);
+
+	batch->durable(batch);
+}
+
 void writeback_commit(struct writeback_batch *batch)
 {
 	ASSERT_LOOP();
-	batch->commit.kind = COMMIT_EPOCH;
+	/* from now on somebody may find them in the map */
+	for (uint32_t i = 0; batch->commit.change.inlined && i < batch->commit.change.nextents; i++)
+		batch->wb->on_inline(batch->wb->ctx, batch->extents[i].dst,
+				     batch->extents[i].nblks);
+	batch->commit.change.kind = CHANGE_EPOCH;
+	batch->commit.durable = writeback_durable;
 	batch->commit.done = writeback_committed;
 	commit_submit(batch->wb->commit, &batch->commit);
 }
@@ -282,7 +349,8 @@ void writeback_batch_fini(struct writeback_batch *batch)
 		page_put(batch->blks[i].page);
 	free(batch->blks);
 	free(batch->csums);
-	free(batch->commit.extents);
+	free(batch->extents);
+	free(batch->iov);
 }
 
 /* Freed blocks on their way back to the allocator. */
@@ -301,7 +369,9 @@ static LOOP_FN void writeback_reusable(struct fetch_entry *entry)
 	for (size_t i = 0; i < freed->n; i++) {
 		struct map_range *range = &freed->ranges[i];
 
+		wb->on_reuse(wb->ctx, range->blk, range->nblks);
 		writeback_add_free(wb, range->blk, range->nblks);
+		wb->releasing_nblks -= range->nblks;
 	}
 	free(freed);
 	wb->releasing--;
@@ -324,5 +394,7 @@ void writeback_release(struct writeback *wb, const struct map_freed *freed)
 	held->n = freed->n;
 	memcpy(held->ranges, freed->ranges, freed->n * sizeof(freed->ranges[0]));
 	wb->releasing++;
+	for (size_t i = 0; i < freed->n; i++)
+		wb->releasing_nblks += freed->ranges[i].nblks;
 	fetch_barrier(wb->fetcher, &held->entry, writeback_reusable);
 }

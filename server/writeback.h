@@ -12,7 +12,9 @@
  *	                    `--- error: what failed is quarantined; once more to other extents; then
  *	                         done(err): nothing of it is in the map, the pages are still there
  *
- * Data is never overwritten: the map refers to the old extents until the commit.
+ * Data is never overwritten: the map refers to the old extents until the commit.  A small batch is
+ * not written at all: its blocks travel in the journal's record (inlined), and a checkpoint writes
+ * them to their extents.
  * A quarantined extent is not used again before the next start.  It is a piece of at most 1 MiB
  * whose write failed, or after a failed sync all that the batch wrote.
  */
@@ -22,6 +24,7 @@
 #include <bsd/sys/queue.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "common/annot.h"
 #include "server/alloc.h"
@@ -40,11 +43,19 @@ struct writeback {
 	struct fetcher *fetcher;
 	struct commit *commit;
 	unsigned int releasing; /* freed sets that wait for reads to end */
-	bool stopping;		/* the threads end: nothing is submitted to them any more */
+	uint64_t releasing_nblks;
+	bool stopping; /* the threads end: nothing is submitted to them any more */
+	/* LOOP_FN: these blocks will be in the map, and their data not on the device */
+	void (*on_inline)(void *ctx, pblk_t blk, uint64_t nblks);
+	/* LOOP_FN: freed blocks are about to become allocatable */
+	void (*on_reuse)(void *ctx, pblk_t blk, uint64_t nblks);
 	/* LOOP_FN: blocks have become allocatable */
 	void (*on_space)(void *ctx);
 	void *ctx;
 };
+
+/* A batch of at most so many blocks is inlined. */
+#define WRITEBACK_INLINE_BLKS 16u
 
 struct writeback_write;
 
@@ -55,25 +66,30 @@ struct writeback_blk {
 
 struct writeback_batch {
 	/* the owner fills these in; blocks in ascending order, nblks of them reserved in alloc */
-	struct commit_req commit; /* oid, size_bytes, time_ns, truncate */
+	struct commit_req commit; /* oid, size_bytes, time_ns, truncate of its change */
 	struct writeback_blk *blks;
 	uint32_t nblks;
 	/* LOOP_FN: the data is written; the owner calls writeback_commit() when it is its turn */
 	void (*written)(struct writeback_batch *batch);
+	/* LOOP_FN: it is durable; "done" follows when it is in the map */
+	void (*durable)(struct writeback_batch *batch);
 	/* LOOP_FN: it is in the map, or err says why not; the batch is the owner's again.  Never
 	 * called from within writeback_start(). */
 	void (*done)(struct writeback_batch *batch, int err);
 
 	/* private */
 	struct writeback *wb;
-	uint32_t *csums;
+	struct change_extent *extents;
 	uint32_t nextents_cap;
+	uint32_t *csums;
+	struct iovec *iov; /* of the blocks, where they are inlined */
 	uint32_t writes_left;
 	SLIST_HEAD(, writeback_write) ended_writes; /* of this attempt */
 	uint32_t attempts;
 	int err;
 	struct loop_msg ended; /* brings err to done() */
 	bool reserved;	       /* its blocks are promised by alloc (else taken, or given up) */
+	bool holds;	       /* inlined: its extents are allocated and not yet the map's */
 };
 
 /*

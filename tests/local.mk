@@ -31,42 +31,79 @@ AM_TESTS_ENVIRONMENT = \
 
 unit_tests = \
 	tests/unit/test_alloc \
+	tests/unit/test_apply \
 	tests/unit/test_args \
+	tests/unit/test_blkcache \
 	tests/unit/test_cache \
+	tests/unit/test_cache_share \
 	tests/unit/test_check \
+	tests/unit/test_check_planted \
+	tests/unit/test_checkpoint \
+	tests/unit/test_claim \
 	tests/unit/test_commit \
+	tests/unit/test_commit_full \
 	tests/unit/test_common \
 	tests/unit/test_conn \
 	tests/unit/test_conn_limits \
 	tests/unit/test_copy \
+	tests/unit/test_cowctl \
 	tests/unit/test_dev \
+	tests/unit/test_dispatch \
 	tests/unit/test_fetch \
+	tests/unit/test_freeload \
+	tests/unit/test_home \
+	tests/unit/test_journal \
+	tests/unit/test_journal_crash \
+	tests/unit/test_journal_damage \
+	tests/unit/test_label \
+	tests/unit/test_kv \
+	tests/unit/test_kv_threads \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_io \
+	tests/unit/test_libcow_names \
 	tests/unit/test_listen \
 	tests/unit/test_loop \
 	tests/unit/test_map \
 	tests/unit/test_map_damage \
+	tests/unit/test_map_objects \
+	tests/unit/test_map_full \
 	tests/unit/test_map_tree \
+	tests/unit/test_map_usage \
 	tests/unit/test_msg \
+	tests/unit/test_name \
 	tests/unit/test_object \
+	tests/unit/test_object_cache \
 	tests/unit/test_object_faults \
+	tests/unit/test_object_full \
+	tests/unit/test_object_journal \
+	tests/unit/test_object_limits \
+	tests/unit/test_object_names \
 	tests/unit/test_object_order \
+	tests/unit/test_object_removal \
+	tests/unit/test_object_store \
 	tests/unit/test_options \
 	tests/unit/test_page \
+	tests/unit/test_prepare \
 	tests/unit/test_progress \
+	tests/unit/test_record \
+	tests/unit/test_readahead \
+	tests/unit/test_recover \
+	tests/unit/test_recover_crash \
 	tests/unit/test_session \
 	tests/unit/test_store_crash \
 	tests/unit/test_store_dir \
 	tests/unit/test_uri \
 	tests/unit/test_wire \
 	tests/unit/test_writeback \
+	tests/unit/test_writeback_inline \
+	tests/unit/test_xlate \
 	$(NULL)
 
 integration_tests = \
 	tests/integration/test_badinput \
 	tests/integration/test_conns \
 	tests/integration/test_faults \
+	tests/integration/test_flushes \
 	tests/integration/test_kill \
 	tests/integration/test_model \
 	$(NULL)
@@ -74,28 +111,46 @@ integration_tests = \
 integration_scripts = \
 	tests/integration/test_cli.sh \
 	tests/integration/test_errors.sh \
+	tests/integration/test_versions.sh \
 	$(NULL)
 
 fuzz_tests = \
+	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_wire \
 	$(NULL)
 
 # What runs under the thread sanitizer: where more than one thread is at work.
 thread_tests = \
+	tests/unit/test_blkcache \
 	tests/unit/test_cache \
+	tests/unit/test_cache_share \
+	tests/unit/test_checkpoint \
 	tests/unit/test_commit \
+	tests/unit/test_commit_full \
 	tests/unit/test_common \
 	tests/unit/test_conn \
 	tests/unit/test_conn_limits \
 	tests/unit/test_copy \
 	tests/unit/test_fetch \
+	tests/unit/test_freeload \
+	tests/unit/test_kv_threads \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_io \
+	tests/unit/test_libcow_names \
 	tests/unit/test_loop \
 	tests/unit/test_object \
+	tests/unit/test_object_cache \
 	tests/unit/test_object_faults \
+	tests/unit/test_object_journal \
+	tests/unit/test_object_limits \
+	tests/unit/test_object_names \
 	tests/unit/test_object_order \
+	tests/unit/test_object_removal \
+	tests/unit/test_object_store \
+	tests/unit/test_prepare \
+	tests/unit/test_recover_crash \
 	tests/unit/test_writeback \
+	tests/unit/test_writeback_inline \
 	tests/integration/test_conns \
 	tests/integration/test_faults \
 	$(NULL)
@@ -130,6 +185,8 @@ endif
 # Helpers of the tests.
 libtest_la_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 libtest_la_SOURCES = \
+	tests/lib/bed.c \
+	tests/lib/bed.h \
 	tests/lib/commits.c \
 	tests/lib/commits.h \
 	tests/lib/ctl.c \
@@ -140,8 +197,12 @@ libtest_la_SOURCES = \
 	tests/lib/engine.h \
 	tests/lib/fake_dev.c \
 	tests/lib/fake_dev.h \
+	tests/lib/fake_ops.c \
+	tests/lib/fake_ops.h \
 	tests/lib/fake_server.c \
 	tests/lib/fake_server.h \
+	tests/lib/fake_store.c \
+	tests/lib/fake_store.h \
 	tests/lib/gate_dev.c \
 	tests/lib/gate_dev.h \
 	tests/lib/model.c \
@@ -156,8 +217,17 @@ libtest_la_SOURCES = \
 	tests/lib/rnd.h \
 	tests/lib/test_store.c \
 	tests/lib/test_store.h \
+	tests/lib/world.c \
+	tests/lib/world.h \
+	tests/unit/cache_fixture.h \
+	tests/unit/check_fixture.h \
+	tests/unit/kv_fixture.h \
 	tests/unit/map_fixture.h \
+	tests/unit/object_fixture.h \
+	tests/unit/session_fixture.h \
 	tests/unit/store_fixture.h \
+	tests/unit/writeback_fixture.h \
+	tests/unit/written.h \
 	tests/vectors/codec.c \
 	tests/vectors/codec.h \
 	tests/vectors/vectors.c \
@@ -165,8 +235,14 @@ libtest_la_SOURCES = \
 	$(NULL)
 
 # The front end on an engine in memory.
-fake_engine = tests/lib/fake_object.c tests/lib/fake_object.h
+fake_engine = \
+	tests/lib/fake_name.c \
+	tests/lib/fake_object.c \
+	tests/lib/fake_object.h \
+	tests/lib/fake_priv.h \
+	$(NULL)
 fake_client = tests/lib/frame_client.c tests/lib/frame_client.h tests/lib/peer.c tests/lib/peer.h
+tests_unit_test_dispatch_SOURCES = $(fake_engine) tests/unit/test_dispatch.c
 tests_unit_test_session_SOURCES = $(fake_engine) tests/unit/test_session.c
 tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c
 tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c
@@ -176,6 +252,7 @@ check_PROGRAMS += tests/lib/cowd_fault
 tests_lib_cowd_fault_SOURCES = tests/lib/cowd_fault.c tests/lib/fault_dev.c tests/lib/fault_dev.h
 tests_lib_cowd_fault_LDADD = libserver.la libcommon.la
 
+tests_fuzz_fuzz_record_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_record.c
 tests_fuzz_fuzz_wire_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_wire.c
 fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
 
@@ -185,6 +262,7 @@ integration_ldadd = libtest.la libcow.la libcommon.la $(CMOCKA_LIBS)
 tests_integration_test_badinput_LDADD = $(integration_ldadd)
 tests_integration_test_conns_LDADD = $(integration_ldadd)
 tests_integration_test_faults_LDADD = $(integration_ldadd)
+tests_integration_test_flushes_LDADD = $(integration_ldadd)
 tests_integration_test_kill_LDADD = $(integration_ldadd)
 tests_integration_test_model_LDADD = $(integration_ldadd)
 
@@ -206,7 +284,13 @@ check-threads: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(thread_tests)'
 check-lint: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)'
-.PHONY: check-run check-threads check-lint
+
+# Not part of check: a million operations of the model, half of them with a small cache, and a thousand
+# kills.  Some 40 minutes; TEST_SEED repeats a run.
+check-long: all
+	TEST_OPS=500000 TEST_KILLS=1000 TEST_TIMEOUT=7200 $(MAKE) $(AM_MAKEFLAGS) check \
+		TESTS='tests/integration/test_model tests/integration/test_kill'
+.PHONY: check-run check-threads check-lint check-long
 
 installcheck-local:
 	PKG_CONFIG_PATH='$(DESTDIR)$(pkgconfigdir)' CC='$(CC)' CFLAGS='$(SANITIZE_CFLAGS)' \

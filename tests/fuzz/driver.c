@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * driver.c: runs a fuzz target on mutations of the test vectors, for the test run and for compilers
+ * driver.c: runs a fuzz target on mutations of its own inputs, for the test run and for compilers
  * without libFuzzer.  The whole run follows from the seed, which it prints.
  *
  *	fuzz_wire [--runs N] [--seed S]
@@ -14,13 +14,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/annot.h"
 #include "common/cursor.h"
-#include "proto/wire.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/vectors/codec.h"
-#include "tests/vectors/vectors.h"
 
-/* Inputs grow no longer than this: above every vector, and small enough for many runs. */
+/* Inputs grow no longer than this: small enough for many runs. */
 #define INPUT_MAX 2048
 
 struct input {
@@ -46,22 +44,6 @@ static size_t random_below(size_t n)
 	return (size_t)(random_next() % n);
 }
 
-/* The number of its codec and the bytes of a vector; of a frame the header. */
-static void input_from_vector(struct input *in, const struct vector *v)
-{
-	bool frame = strcmp(v->verb, "frame") == 0 || strcmp(v->verb, "badframe") == 0;
-	const struct codec *codec = codec_find(frame ? "wire_header" : v->name);
-	size_t len = frame && v->len > WIRE_HEADER_BYTES ? WIRE_HEADER_BYTES : v->len;
-
-	if (!codec || len >= INPUT_MAX) {
-		(void)fprintf(stderr, "no input from vector %s %s\n", v->verb, v->name);
-		exit(99);
-	}
-	in->bytes[0] = (uint8_t)(codec - codecs);
-	memcpy(in->bytes + 1, v->bytes, len);
-	in->len = len + 1;
-}
-
 static void mutate_bit(struct input *in)
 {
 	in->bytes[random_below(in->len)] ^= (uint8_t)(1u << random_below(8));
@@ -76,9 +58,9 @@ static void mutate_byte(struct input *in)
 static void mutate_number(struct input *in)
 {
 	static const uint32_t numbers[] = {
-	    0,	   1,	  2,	 63,	   64,	     255,	 256,
-	    511,   512,	  1024,	 1025,	   5461,     5462,	 32768,
-	    65535, 65536, 65537, 33554432, 33554433, 0x7fffffff, UINT32_MAX,
+	    0,	   1,	  2,	 63,	64,	  65,	    255,	256,	    257,
+	    319,   320,	  511,	 512,	513,	  1024,	    1025,	5461,	    5462,
+	    32768, 65535, 65536, 65537, 33554432, 33554433, 0x7fffffff, UINT32_MAX,
 	};
 	uint32_t v = numbers[random_below(ARRAY_LEN(numbers))];
 	size_t at = random_below(in->len);
@@ -123,23 +105,23 @@ static void mutate_repeat(struct input *in)
 	in->len += n;
 }
 
-/* Another codec for the same bytes. */
-static void mutate_codec(struct input *in)
+/* Another kind for the same bytes: the kinds are small numbers. */
+static void mutate_kind(struct input *in)
 {
-	in->bytes[0] = (uint8_t)random_below(ncodecs);
+	in->bytes[0] = (uint8_t)random_below(64);
 }
 
 static void (*const mutations[])(struct input *in) = {
     mutate_bit,	 mutate_byte,	mutate_number, mutate_cut,
-    mutate_grow, mutate_delete, mutate_repeat, mutate_codec,
+    mutate_grow, mutate_delete, mutate_repeat, mutate_kind,
 };
 
-static void run_one(const struct vectors *vectors)
+static void run_one(void)
 {
 	static struct input in;
 	uint8_t *exact;
 
-	input_from_vector(&in, &vectors->v[random_below(vectors->n)]);
+	in.len = fuzz_input(random_next(), in.bytes, INPUT_MAX);
 	for (size_t n = random_below(4); n > 0; n--)
 		mutations[random_below(ARRAY_LEN(mutations))](&in);
 	/* memory of exactly that length, so that a sanitizer sees a read past it */
@@ -174,7 +156,6 @@ int main(int argc, char **argv)
 	};
 	uint64_t runs = 200000;
 	uint64_t seed = (uint64_t)time(NULL);
-	struct vectors *vectors;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -188,10 +169,8 @@ int main(int argc, char **argv)
 	(void)printf("%s --runs %" PRIu64 " --seed %" PRIu64 "\n", argv[0], runs, seed);
 	(void)fflush(stdout);
 	random_state = seed;
-	vectors = vectors_load();
 	for (uint64_t i = 0; i < runs; i++)
-		run_one(vectors);
-	vectors_free(vectors);
+		run_one();
 	(void)printf("%" PRIu64 " runs, no failure\n", runs);
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include "common/err.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/vectors/codec.h"
+#include "tests/vectors/vectors.h"
 
 #define UNTOUCHED 0xa5
 
@@ -95,4 +96,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_fail("a right checksum is refused", codec->name, copy, size - 1);
 	free(copy);
 	return 0;
+}
+
+/* The number of its codec and the bytes of a vector; of a frame the header. */
+size_t fuzz_input(uint64_t number, uint8_t *bytes, size_t max)
+{
+	static struct vectors *vectors;
+	const struct vector *v;
+	const struct codec *codec;
+	bool frame;
+	size_t len;
+
+	if (!vectors)
+		vectors = vectors_load();
+	v = &vectors->v[number % vectors->n];
+	frame = strcmp(v->verb, "frame") == 0 || strcmp(v->verb, "badframe") == 0;
+	codec = codec_find(frame ? "wire_header" : v->name);
+	len = frame && v->len > WIRE_HEADER_BYTES ? WIRE_HEADER_BYTES : v->len;
+	if (!codec || len >= max) {
+		(void)fprintf(stderr, "no input from vector %s %s\n", v->verb, v->name);
+		exit(99);
+	}
+	bytes[0] = (uint8_t)(codec - codecs);
+	memcpy(bytes + 1, v->bytes, len);
+	return len + 1;
 }

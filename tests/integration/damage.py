@@ -13,7 +13,7 @@ MAP_MAGIC = b"cowd-map"
 DEV_MAGIC = b"COWDEV1"
 MAP_TABLE = b"\0"
 MAP_KEY = b"store"
-MAP_STORE_BYTES = 80
+MAP_STORE_BYTES = 88
 DEV_CRC_OFF = 36
 
 

@@ -382,9 +382,10 @@ static void add_some_frame(struct raw *r, struct raw_bytes *b, struct rnd *rnd, 
 	uint8_t body[512];
 	int n = 0;
 	struct msg_name name = {"target"};
-	struct msg_create create = {"made", SIZE};
-	struct msg_clone clone = {"target", "made"};
-	struct msg_list list = {"", "", (uint32_t)rnd_below(rnd, 4)};
+	struct msg_create create = {.name = "made", .size_bytes = SIZE};
+	struct msg_clone clone = {.src = "target", .dst = "made"};
+	struct msg_list list = {.max = (uint32_t)rnd_below(rnd, 4)};
+	struct msg_remove removal = {.name = "target"};
 	struct msg_resize resize = {handle, MSG_RESIZE_SHRINK, rnd_below(rnd, SIZE)};
 	struct msg_extents extents = {handle, rnd_below(rnd, SIZE), SIZE, 10};
 	struct msg_handle closed = {handle};
@@ -422,8 +423,10 @@ static void add_some_frame(struct raw *r, struct raw_bytes *b, struct rnd *rnd, 
 		n = msg_handle_encode(body, sizeof(body), &closed);
 		break;
 	case WIRE_OP_INFO:
-	case WIRE_OP_REMOVE:
 		n = msg_name_encode(body, sizeof(body), &name);
+		break;
+	case WIRE_OP_REMOVE:
+		n = msg_remove_encode(body, sizeof(body), &removal);
 		break;
 	default:
 		break;
@@ -441,7 +444,7 @@ static void mutate_header(struct rnd *rnd, uint8_t *frame)
 		return;
 	switch (rnd_below(rnd, 6)) {
 	case 0:
-		h.op = (uint16_t)rnd_below(rnd, 20);
+		h.op = (uint16_t)rnd_below(rnd, WIRE_OP_END + 4);
 		break;
 	case 1:
 		h.body_len = (uint32_t)rnd_log(rnd, UINT32_MAX);
@@ -501,7 +504,7 @@ static bool mutate(struct rnd *rnd, uint8_t *frame, size_t *len)
 /* Opens "target", which an earlier frame may have removed. */
 static uint32_t open_target(struct raw *r)
 {
-	struct msg_create create = {"target", SIZE};
+	struct msg_create create = {.name = "target", .size_bytes = SIZE};
 	uint8_t body[64];
 	int n = msg_create_encode(body, sizeof(body), &create);
 	struct wire_header h = {.status = 1};

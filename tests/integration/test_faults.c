@@ -316,24 +316,23 @@ static void test_partial_write_needs_read(void **state)
 
 /* ---- corruption ------------------------------------------------------------------------------ */
 
-/* Finds a block on the device by its content, and changes one bit of it. */
+/* Finds a block on the device by its content, and changes one bit of it: in its place, which is behind
+ * the journal, where it may be too. */
 static void corrupt_block(const struct daemon *d, const uint8_t *content)
 {
 	int fd = open(d->device, O_RDWR | O_CLOEXEC);
 	struct stat st;
 	uint8_t *map;
-	unsigned int hits = 0;
+	size_t found = 0;
 
 	MUST(fd >= 0 && fstat(fd, &st) == 0, "%s", d->device);
 	map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	MUST(map != MAP_FAILED, "%s", d->device);
-	for (size_t off = 0; off + BLOCK <= (size_t)st.st_size; off += BLOCK) {
-		if (memcmp(map + off, content, BLOCK) != 0)
-			continue;
-		map[off + 1234] ^= 0x10;
-		hits++;
-	}
-	MUST(hits == 1, "the block is on the device %u times", hits);
+	for (size_t off = 0; off + BLOCK <= (size_t)st.st_size; off += BLOCK)
+		if (memcmp(map + off, content, BLOCK) == 0)
+			found = off;
+	MUST(found > 0, "the block is not on the device");
+	map[found + 1234] ^= 0x10;
 	MUST(msync(map, (size_t)st.st_size, MS_SYNC) == 0, "msync");
 	(void)munmap(map, (size_t)st.st_size);
 	(void)close(fd);

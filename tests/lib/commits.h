@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * commits.h: a test store with a commit thread, and requests that remember when they were answered.
- * Owns both; the test's thread is the loop's.  For unit tests: what must hold is asserted.
+ * commits.h: a test store with a journal and commit threads, and requests that remember when they
+ * became durable and were answered.  Owns both; the test's thread is the loop's.  For unit tests:
+ * what must hold is asserted.
  */
 #ifndef TESTS_LIB_COMMITS_H
 #define TESTS_LIB_COMMITS_H
@@ -9,19 +10,33 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "server/checkpoint.h"
 #include "server/commit.h"
+#include "server/recover.h"
 #include "tests/lib/test_store.h"
 
-#define COMMITS_DEV_NBLKS 4096u
-#define COMMITS_SEED	  3u /* of the data that epochs write */
+#define COMMITS_DEV_NBLKS     4096u
+#define COMMITS_JOURNAL_NBLKS 128u
+#define COMMITS_DATA	      1000u /* physical blocks from here on are the tests' */
+#define COMMITS_SEED	      3u    /* of the data that epochs write */
 
 struct commits {
 	struct test_store *ts;
-	struct commit *commit;	/* NULL while it is stopped */
-	unsigned int nanswered; /* by done(); gives each request its turn */
+	struct commit *commit;	       /* NULL while it is stopped */
+	struct checkpoint *checkpoint; /* or NULL: tests fold themselves */
+	struct worker_pool *pool;      /* the checkpoint's */
+	struct journal_region region;
+	uint64_t next_oid;
+	unsigned int nturns;	/* events so far; gives each its turn */
+	unsigned int nanswered; /* by done() */
 	unsigned int nfreed;	/* blocks; each may become free once */
 	bool freed[COMMITS_DEV_NBLKS];
+	bool
+	    taken[COMMITS_DEV_NBLKS]; /* commits_take(): mapped, about to be, or freed too lately */
+	unsigned int nhomed;	      /* blocks that a checkpoint has brought home */
+	unsigned int ndropped;	      /* blocks that were freed before one did */
 	unsigned int nlatched;
+	unsigned int nurgent; /* progress() calls that were */
 	unsigned int answered_when_latched;
 };
 
@@ -29,30 +44,67 @@ struct commits {
 struct commits_req {
 	struct commit_req req;
 	struct commits *fx;
-	unsigned int turn; /* when it was answered, from 1 */
-	struct commit_extent extent;
+	unsigned int durable; /* turn, from 1 */
+	unsigned int turn;    /* when it was answered, from 1 */
+	struct change_extent extent;
+	struct iovec iov;
 	uint32_t csum;
-	uint8_t bytes[BLK_BYTES];
+	char name[NAME_MAX_BYTES + 1];
+	_Alignas(BLK_BYTES) uint8_t bytes[BLK_BYTES];
 };
 
-/* A new store; its commit thread is not yet running. */
+/* A new store; its commit threads are not yet running. */
 struct commits *commits_new(uint64_t meta_bytes);
 void commits_free(struct commits *fx);
 
-/* The thread is stopped while a test changes the map itself; what was submitted is committed. */
+/* The threads are stopped while a test changes the map itself; what was submitted is committed, and
+ * in the map proper. */
 void commits_start(struct commits *fx);
 void commits_stop(struct commits *fx);
+
+/*
+ * The same with a checkpoint: it starts by itself where the journal is half full, or at
+ * checkpoint_tick() where something is older than that.  Freed blocks can be taken again behind it.
+ */
+void commits_start_checkpoint(struct commits *fx, unsigned int age_ms);
+
+/* Waits for one; its error. */
+int commits_checkpoint(struct commits *fx);
+
+/* So many free blocks in one piece; the map must not know of what was taken and never mapped. */
+pblk_t commits_take(struct commits *fx, uint32_t nblks);
+
+/* For the done() of an inlined request with one extent or several: copies of its blocks are kept. */
+void commits_keep_home(struct commits *fx, const struct commit_req *req);
+
+/* The threads are stopped, and nothing is folded. */
+void commits_kill(struct commits *fx);
+
+/*
+ * The power is cut, what was written to the device since the last sync is gone, and so is all that
+ * the map has in memory; then the store is recovered.  The threads are stopped before and after.
+ */
+void commits_crash(struct commits *fx, struct recover_result *result);
+
+/* Cuts and folds the map, as a checkpoint does that has nothing to bring home. */
+void commits_fold(struct commits *fx);
 
 /* Runs the loop until nothing is submitted or being reaped. */
 void commits_run_until_idle(struct commits *fx);
 
-void commits_req_init(struct commits *fx, struct commits_req *r, enum commit_kind kind);
-void commits_named_init(struct commits *fx, struct commits_req *r, enum commit_kind kind,
+void commits_req_init(struct commits *fx, struct commits_req *r, enum change_kind kind);
+
+/* With a name, and for what is made an id. */
+void commits_named_init(struct commits *fx, struct commits_req *r, enum change_kind kind,
 			const char *name);
 
 /* Writes one block, as writeback does, and makes the epoch that maps it. */
 void commits_epoch_init(struct commits *fx, struct commits_req *r, uint64_t oid, lblk_t blk,
 			pblk_t dst);
+
+/* The same with the block in the record. */
+void commits_inline_init(struct commits *fx, struct commits_req *r, uint64_t oid, lblk_t blk,
+			 pblk_t dst);
 
 void commits_submit(struct commits_req *r);
 
@@ -63,8 +115,8 @@ void commits_run(struct commits_req *r);
 uint64_t commits_create(struct commits *fx, const char *name);
 
 /*
- * Submits "head", which needs a sync, and comes back when the commit thread stands in that sync:
- * what is submitted until the gate is opened is of one group.
+ * Submits "head" and comes back when the commit thread stands in its sync: what is submitted until
+ * the gate is opened is of one group.
  */
 void commits_hold_in_sync(struct commits_req *head);
 

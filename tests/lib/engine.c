@@ -16,6 +16,7 @@
 #include "server/check.h"
 #include "server/dev.h"
 #include "server/loop.h"
+#include "server/recover.h"
 
 /* ---- the engine, synchronously --------------------------------------------------------------- */
 
@@ -99,8 +100,10 @@ void engine_wait_calls(struct engine *e, enum gate_op op, uint64_t n)
 
 void engine_start(struct engine *e)
 {
-	struct objects_config config = {
-	    .cache_bytes = e->cache_bytes, .nworkers = 4, .writeback_ms = e->writeback_ms};
+	struct objects_config config = {.cache_bytes = e->cache_bytes,
+					.nworkers = e->nworkers,
+					.writeback_ms = e->writeback_ms};
+	struct recover_result recovered;
 	struct dev *dev;
 
 	thread_set_role(THREAD_LOOP);
@@ -108,6 +111,9 @@ void engine_start(struct engine *e)
 	assert_non_null(e->loop);
 	assert_int_equal(map_open(e->map_path, &e->map), 0);
 	assert_int_equal(dev_file_open(e->dev_path, map_geometry(e->map)->uuid, &dev), 0);
+	assert_int_equal(recover_run(e->map, dev, &recovered), 0);
+	config.journal_key = recovered.journal_key;
+	config.journal_head = recovered.head;
 	e->gate = gate_dev_new(dev);
 	config.loop = e->loop;
 	config.map = e->map;
@@ -129,12 +135,27 @@ static void report_difference(void *ctx, const char *text)
 	print_error("difference: %s\n", text);
 }
 
+static int read_recovered(void *ctx, pblk_t blk, uint64_t nblks, uint8_t *buf)
+{
+	return recover_read(ctx, blk, nblks, buf);
+}
+
 void engine_check(struct engine *e)
 {
+	struct recover_preview *preview;
+	struct recover_result recovered;
 	struct check_totals totals;
+	struct dev *dev;
 
 	assert_int_equal(map_open(e->map_path, &e->map), 0);
+	assert_int_equal(dev_file_open(e->dev_path, map_geometry(e->map)->uuid, &dev), 0);
 	assert_int_equal(check_map(e->map, report_difference, NULL, &totals), 0);
+	assert_int_equal(recover_preview(e->map, dev, &recovered, &preview), 0);
+	assert_int_equal(check_map(e->map, report_difference, NULL, &totals), 0);
+	assert_int_equal(check_data(e->map, read_recovered, report_difference, preview, &totals),
+			 0);
+	recover_preview_free(preview);
+	dev_close(dev);
 	map_close(e->map);
 }
 
@@ -157,7 +178,7 @@ int engine_create(struct engine *e, const char *name, uint64_t size)
 {
 	struct result res = {0};
 
-	object_create(e->objs, name, size, engine_info_cb, &res);
+	object_create(e->objs, name, size, NULL, engine_info_cb, &res);
 	return engine_wait(e, &res);
 }
 
@@ -165,7 +186,7 @@ int engine_clone(struct engine *e, const char *src, const char *dst)
 {
 	struct result res = {0};
 
-	object_clone(e->objs, src, dst, engine_info_cb, &res);
+	object_clone(e->objs, src, dst, NULL, engine_info_cb, &res);
 	return engine_wait(e, &res);
 }
 
@@ -173,7 +194,7 @@ int engine_remove(struct engine *e, const char *name)
 {
 	struct result res = {0};
 
-	object_remove(e->objs, name, engine_done_cb, &res);
+	object_remove(e->objs, name, false, engine_done_cb, &res);
 	return engine_wait(e, &res);
 }
 
@@ -230,6 +251,18 @@ int engine_write_blk(struct engine *e, struct handle *h, uint64_t blk, uint8_t b
 	return engine_write(e, h, blk * BLK_BYTES, bytes, BLK_BYTES);
 }
 
+int engine_write_blks(struct engine *e, struct handle *h, uint64_t blk, uint64_t n, uint8_t byte)
+{
+	uint8_t *bytes = malloc(n * BLK_BYTES);
+	int err;
+
+	assert_non_null(bytes);
+	memset(bytes, byte, n * BLK_BYTES);
+	err = engine_write(e, h, blk * BLK_BYTES, bytes, n * BLK_BYTES);
+	free(bytes);
+	return err;
+}
+
 int engine_fsync(struct engine *e, struct handle *h)
 {
 	struct result res = {0};
@@ -284,23 +317,43 @@ uint64_t engine_free_nblks(struct engine *e)
 	return res.space.free_nblks;
 }
 
-int engine_setup(void **state)
+static int engine_make(void **state, uint64_t cache_bytes, uint64_t dev_bytes, uint64_t meta_bytes)
 {
 	struct engine *e = calloc(1, sizeof(*e));
-	struct map_geometry geo = {.dev_nblks = 96 * MIB / BLK_BYTES, .meta_bytes = 64 * MIB};
+	struct map_geometry geo = {.dev_nblks = dev_bytes / BLK_BYTES,
+				   .journal_nblks = 4 * MIB / BLK_BYTES,
+				   .meta_bytes = meta_bytes};
 
 	memset(geo.uuid, 7, sizeof(geo.uuid));
-	e->cache_bytes = 16 * MIB;
+	e->cache_bytes = cache_bytes;
 	e->writeback_ms = 200;
+	e->nworkers = 4;
 	(void)snprintf(e->dir, sizeof(e->dir), "/tmp/cowd-object.XXXXXX");
 	assert_non_null(mkdtemp(e->dir));
 	(void)snprintf(e->map_path, sizeof(e->map_path), "%s/map", e->dir);
 	(void)snprintf(e->dev_path, sizeof(e->dev_path), "%s/data", e->dir);
 	assert_int_equal(map_create(e->map_path, &geo), 0);
-	assert_int_equal(dev_file_create(e->dev_path, geo.dev_nblks << BLK_SHIFT, geo.uuid), 0);
+	assert_int_equal(
+	    dev_file_create(e->dev_path, geo.dev_nblks << BLK_SHIFT, geo.journal_nblks, geo.uuid),
+	    0);
 	engine_start(e);
 	*state = e;
 	return 0;
+}
+
+int engine_setup(void **state)
+{
+	return engine_make(state, 16 * MIB, 100 * MIB, 64 * MIB);
+}
+
+int engine_setup_tiny(void **state)
+{
+	return engine_make(state, MIB, 100 * MIB, 64 * MIB);
+}
+
+int engine_setup_sized(void **state, uint64_t dev_bytes, uint64_t meta_bytes)
+{
+	return engine_make(state, 16 * MIB, dev_bytes, meta_bytes);
 }
 
 int engine_teardown(void **state)
@@ -319,6 +372,70 @@ int engine_teardown(void **state)
 	assert_int_equal(rmdir(e->dir), 0);
 	free(e);
 	return 0;
+}
+
+struct engine_first {
+	struct result res;
+	char name[NAME_MAX_BYTES + 1];
+};
+
+static void engine_first_cb(void *ctx, int err, const struct map_obj *objs, uint32_t n, bool more)
+{
+	struct engine_first *first = ctx;
+
+	(void)more;
+	if (err == 0 && n > 0)
+		memcpy(first->name, objs[0].name, sizeof(first->name));
+	engine_done_cb(&first->res, err);
+}
+
+void engine_remove_all(struct engine *e)
+{
+	for (;;) {
+		struct engine_first first = {0};
+		struct result res = {0};
+
+		object_list(e->objs, "", "", "", 1, engine_first_cb, &first);
+		assert_int_equal(engine_wait(e, &first.res), 0);
+		if (first.name[0] == '\0')
+			return;
+		object_remove(e->objs, first.name, true, engine_done_cb, &res);
+		assert_int_equal(engine_wait(e, &res), 0);
+	}
+}
+
+static void engine_check_cb(void *ctx, int err, const struct object_check *check)
+{
+	for (uint32_t i = 0; err == 0 && i < check->ntexts; i++)
+		print_error("difference: %s\n", check->texts[i]);
+	engine_done_cb(ctx, err < 0 ? err : (int)check->differences);
+}
+
+void engine_check_online(struct engine *e)
+{
+	struct result res = {0};
+
+	object_check(e->objs, engine_check_cb, &res);
+	assert_int_equal(engine_wait(e, &res), 0);
+}
+
+static void engine_reaping_cb(void *ctx, int err, uint64_t nblks)
+{
+	struct result *res = ctx;
+
+	res->space.free_nblks = nblks;
+	engine_done_cb(ctx, err);
+}
+
+void engine_reap(struct engine *e)
+{
+	struct result res;
+
+	do {
+		res.done = false;
+		object_reaping(e->objs, engine_reaping_cb, &res);
+		assert_int_equal(engine_wait(e, &res), 0);
+	} while (res.space.free_nblks > 0);
 }
 
 int engine_extents(struct engine *e, struct handle *h, uint64_t off, uint64_t len,

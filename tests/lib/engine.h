@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "server/object.h"
+#include "server/writeback.h"
 #include "tests/lib/gate_dev.h"
 
 #define MIB UINT64_C(1048576)
@@ -28,6 +29,7 @@ struct engine {
 	struct objects *objs;
 	uint64_t cache_bytes;
 	unsigned int writeback_ms;
+	unsigned int nworkers;
 };
 
 /* What an operation answered. */
@@ -44,6 +46,8 @@ struct result {
 
 /* For cmocka's setup and teardown: a store of 96 MiB, started; stopped, checked and removed. */
 int engine_setup(void **state);
+int engine_setup_tiny(void **state); /* with a cache of 1 MiB */
+int engine_setup_sized(void **state, uint64_t dev_bytes, uint64_t meta_bytes);
 int engine_teardown(void **state);
 
 void engine_start(struct engine *e);
@@ -89,10 +93,23 @@ int64_t engine_read(struct engine *e, struct handle *h, uint64_t off, uint8_t *b
 int engine_write_blk(struct engine *e, struct handle *h, uint64_t blk, uint8_t byte);
 uint8_t engine_blk_byte(struct engine *e, struct handle *h, uint64_t blk);
 
+/* The same for n blocks.  So many make an epoch whose data is written, and not in its record. */
+#define ENGINE_WRITTEN_BLKS (WRITEBACK_INLINE_BLKS + 1)
+int engine_write_blks(struct engine *e, struct handle *h, uint64_t blk, uint64_t n, uint8_t byte);
+
 /* The runs are in res. */
 int engine_extents(struct engine *e, struct handle *h, uint64_t off, uint64_t len,
 		   struct result *res);
 uint64_t engine_free_nblks(struct engine *e);
+
+/* Removes every object, with its versions. */
+void engine_remove_all(struct engine *e);
+
+/* The checker finds no difference, beside all that goes on. */
+void engine_check_online(struct engine *e);
+
+/* Waits until the space of all that was given up can be used again. */
+void engine_reap(struct engine *e);
 
 /* len bytes at data in pages, as a write at off takes them. */
 struct pagevec engine_payload(struct engine *e, uint64_t off, const uint8_t *data, uint64_t len);

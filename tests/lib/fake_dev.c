@@ -26,6 +26,12 @@ static int fake_enter(struct fake_dev *fd, enum fake_op op)
 	pthread_cond_broadcast(&fd->changed);
 	while (number > calls->pass_upto)
 		pthread_cond_wait(&fd->changed, &fd->lock);
+	if (fd->power == FAKE_GOING)
+		fd->power = FAKE_OFF;
+	if (fd->power == FAKE_ON && calls->off_at > 0 && number >= calls->off_at)
+		fd->power = FAKE_GOING;
+	if (fd->power != FAKE_ON)
+		return -ERR_IO;
 	if (number >= calls->fail_from && number - calls->fail_from < calls->fail_count)
 		return calls->fail_err;
 	return 0;
@@ -60,19 +66,20 @@ static int fake_write(struct dev *dev, pblk_t blk, const struct iovec *iov, int 
 	struct fake_dev *fd = CONTAINER_OF(dev, struct fake_dev, dev);
 	int err = fake_enter(fd, FAKE_WRITE);
 
-	if (!fake_in_range(fd, blk, iov, iovcnt)) {
+	if (fd->power == FAKE_OFF || !fake_in_range(fd, blk, iov, iovcnt)) {
 		pthread_mutex_unlock(&fd->lock);
 		return -ERR_IO;
 	}
 	for (int i = 0; i < iovcnt; i++) {
 		uint64_t nblks = iov[i].iov_len >> BLK_SHIFT;
 
-		if (err < 0)
+		if (err < 0 && fd->power == FAKE_ON && !fd->failed_writes_land)
 			memset(fake_at(fd->bytes, blk.n), GARBAGE, iov[i].iov_len);
 		else
 			memcpy(fake_at(fd->bytes, blk.n), iov[i].iov_base, iov[i].iov_len);
 		for (uint64_t b = 0; b < nblks; b++)
 			fd->pending[blk.n + b] = true;
+		memset(fd->unwritten + blk.n, 0, nblks * sizeof(bool));
 		blk.n += nblks;
 	}
 	pthread_mutex_unlock(&fd->lock);
@@ -84,7 +91,7 @@ static int fake_sync(struct dev *dev)
 	struct fake_dev *fd = CONTAINER_OF(dev, struct fake_dev, dev);
 	int err = fake_enter(fd, FAKE_SYNC);
 
-	for (uint64_t b = 0; b < dev->nblks; b++) {
+	for (uint64_t b = 0; b < dev->nblks && fd->power == FAKE_ON; b++) {
 		if (!fd->pending[b])
 			continue;
 		fd->pending[b] = false;
@@ -93,6 +100,22 @@ static int fake_sync(struct dev *dev)
 	}
 	pthread_mutex_unlock(&fd->lock);
 	return err;
+}
+
+static uint64_t fake_unwritten(struct dev *dev, pblk_t from, uint64_t within_nblks, pblk_t *first)
+{
+	struct fake_dev *fd = CONTAINER_OF(dev, struct fake_dev, dev);
+	uint64_t end = from.n + within_nblks;
+	uint64_t n = 0;
+
+	pthread_mutex_lock(&fd->lock);
+	while (from.n < end && !fd->unwritten[from.n])
+		from.n++;
+	while (from.n + n < end && fd->unwritten[from.n + n])
+		n++;
+	pthread_mutex_unlock(&fd->lock);
+	*first = from;
+	return n;
 }
 
 static void fake_close(struct dev *dev)
@@ -104,6 +127,7 @@ static void fake_close(struct dev *dev)
 	free(fd->bytes);
 	free(fd->durable);
 	free(fd->pending);
+	free(fd->unwritten);
 	free(fd);
 }
 
@@ -111,6 +135,7 @@ static const struct dev_ops fake_ops = {
     .read = fake_read,
     .write = fake_write,
     .sync = fake_sync,
+    .unwritten = fake_unwritten,
     .close = fake_close,
 };
 
@@ -122,8 +147,9 @@ struct fake_dev *fake_dev_new(uint64_t nblks)
 		fd->bytes = calloc(nblks, BLK_BYTES);
 		fd->durable = calloc(nblks, BLK_BYTES);
 		fd->pending = calloc(nblks, sizeof(bool));
+		fd->unwritten = calloc(nblks, sizeof(bool));
 	}
-	if (!fd || !fd->bytes || !fd->durable || !fd->pending) {
+	if (!fd || !fd->bytes || !fd->durable || !fd->pending || !fd->unwritten) {
 		perror("fake device");
 		abort();
 	}
@@ -154,6 +180,42 @@ void fake_dev_fail(struct fake_dev *fd, enum fake_op op, uint64_t nth, uint64_t 
 	calls->fail_count = count;
 	calls->fail_err = err;
 	pthread_mutex_unlock(&fd->lock);
+}
+
+void fake_dev_off_at(struct fake_dev *fd, enum fake_op op, uint64_t nth)
+{
+	pthread_mutex_lock(&fd->lock);
+	fd->calls[op].off_at = fd->calls[op].made + nth;
+	pthread_mutex_unlock(&fd->lock);
+}
+
+static void fake_set_power(struct fake_dev *fd, enum fake_power power)
+{
+	pthread_mutex_lock(&fd->lock);
+	fd->power = power;
+	for (int op = 0; op < FAKE_NOPS; op++)
+		fd->calls[op].off_at = 0;
+	pthread_mutex_unlock(&fd->lock);
+}
+
+void fake_dev_off(struct fake_dev *fd)
+{
+	fake_set_power(fd, FAKE_OFF);
+}
+
+void fake_dev_on(struct fake_dev *fd)
+{
+	fake_set_power(fd, FAKE_ON);
+}
+
+bool fake_dev_is_off(struct fake_dev *fd)
+{
+	bool off;
+
+	pthread_mutex_lock(&fd->lock);
+	off = fd->power != FAKE_ON;
+	pthread_mutex_unlock(&fd->lock);
+	return off;
 }
 
 static void fake_set_gate(struct fake_dev *fd, enum fake_op op, uint64_t pass_upto)
@@ -223,4 +285,45 @@ void fake_dev_flip(struct fake_dev *fd, pblk_t blk, uint32_t off)
 	fake_at(fd->bytes, blk.n)[off] ^= 1;
 	fake_at(fd->durable, blk.n)[off] ^= 1;
 	pthread_mutex_unlock(&fd->lock);
+}
+
+void fake_dev_land(struct fake_dev *fd, bool (*survives)(void *ctx, uint64_t sector), void *ctx)
+{
+	const uint64_t per_blk = BLK_BYTES / FAKE_SECTOR_BYTES;
+
+	pthread_mutex_lock(&fd->lock);
+	for (uint64_t s = 0; s < fd->dev.nblks * per_blk; s++) {
+		size_t at = (size_t)s * FAKE_SECTOR_BYTES;
+
+		if (fd->pending[s / per_blk] && survives(ctx, s))
+			memcpy(fd->durable + at, fd->bytes + at, FAKE_SECTOR_BYTES);
+	}
+	pthread_mutex_unlock(&fd->lock);
+}
+
+void fake_dev_set_unwritten(struct fake_dev *fd, pblk_t blk, uint64_t nblks)
+{
+	pthread_mutex_lock(&fd->lock);
+	memset(fd->unwritten + blk.n, true, nblks * sizeof(bool));
+	pthread_mutex_unlock(&fd->lock);
+}
+
+uint64_t fake_dev_count_unwritten(struct fake_dev *fd, pblk_t blk, uint64_t nblks)
+{
+	uint64_t n = 0;
+
+	pthread_mutex_lock(&fd->lock);
+	for (uint64_t b = 0; b < nblks; b++)
+		n += fd->unwritten[blk.n + b];
+	pthread_mutex_unlock(&fd->lock);
+	return n;
+}
+
+void fake_dev_cut(struct fake_dev *fd)
+{
+	pthread_mutex_lock(&fd->lock);
+	memcpy(fd->bytes, fd->durable, (size_t)fd->dev.nblks * BLK_BYTES);
+	memset(fd->pending, 0, fd->dev.nblks * sizeof(bool));
+	pthread_mutex_unlock(&fd->lock);
+	fake_dev_on(fd);
 }

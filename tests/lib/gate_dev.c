@@ -47,6 +47,13 @@ static int gate_sync(struct dev *dev)
 	return err < 0 ? err : dev_sync(gate->inner);
 }
 
+static uint64_t gate_unwritten(struct dev *dev, pblk_t from, uint64_t within_nblks, pblk_t *first)
+{
+	struct gate_dev *gate = CONTAINER_OF(dev, struct gate_dev, dev);
+
+	return gate->tells_unwritten ? dev_unwritten(gate->inner, from, within_nblks, first) : 0;
+}
+
 static void gate_close(struct dev *dev)
 {
 	struct gate_dev *gate = CONTAINER_OF(dev, struct gate_dev, dev);
@@ -61,6 +68,7 @@ static const struct dev_ops gate_ops = {
     .read = gate_read,
     .write = gate_write,
     .sync = gate_sync,
+    .unwritten = gate_unwritten,
     .close = gate_close,
 };
 

@@ -9,6 +9,7 @@
 #define TESTS_LIB_GATE_DEV_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "server/dev.h"
@@ -18,6 +19,7 @@ enum gate_op { GATE_READ, GATE_WRITE, GATE_SYNC, GATE_NOPS };
 struct gate_dev {
 	struct dev dev;
 	struct dev *inner;
+	bool tells_unwritten; /* what the other does; else nothing is */
 	pthread_mutex_t lock; /* guards the calls */
 	pthread_cond_t changed;
 	struct gate_calls {

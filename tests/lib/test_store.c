@@ -30,7 +30,16 @@ static void store_must(bool ok, const char *what)
 
 struct test_store *test_store_open(uint64_t nblks, uint64_t meta_bytes)
 {
-	struct map_geometry geo = {.uuid = {1}, .dev_nblks = nblks, .meta_bytes = meta_bytes};
+	return test_store_open_journal(nblks, meta_bytes, 0);
+}
+
+struct test_store *test_store_open_journal(uint64_t nblks, uint64_t meta_bytes,
+					   uint64_t journal_nblks)
+{
+	struct map_geometry geo = {.uuid = {1},
+				   .dev_nblks = nblks,
+				   .journal_nblks = journal_nblks,
+				   .meta_bytes = meta_bytes};
 	struct test_store *ts = calloc(1, sizeof(*ts));
 	const char *tmp = getenv("TMPDIR");
 
@@ -50,6 +59,13 @@ struct test_store *test_store_open(uint64_t nblks, uint64_t meta_bytes)
 	thread_set_role(THREAD_LOOP);
 	alarm(HANG_SECONDS);
 	return ts;
+}
+
+void test_store_crash(struct test_store *ts)
+{
+	map_close(ts->map);
+	fake_dev_cut(ts->fdev);
+	store_must(map_open(ts->path, &ts->map) == 0, "map_open");
 }
 
 static void store_report(void *ctx, const char *text)
@@ -79,10 +95,15 @@ void test_store_close(struct test_store *ts)
 	alarm(0);
 }
 
+void test_store_turn(struct test_store *ts)
+{
+	store_must(event_base_loop(loop_base(ts->loop), EVLOOP_ONCE) == 0, "loop");
+}
+
 void test_store_run_until(struct test_store *ts, bool (*done)(void *ctx), void *ctx)
 {
 	while (!done(ctx))
-		store_must(event_base_loop(loop_base(ts->loop), EVLOOP_ONCE) == 0, "loop");
+		test_store_turn(ts);
 }
 
 static bool store_flag_is_set(void *ctx)
@@ -120,7 +141,7 @@ static struct map_txn *store_txn_begin(struct test_store *ts)
 {
 	struct map_txn *txn;
 
-	thread_set_role(THREAD_COMMIT);
+	thread_set_role(THREAD_MAP);
 	store_must(map_txn_begin(ts->map, &txn) == 0, "map_txn_begin");
 	return txn;
 }
@@ -134,12 +155,36 @@ static void store_txn_commit(struct map_txn *txn)
 	thread_set_role(THREAD_LOOP);
 }
 
+static uint64_t store_next_oid(struct test_store *ts)
+{
+	struct map_view *view = NULL;
+	uint64_t oid = 0;
+
+	store_must(map_view_begin(ts->map, &view) == 0, "map_view_begin");
+	store_must(map_next_object(view, &oid) == 0, "map_next_object");
+	map_view_end(view);
+	return oid;
+}
+
 uint64_t test_store_create(struct test_store *ts, const char *name, uint64_t size_bytes)
 {
+	struct map_new new = {
+	    .oid = store_next_oid(ts), .name = name, .size_bytes = size_bytes, .time_ns = 1};
 	struct map_txn *txn = store_txn_begin(ts);
 	struct map_obj obj;
 
-	store_must(map_txn_create(txn, name, size_bytes, 1, &obj) == 0, "map_txn_create");
+	store_must(map_txn_create(txn, &new, &obj) == 0, "map_txn_create");
+	store_txn_commit(txn);
+	return obj.id;
+}
+
+uint64_t test_store_clone(struct test_store *ts, uint64_t oid, const char *name)
+{
+	struct map_new new = {.oid = store_next_oid(ts), .name = name, .time_ns = 1};
+	struct map_txn *txn = store_txn_begin(ts);
+	struct map_obj obj;
+
+	store_must(map_txn_clone(txn, oid, &new, &obj) == 0, "map_txn_clone");
 	store_txn_commit(txn);
 	return obj.id;
 }

@@ -32,11 +32,21 @@ struct test_store {
 /* A store of this many device blocks and bytes for metadata; an alarm ends a test that hangs. */
 struct test_store *test_store_open(uint64_t nblks, uint64_t meta_bytes);
 
+/* The same with a journal of so many blocks, behind the header block. */
+struct test_store *test_store_open_journal(uint64_t nblks, uint64_t meta_bytes,
+					   uint64_t journal_nblks);
+
+/* The power is cut: the map is as of its last fold, the device as of its last sync. */
+void test_store_crash(struct test_store *ts);
+
 /*
  * Joins the workers, runs what they posted, has the checker look at the map (every difference is
  * printed and ends the program), and removes all of it.  Every page must have been put.
  */
 void test_store_close(struct test_store *ts);
+
+/* Waits for events and runs what they cause. */
+void test_store_turn(struct test_store *ts);
 
 /* Runs the loop until done(ctx) is true. */
 void test_store_run_until(struct test_store *ts, bool (*done)(void *ctx), void *ctx);
@@ -47,6 +57,9 @@ void test_store_run_count(struct test_store *ts, const unsigned int *count, unsi
 
 /* An object straight in the map; its id. */
 uint64_t test_store_create(struct test_store *ts, const char *name, uint64_t size_bytes);
+
+/* A clone of an object, straight in the map; its id. */
+uint64_t test_store_clone(struct test_store *ts, uint64_t oid, const char *name);
 
 /* Removes it: its tree goes to the reap queue. */
 void test_store_remove(struct test_store *ts, uint64_t oid);

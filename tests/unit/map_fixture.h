@@ -20,6 +20,7 @@
 #include "common/thread.h"
 #include "server/check.h"
 #include "server/map.h"
+#include "server/map_priv.h"
 
 struct fix {
 	char dir[256];
@@ -38,7 +39,7 @@ static inline void fix_dir(struct fix *fix)
 	assert_non_null(mkdtemp(fix->dir));
 	(void)snprintf(fix->path, sizeof(fix->path), "%s/map", fix->dir);
 	fix->map = NULL;
-	thread_set_role(THREAD_COMMIT);
+	thread_set_role(THREAD_MAP);
 }
 
 /* A new and empty map, open. */
@@ -53,8 +54,16 @@ static inline void fix_open(struct fix *fix, uint64_t dev_nblks, uint64_t meta_b
 	assert_int_equal(map_open(fix->path, &fix->map), 0);
 }
 
+/* Makes what is committed durable. */
+static inline void fix_fold(struct fix *fix)
+{
+	assert_int_equal(map_cut(fix->map, (struct map_tail){.seq = 1}), 0);
+	assert_int_equal(map_fold(fix->map), 0);
+}
+
 static inline void fix_reopen(struct fix *fix)
 {
+	fix_fold(fix);
 	map_close(fix->map);
 	assert_int_equal(map_open(fix->path, &fix->map), 0);
 }
@@ -74,11 +83,13 @@ static inline struct map_txn *fix_begin(struct fix *fix)
 {
 	struct map_txn *txn = NULL;
 
+	if (map_must_fold(fix->map))
+		fix_fold(fix);
 	assert_int_equal(map_txn_begin(fix->map, &txn), 0);
 	return txn;
 }
 
-/* Commits and forgets what became free. */
+/* Commits, in memory, and forgets what became free. */
 static inline void fix_commit(struct map_txn *txn)
 {
 	struct map_freed freed = {0};
@@ -95,11 +106,37 @@ static inline struct map_view *fix_view(struct fix *fix)
 	return view;
 }
 
+/* A description of a new object, with the next id. */
+static inline struct map_new fix_new(struct map_txn *txn, const char *name, uint64_t size_bytes,
+				     uint64_t time_ns)
+{
+	return (struct map_new){.oid = txn->state.next_object,
+				.name = name,
+				.size_bytes = size_bytes,
+				.time_ns = time_ns};
+}
+
+static inline int fix_try_create(struct map_txn *txn, const char *name, uint64_t size_bytes,
+				 struct map_obj *obj)
+{
+	struct map_new new = fix_new(txn, name, size_bytes, 1);
+
+	return map_txn_create(txn, &new, obj);
+}
+
+static inline int fix_try_clone(struct map_txn *txn, uint64_t src, const char *name,
+				struct map_obj *obj)
+{
+	struct map_new new = fix_new(txn, name, 0, 2);
+
+	return map_txn_clone(txn, src, &new, obj);
+}
+
 static inline uint64_t fix_create(struct map_txn *txn, const char *name, uint64_t nblks)
 {
 	struct map_obj obj;
 
-	assert_int_equal(map_txn_create(txn, name, nblks * BLK_BYTES, 1, &obj), 0);
+	assert_int_equal(fix_try_create(txn, name, nblks * BLK_BYTES, &obj), 0);
 	return obj.id;
 }
 
@@ -107,7 +144,18 @@ static inline uint64_t fix_clone(struct map_txn *txn, uint64_t src, const char *
 {
 	struct map_obj obj;
 
-	assert_int_equal(map_txn_clone(txn, src, name, 2, &obj), 0);
+	assert_int_equal(fix_try_clone(txn, src, name, &obj), 0);
+	return obj.id;
+}
+
+/* A version of the object, as it is now. */
+static inline uint64_t fix_version(struct map_txn *txn, uint64_t oid, const char *name)
+{
+	struct map_new new = fix_new(txn, name, 0, 3);
+	struct map_obj obj;
+
+	new.parent = oid;
+	assert_int_equal(map_txn_clone(txn, oid, &new, &obj), 0);
 	return obj.id;
 }
 
@@ -183,7 +231,7 @@ static inline void fix_check_empty(struct fix *fix)
 	struct map_view *view = fix_view(fix);
 	uint64_t ranges[2] = {0, 0};
 
-	assert_int_equal(map_each_free(view, fix_sum_free, ranges), 0);
+	assert_int_equal(map_each_free(view, pblk(0), fix_sum_free, ranges), 0);
 	map_view_end(view);
 	assert_int_equal(ranges[0], 1);
 	assert_int_equal(ranges[1], fix->dev_nblks - 1);

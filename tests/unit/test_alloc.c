@@ -85,6 +85,27 @@ static void test_freed_neighbours_become_one(void **state)
 	alloc_free(al);
 }
 
+static void test_a_range_is_taken_out_whole_or_not(void **state)
+{
+	struct alloc *al = alloc_new();
+
+	(void)state;
+	assert_int_equal(alloc_take_range(al, pblk(1), 1), -ERR_BUSY);
+	assert_int_equal(alloc_add(al, pblk(10), 20), 0);
+	assert_int_equal(alloc_take_range(al, pblk(9), 2), -ERR_BUSY);
+	assert_int_equal(alloc_take_range(al, pblk(29), 2), -ERR_BUSY);
+	assert_int_equal(alloc_take_range(al, pblk(30), 1), -ERR_BUSY);
+	assert_int_equal(alloc_reserve(al, 16), 0);
+	assert_int_equal(alloc_take_range(al, pblk(14), 5), -ERR_NOSPC);
+	assert_int_equal(alloc_take_range(al, pblk(14), 4), 0);
+	assert_int_equal(alloc_free_nblks(al), 16);
+	assert_int_equal(alloc_take_range(al, pblk(14), 4), -ERR_BUSY);
+	take(al, 12, 18, 12);
+	take(al, 4, 10, 4);
+	assert_int_equal(alloc_free_nblks(al), 0);
+	alloc_free(al);
+}
+
 /* ---- random ---------------------------------------------------------------------------------- */
 
 #define MODEL_NBLKS 600
@@ -149,6 +170,35 @@ static void model_add(struct model *m, struct alloc *al, uint64_t blk, uint64_t 
 	m->nfree += run;
 }
 
+static void model_take_range(struct model *m, struct alloc *al, uint64_t blk, uint64_t n)
+{
+	int want = n > m->nfree - m->reserved ? -ERR_NOSPC : 0;
+
+	if (model_run(m, blk) < n)
+		want = -ERR_BUSY;
+	assert_int_equal(alloc_take_range(al, pblk(blk), n), want);
+	for (uint64_t i = 0; i < n && want == 0; i++)
+		m->free[blk + i] = false;
+	m->nfree -= want == 0 ? n : 0;
+}
+
+static void model_check_find(const struct model *m, const struct alloc *al, uint64_t from)
+{
+	uint64_t next = model_find(m, m->next, 1);
+	uint64_t n;
+	pblk_t blk;
+
+	if (next == MODEL_NBLKS)
+		next = model_find(m, 0, 1);
+	assert_int_equal(alloc_next(al).n, next == MODEL_NBLKS ? 0 : next);
+	while (from < MODEL_NBLKS && !m->free[from])
+		from++;
+	n = model_run(m, from);
+	assert_int_equal(alloc_find(al, pblk(from), &blk), n);
+	if (n > 0)
+		assert_int_equal(blk.n, from);
+}
+
 static void test_random_against_bitmap(void **state)
 {
 	(void)state;
@@ -159,7 +209,7 @@ static void test_random_against_bitmap(void **state)
 
 		for (int i = 0; i < 3000; i++) {
 			uint64_t n = 1 + test_rand(&rng, seed % 2 ? 4 : 40);
-			uint64_t op = test_rand(&rng, 5);
+			uint64_t op = test_rand(&rng, 6);
 			bool fits = n <= m.nfree - m.reserved;
 
 			if (op < 2)
@@ -172,7 +222,9 @@ static void test_random_against_bitmap(void **state)
 			else if (op == 4 && m.reserved > 0 && n % 4 == 0) {
 				alloc_unreserve(al, 1);
 				m.reserved--;
-			}
+			} else if (op == 5)
+				model_take_range(&m, al, test_rand(&rng, MODEL_NBLKS), n);
+			model_check_find(&m, al, test_rand(&rng, MODEL_NBLKS));
 			assert_int_equal(alloc_free_nblks(al), m.nfree);
 			assert_int_equal(alloc_reserved_nblks(al), m.reserved);
 		}
@@ -186,6 +238,7 @@ int main(void)
 	    cmocka_unit_test(test_reservation_bounds_what_is_promised),
 	    cmocka_unit_test(test_takes_the_whole_where_it_fits),
 	    cmocka_unit_test(test_freed_neighbours_become_one),
+	    cmocka_unit_test(test_a_range_is_taken_out_whole_or_not),
 	    cmocka_unit_test(test_random_against_bitmap),
 	};
 

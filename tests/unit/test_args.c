@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* cowctl's command line: options, "did you mean", and what an argument of cp means. */
+/* cowctl's command line: options and what they say, commands, "did you mean". */
 #include "client/args.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
+#include "client/attrs.h"
 #include "client/commands.h"
 #include "client/end.h"
 #include "client/near.h"
+#include "client/pattern.h"
 #include "common/err.h"
 
 #define WORDS_MAX 12
@@ -116,17 +119,148 @@ static void test_near_distance(void **state)
 	assert_int_equal(near_distance("a", "123456789012345678901234567890123"), SIZE_MAX);
 }
 
-static void test_near_commands(void **state)
+/* What the words of a command line name. */
+static const char *find(const char *first, const char *second, size_t want_used)
+{
+	char *words[] = {(char *)(uintptr_t)first, (char *)(uintptr_t)second};
+	size_t used = 0;
+	const struct ctl_command *command = commands_find(words, second ? 2 : 1, &used);
+
+	assert_int_equal(used, want_used);
+	return command ? command->name : NULL;
+}
+
+static const char *unknown(const char *first, const char *second)
+{
+	static char text[COMMANDS_TEXT_MAX];
+	char *words[] = {(char *)(uintptr_t)first, (char *)(uintptr_t)second};
+
+	return commands_unknown(text, words, second ? 2 : 1);
+}
+
+static void test_commands_find(void **state)
 {
 	(void)state;
-	assert_string_equal(commands_near("clnoe"), "clone");
-	assert_string_equal(commands_near("lst"), "ls");
-	assert_string_equal(commands_near("creat"), "create");
-	assert_string_equal(commands_near("resi"), "resize");
-	assert_null(commands_near("frobnicate"));
-	assert_null(commands_near("q"));
-	assert_ptr_equal(commands_find("list"), commands_find("ls"));
-	assert_null(commands_find("lis"));
+	assert_string_equal(find("ls", NULL, 1), "ls");
+	assert_string_equal(find("list", "ls", 1), "ls");
+	assert_null(find("lis", NULL, 0));
+	assert_null(find("lss", NULL, 0));
+	assert_string_equal(find("snap", "add", 2), "snap add");
+	assert_string_equal(find("snap", "create", 2), "snap add");
+	assert_null(find("snap", NULL, 0));
+	assert_null(find("snap", "ad", 0));
+	assert_null(find("sna", "add", 0));
+	assert_true(commands_is_group("snap"));
+	assert_false(commands_is_group("sna"));
+	assert_false(commands_is_group("ls"));
+}
+
+static void test_commands_near(void **state)
+{
+	(void)state;
+	assert_string_equal(unknown("clnoe", "a"), "unknown command clnoe; did you mean clone?");
+	assert_string_equal(unknown("lst", NULL), "unknown command lst; did you mean ls?");
+	assert_string_equal(unknown("creat", "x"), "unknown command creat; did you mean create?");
+	assert_string_equal(unknown("snap", "lst"),
+			    "unknown command snap lst; did you mean snap ls?");
+	assert_string_equal(unknown("snap", NULL), "snap what? (cowctl help snap)");
+	assert_string_equal(unknown("frobnicate", "a"),
+			    "unknown command frobnicate (cowctl help lists them)");
+	assert_string_equal(unknown("q", NULL), "unknown command q (cowctl help lists them)");
+}
+
+/* ---- what options say ------------------------------------------------------------------------ */
+
+static void test_args_labels_are_all_kept(void **state)
+{
+	static char label[] = "--label=k=v";
+	static char *argv[ARGS_LABELS_MAX + 1];
+	struct args args;
+	char problem[ARGS_PROBLEM_MAX];
+
+	(void)state;
+	assert_int_equal(parse(WORDS("--label", "a=1", "x", "--label=b=2"), &args, problem), 0);
+	assert_int_equal(args.nlabels, 2);
+	assert_string_equal(args.labels[0], "a=1");
+	assert_string_equal(args.labels[1], "b=2");
+	assert_int_equal(args.noperands, 1);
+	for (size_t i = 0; i <= ARGS_LABELS_MAX; i++)
+		argv[i] = label;
+	assert_int_equal(args_parse(ARGS_LABELS_MAX, argv, &args, problem), 0);
+	assert_int_equal(args_parse(ARGS_LABELS_MAX + 1, argv, &args, problem), -ERR_INVAL);
+	assert_string_equal(problem, "too many labels");
+}
+
+static void expect_ttl(const char *text, uint64_t want)
+{
+	uint64_t ms = 0;
+
+	assert_int_equal(attrs_parse_ttl(text, &ms), want > 0 ? 0 : -ERR_INVAL);
+	assert_int_equal(ms, want);
+}
+
+static void test_attrs_ttl(void **state)
+{
+	(void)state;
+	expect_ttl("30s", 30000);
+	expect_ttl("15m", 900000);
+	expect_ttl("2h", 7200000);
+	expect_ttl("7d", 604800000);
+	expect_ttl("213503982334d", UINT64_C(213503982334) * 86400000);
+	expect_ttl("213503982335d", 0); /* beyond 64 bits */
+	expect_ttl("99999999999999999999s", 0);
+	expect_ttl("0s", 0);
+	expect_ttl("30", 0);
+	expect_ttl("h", 0);
+	expect_ttl("", 0);
+	expect_ttl("-1s", 0);
+	expect_ttl(" 1s", 0);
+	expect_ttl("1s ", 0);
+	expect_ttl("1.5h", 0);
+	expect_ttl("1w", 0);
+}
+
+static void expect_pattern(const char *text, uint64_t number, const char *want)
+{
+	struct pattern pattern;
+	char *name;
+
+	assert_int_equal(pattern_parse(text, &pattern), 0);
+	name = pattern_name(&pattern, number);
+	assert_non_null(name);
+	assert_string_equal(name, want);
+	free(name);
+}
+
+static void expect_no_pattern(const char *text)
+{
+	struct pattern pattern;
+
+	assert_int_equal(pattern_parse(text, &pattern), -ERR_INVAL);
+}
+
+static void test_pattern(void **state)
+{
+	(void)state;
+	expect_pattern("vm%d", 0, "vm0");
+	expect_pattern("vm%d", 12, "vm12");
+	expect_pattern("%d", 7, "7");
+	expect_pattern("a%03db", 5, "a005b");
+	expect_pattern("a%03db", 12345, "a12345b");
+	expect_pattern("%018d", 1, "000000000000000001");
+	expect_no_pattern("vm");
+	expect_no_pattern("");
+	expect_no_pattern("%d%d");
+	expect_no_pattern("%d%");
+	expect_no_pattern("%");
+	expect_no_pattern("%s");
+	expect_no_pattern("%3d");
+	expect_no_pattern("%0d");
+	expect_no_pattern("%00d");
+	expect_no_pattern("%019d");
+	expect_no_pattern("%09999999999999d");
+	expect_no_pattern("%03");
+	expect_no_pattern("%ld");
 }
 
 static void expect_end(const char *arg, enum end_kind kind, const char *want)
@@ -160,7 +294,11 @@ int main(void)
 	    cmocka_unit_test(test_args_end_and_negative_sizes),
 	    cmocka_unit_test(test_args_problems),
 	    cmocka_unit_test(test_near_distance),
-	    cmocka_unit_test(test_near_commands),
+	    cmocka_unit_test(test_commands_find),
+	    cmocka_unit_test(test_commands_near),
+	    cmocka_unit_test(test_args_labels_are_all_kept),
+	    cmocka_unit_test(test_attrs_ttl),
+	    cmocka_unit_test(test_pattern),
 	    cmocka_unit_test(test_end_classify),
 	};
 

@@ -5,156 +5,7 @@
  */
 #include "server/cache.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "common/err.h"
-#include "tests/lib/test_store.h"
-
-#define DEV_NBLKS  8192u
-#define META_BYTES (UINT64_C(4) << 20)
-#define LIMIT	   128u /* pages: 4 folios */
-#define FAR	   100000u
-#define FAR_FOLIOS 40u
-#define OLD	   1u /* seed of what is on the device */
-#define NEW	   2u
-#define NEWER	   3u
-
-struct fixture {
-	struct test_store *ts;
-	struct fetcher fetcher;
-	struct cache *cache;
-	struct cache_object co;
-};
-
-static int setup(void **state)
-{
-	struct fixture *fx = calloc(1, sizeof(*fx));
-
-	if (!fx)
-		return -1;
-	fx->ts = test_store_open(DEV_NBLKS, META_BYTES);
-	fetcher_init(&fx->fetcher, fx->ts->map, &fx->ts->fdev->dev, fx->ts->workers);
-	fx->cache = cache_new(fx->ts->pages, &fx->fetcher, LIMIT);
-	if (!fx->cache)
-		return -1;
-	cache_object_init(&fx->co, fx->cache,
-			  test_store_create(fx->ts, "object", UINT64_C(1) << 40));
-	/* far from the others, so that eviction has pages to gain */
-	test_store_map(fx->ts, fx->co.oid, lblk(FAR), pblk(1000), FAR_FOLIOS * FOLIO_BLKS, OLD);
-	*state = fx;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *fx = *state;
-
-	cache_object_fini(&fx->co);
-	assert_int_equal(cache_busy_pages(fx->cache), 0);
-	cache_free(fx->cache);
-	test_store_close(fx->ts);
-	free(fx);
-	return 0;
-}
-
-/* Blocks [0, nblks) of the object are on the device. */
-static void map_old(struct fixture *fx, uint32_t nblks)
-{
-	test_store_map(fx->ts, fx->co.oid, lblk(0), pblk(100), nblks, OLD);
-}
-
-struct waiter {
-	struct cache_waiter waiter;
-	bool ready;
-	int err;
-};
-
-static void waiter_ready(struct cache_waiter *waiter, int err)
-{
-	struct waiter *w = CONTAINER_OF(waiter, struct waiter, waiter);
-
-	assert_false(w->ready);
-	w->ready = true;
-	w->err = err;
-}
-
-static void fill_start(struct fixture *fx, struct waiter *w, uint64_t blk, uint32_t nblks)
-{
-	*w = (struct waiter){.waiter.ready = waiter_ready};
-	assert_int_equal(cache_fill(&fx->co, lblk(blk), nblks, &w->waiter), 0);
-	assert_false(w->ready);
-}
-
-static int fill(struct fixture *fx, uint64_t blk, uint32_t nblks)
-{
-	struct waiter w;
-
-	fill_start(fx, &w, blk, nblks);
-	test_store_run_flag(fx->ts, &w.ready);
-	return w.err;
-}
-
-static void write_blk(struct fixture *fx, uint64_t blk, unsigned int seed)
-{
-	assert_int_equal(cache_pin(&fx->co, lblk(blk), 1), 0);
-	cache_write(&fx->co, lblk(blk), test_page(fx->ts, seed, lblk(blk)));
-	cache_unpin(&fx->co, lblk(blk), 1);
-}
-
-static void assert_holds(struct fixture *fx, uint64_t blk, unsigned int seed)
-{
-	struct page *page = cache_find(&fx->co, lblk(blk));
-	uint8_t want[BLK_BYTES];
-
-	assert_non_null(page);
-	test_pattern(want, seed, lblk(blk));
-	assert_memory_equal(page->data, want, BLK_BYTES);
-}
-
-static void assert_empty(struct fixture *fx, uint64_t blk)
-{
-	assert_null(cache_find(&fx->co, lblk(blk)));
-}
-
-struct frozen {
-	struct writeback_blk *blks;
-	uint32_t nblks;
-};
-
-static struct frozen freeze(struct fixture *fx)
-{
-	struct frozen frozen = {0};
-
-	assert_int_equal(cache_freeze(&fx->co, &frozen.blks, &frozen.nblks), 0);
-	assert_int_equal(fx->co.ndirty, 0);
-	return frozen;
-}
-
-static void frozen_free(struct frozen *frozen)
-{
-	for (uint32_t i = 0; i < frozen->nblks; i++)
-		page_put(frozen->blks[i].page);
-	free(frozen->blks);
-}
-
-static void commit(struct fixture *fx, struct frozen *frozen)
-{
-	cache_committed(&fx->co, frozen->blks, frozen->nblks);
-	frozen_free(frozen);
-}
-
-/* Fills so much that everything that can be evicted is. */
-static void press(struct fixture *fx)
-{
-	for (uint64_t i = 0; i < FAR_FOLIOS; i++)
-		assert_int_equal(fill(fx, FAR + i * FOLIO_BLKS, FOLIO_BLKS), 0);
-}
+#include "tests/unit/cache_fixture.h"
 
 /* ---- filling --------------------------------------------------------------------------------- */
 
@@ -496,6 +347,9 @@ static void test_truncate_drops_dirty_and_staged(void **state)
 	assert_true(cache_is_dirty(&fx->co, lblk(41)));
 	assert_int_equal(cache_busy_pages(fx->cache), 2);
 	assert_int_equal(cache_truncate(&fx->co, lblk(0)), 2);
+	/* what was committed is still what those blocks of the device hold */
+	assert_int_equal(page_pool_used(fx->ts->pages), 3);
+	cache_freed(fx->cache, pblk(DST), 3);
 	assert_int_equal(page_pool_used(fx->ts->pages), 0);
 }
 
@@ -590,17 +444,24 @@ static void test_eviction_keeps_to_the_limit(void **state)
 	assert_empty(fx, FAR);
 }
 
-static void test_least_recently_used_goes_first(void **state)
+static void test_scan_leaves_what_is_used_often(void **state)
 {
 	struct fixture *fx = *state;
+	struct cache_stats before;
 
-	for (uint64_t i = 0; i < 4; i++)
-		assert_int_equal(fill(fx, FAR + i * FOLIO_BLKS, FOLIO_BLKS), 0);
-	assert_holds(fx, FAR, OLD);
-	assert_int_equal(fill(fx, FAR + 4 * FOLIO_BLKS, FOLIO_BLKS), 0);
-	assert_holds(fx, FAR, OLD);
-	assert_empty(fx, FAR + FOLIO_BLKS);
-	assert_holds(fx, FAR + 2 * FOLIO_BLKS, OLD);
+	map_old(fx, FOLIO_BLKS);
+	assert_int_equal(fill(fx, 0, FOLIO_BLKS), 0);
+	for (int round = 0; round < 3; round++)
+		for (uint64_t blk = 0; blk < FOLIO_BLKS; blk++)
+			assert_holds(fx, blk, OLD);
+	press(fx); /* ten times the cache */
+	before = stats(fx);
+	for (uint64_t blk = 0; blk < FOLIO_BLKS; blk++)
+		assert_holds(fx, blk, OLD);
+	assert_int_equal(stats(fx).hits - before.hits, FOLIO_BLKS);
+	assert_int_equal(before.read_nblks, (1 + FAR_FOLIOS) * FOLIO_BLKS);
+	assert_int_equal(before.misses, before.read_nblks);
+	assert_int_equal(before.evicted_nblks + LIMIT, before.read_nblks);
 }
 
 static void test_eviction_spares_dirty_and_staged(void **state)
@@ -626,15 +487,16 @@ static void test_eviction_spares_dirty_and_staged(void **state)
 	assert_true(cache_is_dirty(&fx->co, lblk(2)));
 }
 
-static void test_eviction_spares_what_is_pinned(void **state)
+/* What is filled in while it is pinned stays, until it is pinned no more. */
+static void test_what_is_filled_while_pinned_stays(void **state)
 {
 	struct fixture *fx = *state;
 
 	map_old(fx, 2 * FOLIO_BLKS);
-	assert_int_equal(fill(fx, 0, FOLIO_BLKS), 0);
-	assert_int_equal(fill(fx, FOLIO_BLKS, FOLIO_BLKS), 0);
 	assert_int_equal(cache_pin(&fx->co, lblk(FOLIO_BLKS - 1), 2), 0);
 	assert_int_equal(cache_pin(&fx->co, lblk(FOLIO_BLKS), 1), 0);
+	assert_int_equal(fill(fx, 0, FOLIO_BLKS), 0);
+	assert_int_equal(fill(fx, FOLIO_BLKS, FOLIO_BLKS), 0);
 	press(fx);
 	for (uint64_t blk = 0; blk < 2 * FOLIO_BLKS; blk++)
 		assert_holds(fx, blk, OLD);
@@ -689,9 +551,9 @@ int main(void)
 	    TEST(test_objects_do_not_mix),
 	    TEST(test_busy_runs),
 	    TEST(test_eviction_keeps_to_the_limit),
-	    TEST(test_least_recently_used_goes_first),
+	    TEST(test_scan_leaves_what_is_used_often),
 	    TEST(test_eviction_spares_dirty_and_staged),
-	    TEST(test_eviction_spares_what_is_pinned),
+	    TEST(test_what_is_filled_while_pinned_stays),
 	    TEST(test_dirty_beyond_the_limit),
 	};
 

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * test_commit.c: the commit thread: order, groups, failed syncs, freed blocks, a full map, and a
- * map that has failed.
+ * test_commit.c: the commit and the map thread: order, groups, failed syncs and records, freed
+ * blocks, cuts, and a map that cannot take what is durable.  A full journal: test_commit_full.c.
  */
 #include "server/commit.h"
 
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -20,9 +18,7 @@
 #include "tests/lib/commits.h"
 
 #define META_BYTES (UINT64_C(4) << 20)
-#define META_SMALL (UINT64_C(512) << 10)
-#define GROUP	   600u /* more objects than a small map takes */
-#define KEPT	   100u
+#define AT(n)	   pblk(COMMITS_DATA + (n))
 
 static int setup_stopped(void **state)
 {
@@ -37,22 +33,20 @@ static int setup(void **state)
 	return 0;
 }
 
-static int setup_small(void **state)
-{
-	*state = commits_new(META_SMALL);
-	commits_start(*state);
-	return 0;
-}
-
 static int teardown(void **state)
 {
 	commits_free(*state);
 	return 0;
 }
 
+static uint64_t where(struct commits *fx, uint64_t oid, uint64_t blk)
+{
+	return test_store_where(fx->ts, oid, lblk(blk), NULL).n;
+}
+
 /* ---- results --------------------------------------------------------------------------------- */
 
-static void test_each_kind_has_its_result(void **state)
+static void test_create_epoch_clone_and_remove(void **state)
 {
 	struct commits *fx = *state;
 	struct commits_req r;
@@ -64,7 +58,7 @@ static void test_each_kind_has_its_result(void **state)
 	assert_int_equal(obj.size_bytes, BLK_BYTES);
 	assert_int_equal(obj.ctime_ns, 5);
 
-	commits_epoch_init(fx, &r, oid, lblk(7), pblk(100));
+	commits_epoch_init(fx, &r, oid, lblk(7), AT(100));
 	commits_run(&r);
 	assert_int_equal(r.req.err, 0);
 	assert_int_equal(r.req.obj.id, oid);
@@ -73,33 +67,77 @@ static void test_each_kind_has_its_result(void **state)
 	assert_int_equal(r.req.obj.mtime_ns, 6);
 	assert_true(r.req.obj.generation > obj.generation);
 
-	commits_named_init(fx, &r, COMMIT_CLONE, "second");
-	r.req.oid = oid;
+	commits_named_init(fx, &r, CHANGE_CLONE, "second");
+	r.req.change.other = oid;
 	commits_run(&r);
 	assert_int_equal(r.req.err, 0);
 	assert_int_equal(r.req.obj.origin, oid);
-	assert_int_equal(test_store_where(fx->ts, r.req.obj.id, lblk(7), NULL).n, 100);
+	assert_int_equal(where(fx, r.req.obj.id, 7), AT(100).n);
 
-	commits_req_init(fx, &r, COMMIT_REMOVE);
-	r.req.oid = oid;
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = oid;
 	commits_run(&r);
 	assert_int_equal(r.req.err, 0);
 	assert_false(test_store_obj(fx->ts, oid, &obj));
 }
 
-static void test_answered_means_durable(void **state)
+static void test_version_rename_exchange_and_reset(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t a = commits_create(fx, "a");
+	uint64_t b = commits_create(fx, "b");
+	struct commits_req version;
+	struct commits_req r;
+	struct map_obj obj;
+
+	commits_epoch_init(fx, &r, a, lblk(0), AT(0));
+	commits_run(&r);
+	commits_named_init(fx, &version, CHANGE_CLONE, "v1");
+	version.req.change.other = a;
+	version.req.change.parent = a;
+	commits_run(&version);
+	assert_int_equal(version.req.err, 0);
+	assert_string_equal(version.req.obj.name, "a@v1");
+	commits_epoch_init(fx, &r, a, lblk(0), AT(1));
+	commits_run(&r);
+	commits_req_init(fx, &r, CHANGE_RESET);
+	r.req.change.oid = a;
+	r.req.change.other = version.req.obj.id;
+	commits_run(&r);
+	assert_int_equal(r.req.err, 0);
+	assert_int_equal(where(fx, a, 0), AT(0).n);
+	commits_run_until_idle(fx);
+	assert_true(fx->freed[AT(1).n]);
+	commits_req_init(fx, &r, CHANGE_EXCHANGE);
+	r.req.change.oid = a;
+	r.req.change.other = b;
+	commits_run(&r);
+	assert_int_equal(r.req.err, 0);
+	commits_named_init(fx, &r, CHANGE_RENAME, "c");
+	r.req.change.oid = b;
+	commits_run(&r);
+	assert_int_equal(r.req.err, 0);
+	assert_true(test_store_obj(fx->ts, a, &obj));
+	assert_string_equal(obj.name, "b");
+	assert_true(test_store_obj(fx->ts, b, &obj));
+	assert_string_equal(obj.name, "c");
+}
+
+static void test_durable_comes_first_then_the_map(void **state)
 {
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "object");
 	struct commits_req r;
 	uint32_t csum = 0;
 
-	commits_epoch_init(fx, &r, oid, lblk(3), pblk(50));
-	assert_false(fake_dev_durable(fx->ts->fdev, pblk(50), r.bytes));
-	commits_run(&r);
+	commits_epoch_init(fx, &r, oid, lblk(3), AT(50));
+	commits_submit(&r);
+	test_store_run_count(fx->ts, &r.durable, 1);
+	assert_true(fake_dev_durable(fx->ts->fdev, AT(50), r.bytes));
+	test_store_run_count(fx->ts, &r.turn, 1);
+	assert_true(r.turn > r.durable);
 	assert_int_equal(r.req.err, 0);
-	assert_true(fake_dev_durable(fx->ts->fdev, pblk(50), r.bytes));
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(3), &csum).n, 50);
+	assert_int_equal(test_store_where(fx->ts, oid, lblk(3), &csum).n, AT(50).n);
 	assert_int_equal(csum, r.csum);
 }
 
@@ -109,13 +147,34 @@ static void test_nothing_is_mapped_before_the_sync(void **state)
 	uint64_t oid = commits_create(fx, "object");
 	struct commits_req r;
 
-	commits_epoch_init(fx, &r, oid, lblk(3), pblk(50));
+	commits_epoch_init(fx, &r, oid, lblk(3), AT(50));
 	commits_hold_in_sync(&r);
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(3), NULL).n, 0);
+	assert_int_equal(where(fx, oid, 3), 0);
 	assert_true(commit_busy(fx->commit));
 	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
 	test_store_run_count(fx->ts, &r.turn, 1);
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(3), NULL).n, 50);
+	assert_int_equal(where(fx, oid, 3), AT(50).n);
+}
+
+static void test_inlined_block_is_durable_in_its_record(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "object");
+	uint64_t writes = fake_dev_calls(fx->ts->fdev, FAKE_WRITE);
+	uint64_t syncs = fake_dev_calls(fx->ts->fdev, FAKE_SYNC);
+	struct recover_result result;
+	struct commits_req r;
+
+	commits_inline_init(fx, &r, oid, lblk(3), AT(50));
+	commits_run(&r);
+	assert_int_equal(r.req.err, 0);
+	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_WRITE), writes + 1);
+	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_SYNC), syncs + 1);
+	assert_false(fake_dev_holds(fx->ts->fdev, AT(50), r.bytes));
+	commits_crash(fx, &result);
+	assert_int_equal(result.records, 2);
+	assert_true(fake_dev_durable(fx->ts->fdev, AT(50), r.bytes));
+	assert_int_equal(where(fx, oid, 3), AT(50).n);
 }
 
 /* The truncation of an epoch comes before its extents. */
@@ -125,21 +184,21 @@ static void test_epoch_truncates_first(void **state)
 	uint64_t oid = commits_create(fx, "object");
 	struct commits_req r;
 
-	commits_epoch_init(fx, &r, oid, lblk(3), pblk(50));
+	commits_epoch_init(fx, &r, oid, lblk(3), AT(50));
 	commits_run(&r);
-	commits_epoch_init(fx, &r, oid, lblk(9), pblk(51));
+	commits_epoch_init(fx, &r, oid, lblk(9), AT(51));
 	commits_run(&r);
-	commits_epoch_init(fx, &r, oid, lblk(5), pblk(52));
-	r.req.truncate = lblk(3);
+	commits_epoch_init(fx, &r, oid, lblk(5), AT(52));
+	r.req.change.truncate = lblk(3);
 	commits_run(&r);
 	assert_int_equal(r.req.err, 0);
 	assert_int_equal(r.req.obj.mapped_nblks, 1);
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(3), NULL).n, 0);
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(9), NULL).n, 0);
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(5), NULL).n, 52);
+	assert_int_equal(where(fx, oid, 3), 0);
+	assert_int_equal(where(fx, oid, 9), 0);
+	assert_int_equal(where(fx, oid, 5), AT(52).n);
 	commits_run_until_idle(fx);
 	assert_int_equal(fx->nfreed, 2);
-	assert_true(fx->freed[50] && fx->freed[51]);
+	assert_true(fx->freed[AT(50).n] && fx->freed[AT(51).n]);
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */
@@ -147,139 +206,81 @@ static void test_epoch_truncates_first(void **state)
 static void test_answers_come_in_order(void **state)
 {
 	struct commits *fx = *state;
-	struct commits_req rs[100];
+	struct commits_req *rs = aligned_alloc(BLK_BYTES, 100 * sizeof(*rs));
 	uint64_t oid = commits_create(fx, "object");
 	char name[16];
 
 	fx->nanswered = 0;
-	for (unsigned int i = 0; i < ARRAY_LEN(rs); i++) {
+	for (unsigned int i = 0; i < 100; i++) {
 		if (i % 3 == 0) {
-			commits_epoch_init(fx, &rs[i], oid, lblk(i), pblk(100 + i));
+			commits_epoch_init(fx, &rs[i], oid, lblk(i), AT(i));
 		} else {
 			snprintf(name, sizeof(name), "n%u", i);
-			commits_named_init(fx, &rs[i], COMMIT_CREATE, name);
+			commits_named_init(fx, &rs[i], CHANGE_CREATE, name);
 		}
 		commits_submit(&rs[i]);
 	}
-	test_store_run_count(fx->ts, &fx->nanswered, ARRAY_LEN(rs));
-	for (unsigned int i = 0; i < ARRAY_LEN(rs); i++) {
+	test_store_run_count(fx->ts, &fx->nanswered, 100);
+	for (unsigned int i = 0; i < 100; i++) {
 		assert_int_equal(rs[i].req.err, 0);
-		assert_int_equal(rs[i].turn, i + 1);
+		assert_true(rs[i].turn > rs[i].durable);
+		if (i > 0) {
+			assert_true(rs[i].turn > rs[i - 1].turn);
+			assert_true(rs[i].durable > rs[i - 1].durable);
+		}
 		if (i > 3 && i % 3 == 0)
 			assert_true(rs[i].req.obj.generation > rs[i - 3].req.obj.generation);
 	}
+	free(rs);
 }
 
-static void test_group_shares_one_sync(void **state)
+static void test_group_shares_one_record_and_one_sync(void **state)
 {
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "object");
+	uint64_t syncs = fake_dev_calls(fx->ts->fdev, FAKE_SYNC);
+	uint64_t writes;
 	struct commits_req head;
 	struct commits_req rs[20];
 
-	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_SYNC), 0);
-	commits_epoch_init(fx, &head, oid, lblk(0), pblk(10));
+	commits_inline_init(fx, &head, oid, lblk(0), AT(0));
 	commits_hold_in_sync(&head);
 	for (unsigned int i = 0; i < ARRAY_LEN(rs); i++) {
-		commits_epoch_init(fx, &rs[i], oid, lblk(1 + i), pblk(11 + i));
+		commits_inline_init(fx, &rs[i], oid, lblk(1 + i), AT(1 + i));
 		commits_submit(&rs[i]);
 	}
+	writes = fake_dev_calls(fx->ts->fdev, FAKE_WRITE);
 	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
 	test_store_run_count(fx->ts, &rs[ARRAY_LEN(rs) - 1].turn, 1);
-	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_SYNC), 2);
-	for (unsigned int i = 0; i < ARRAY_LEN(rs); i++) {
+	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_SYNC), syncs + 2);
+	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_WRITE), writes + 1);
+	for (unsigned int i = 0; i < ARRAY_LEN(rs); i++)
 		assert_int_equal(rs[i].req.err, 0);
-		assert_true(fake_dev_durable(fx->ts->fdev, pblk(11 + i), rs[i].bytes));
-	}
 }
 
-static void test_no_sync_without_data(void **state)
+/* Who only wants a sync leaves no record; who only waits for the map causes nothing. */
+static void test_sync_and_mark_leave_no_record(void **state)
 {
 	struct commits *fx = *state;
-	uint64_t oid = commits_create(fx, "object");
+	uint64_t syncs = fake_dev_calls(fx->ts->fdev, FAKE_SYNC);
+	uint64_t writes = fake_dev_calls(fx->ts->fdev, FAKE_WRITE);
 	struct commits_req r;
 
-	commits_req_init(fx, &r, COMMIT_EPOCH);
-	r.req.oid = oid;
-	r.req.size_bytes = 12345;
+	commits_req_init(fx, &r, CHANGE_EPOCH);
+	r.req.kind = COMMIT_SYNC;
 	commits_run(&r);
 	assert_int_equal(r.req.err, 0);
-	assert_int_equal(r.req.obj.size_bytes, 12345);
-	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_SYNC), 0);
+	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_SYNC), syncs + 1);
+	commits_req_init(fx, &r, CHANGE_EPOCH);
+	r.req.kind = COMMIT_MARK;
+	commits_run(&r);
+	assert_int_equal(r.req.err, 0);
+	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_SYNC), syncs + 1);
+	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_WRITE), writes);
+	assert_int_equal(commit_journal_used(fx->commit), 0);
 }
 
-static void test_harmless_errors_leave_the_group_alone(void **state)
-{
-	struct commits *fx = *state;
-	uint64_t oid = commits_create(fx, "object");
-	struct commits_req head;
-	struct commits_req r[6];
-
-	commits_epoch_init(fx, &head, oid, lblk(0), pblk(10));
-	commits_hold_in_sync(&head);
-	commits_named_init(fx, &r[0], COMMIT_CREATE, "a");
-	commits_named_init(fx, &r[1], COMMIT_CREATE, "a");
-	commits_epoch_init(fx, &r[2], oid, lblk(1), pblk(11));
-	commits_req_init(fx, &r[3], COMMIT_REMOVE);
-	r[3].req.oid = oid + 1000;
-	commits_named_init(fx, &r[4], COMMIT_CLONE, "object");
-	r[4].req.oid = oid;
-	commits_named_init(fx, &r[5], COMMIT_CREATE, "b");
-	for (size_t i = 0; i < ARRAY_LEN(r); i++)
-		commits_submit(&r[i]);
-	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
-	test_store_run_count(fx->ts, &r[5].turn, 1);
-	assert_int_equal(head.req.err, 0);
-	assert_int_equal(r[0].req.err, 0);
-	assert_int_equal(r[1].req.err, -ERR_EXIST);
-	assert_int_equal(r[2].req.err, 0);
-	assert_int_equal(r[3].req.err, -ERR_NOENT);
-	assert_int_equal(r[4].req.err, -ERR_EXIST);
-	assert_int_equal(r[5].req.err, 0);
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(1), NULL).n, 11);
-	assert_int_equal(fx->nlatched, 0);
-}
-
-/*
- * A request that spoils the transaction fails alone; the others are applied again without it.  A
- * name that another request has taken is taken again, and one that the spoiler wanted is free.
- */
-static void test_spoiled_transaction_is_made_again(void **state)
-{
-	static const int want[] = {0, -ERR_EXIST, 0, -ERR_TOO_LARGE, -ERR_TOO_LARGE, 0, 0};
-	struct commits *fx = *state;
-	uint64_t oid = commits_create(fx, "object");
-	struct commits_req head;
-	struct commits_req r[ARRAY_LEN(want)];
-	struct map_obj obj;
-
-	commits_epoch_init(fx, &head, oid, lblk(0), pblk(10));
-	commits_hold_in_sync(&head);
-	commits_named_init(fx, &r[0], COMMIT_CREATE, "a");
-	commits_named_init(fx, &r[1], COMMIT_CREATE, "a");
-	commits_epoch_init(fx, &r[2], oid, lblk(1), pblk(11));
-	commits_epoch_init(fx, &r[3], oid, lblk(2), pblk(12));
-	r[3].extent.blk = lblk(BLK_OBJECT_MAX);
-	commits_named_init(fx, &r[4], COMMIT_CREATE, "b");
-	r[4].req.size_bytes = UINT64_MAX;
-	commits_named_init(fx, &r[5], COMMIT_CREATE, "b");
-	commits_epoch_init(fx, &r[6], oid, lblk(3), pblk(13));
-	for (size_t i = 0; i < ARRAY_LEN(r); i++)
-		commits_submit(&r[i]);
-	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
-	test_store_run_count(fx->ts, &r[6].turn, 1);
-	for (size_t i = 0; i < ARRAY_LEN(r); i++) {
-		assert_int_equal(r[i].req.err, want[i]);
-		assert_int_equal(r[i].turn, head.turn + i + 1);
-	}
-	assert_true(test_store_obj(fx->ts, r[0].req.obj.id, &obj));
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(1), NULL).n, 11);
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(3), NULL).n, 13);
-	assert_int_equal(r[6].req.obj.mapped_nblks, 3);
-	assert_int_equal(fx->nlatched, 0);
-}
-
-/* ---- failed syncs ---------------------------------------------------------------------------- */
+/* ---- failed syncs and records ---------------------------------------------------------------- */
 
 static void test_failed_sync_fails_the_epoch(void **state)
 {
@@ -289,47 +290,54 @@ static void test_failed_sync_fails_the_epoch(void **state)
 	struct commits_req r;
 
 	fake_dev_fail(fx->ts->fdev, FAKE_SYNC, 1, 1, -ERR_IO);
-	commits_epoch_init(fx, &r, oid, lblk(3), pblk(50));
+	commits_epoch_init(fx, &r, oid, lblk(3), AT(50));
 	commits_run(&r);
 	assert_int_equal(r.req.err, -ERR_WRITEBACK);
+	assert_int_equal(r.durable, 0);
 	assert_int_equal(commit_sync_gen(fx->commit), gen + 1);
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(3), NULL).n, 0);
+	assert_int_equal(where(fx, oid, 3), 0);
 	assert_int_equal(fx->nlatched, 0);
 	/* written again elsewhere, it is well */
-	commits_epoch_init(fx, &r, oid, lblk(3), pblk(60));
+	commits_epoch_init(fx, &r, oid, lblk(3), AT(60));
 	commits_run(&r);
 	assert_int_equal(r.req.err, 0);
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(3), NULL).n, 60);
-	assert_true(fake_dev_durable(fx->ts->fdev, pblk(60), r.bytes));
+	assert_int_equal(where(fx, oid, 3), AT(60).n);
+	assert_true(fake_dev_durable(fx->ts->fdev, AT(60), r.bytes));
 }
 
-/* In the group whose sync fails, what has no data does not depend on it. */
-static void test_failed_sync_spares_what_has_no_data(void **state)
+/* What is in the record alone is written again with it. */
+static void test_failed_sync_spares_what_is_in_the_record(void **state)
 {
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "object");
+	struct recover_result result;
 	struct commits_req head;
 	struct commits_req data;
-	struct commits_req size;
+	struct commits_req inlined;
 	struct commits_req name;
+	struct map_obj obj;
 
-	commits_epoch_init(fx, &head, oid, lblk(0), pblk(50));
+	commits_epoch_init(fx, &head, oid, lblk(0), AT(50));
 	commits_hold_in_sync(&head);
-	commits_epoch_init(fx, &data, oid, lblk(1), pblk(51));
-	commits_req_init(fx, &size, COMMIT_EPOCH);
-	size.req.oid = oid;
-	size.req.size_bytes = 777;
-	commits_named_init(fx, &name, COMMIT_CREATE, "name");
+	commits_epoch_init(fx, &data, oid, lblk(1), AT(51));
+	commits_inline_init(fx, &inlined, oid, lblk(2), AT(52));
+	commits_named_init(fx, &name, CHANGE_CREATE, "name");
 	commits_submit(&data);
-	commits_submit(&size);
+	commits_submit(&inlined);
 	commits_submit(&name);
 	fake_dev_fail(fx->ts->fdev, FAKE_SYNC, 1, 1, -ERR_IO);
 	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
 	test_store_run_count(fx->ts, &name.turn, 1);
 	assert_int_equal(head.req.err, 0);
 	assert_int_equal(data.req.err, -ERR_WRITEBACK);
-	assert_int_equal(size.req.err, 0);
+	assert_int_equal(inlined.req.err, 0);
 	assert_int_equal(name.req.err, 0);
+	commits_crash(fx, &result);
+	assert_int_equal(where(fx, oid, 0), AT(50).n);
+	assert_int_equal(where(fx, oid, 1), 0);
+	assert_int_equal(where(fx, oid, 2), AT(52).n);
+	assert_true(fake_dev_durable(fx->ts->fdev, AT(52), inlined.bytes));
+	assert_true(test_store_obj(fx->ts, name.req.change.oid, &obj));
 }
 
 /*
@@ -345,28 +353,27 @@ static void test_later_sync_does_not_resurrect(void **state)
 	struct commits_req before;
 	struct commits_req after[2];
 
-	commits_epoch_init(fx, &before, oid, lblk(1), pblk(51));
-	commits_epoch_init(fx, &bad, oid, lblk(0), pblk(50));
+	commits_epoch_init(fx, &before, oid, lblk(1), AT(51));
+	commits_epoch_init(fx, &bad, oid, lblk(0), AT(50));
 	fake_dev_fail(fx->ts->fdev, FAKE_SYNC, 1, 1, -ERR_IO);
 	commits_run(&bad);
 	assert_int_equal(bad.req.err, -ERR_WRITEBACK);
 
-	commits_epoch_init(fx, &head, oid, lblk(2), pblk(52));
+	commits_epoch_init(fx, &head, oid, lblk(2), AT(52));
 	commits_hold_in_sync(&head);
-	commits_epoch_init(fx, &after[0], oid, lblk(3), pblk(53));
-	commits_epoch_init(fx, &after[1], oid, lblk(4), pblk(54));
+	commits_epoch_init(fx, &after[0], oid, lblk(3), AT(53));
+	commits_epoch_init(fx, &after[1], oid, lblk(4), AT(54));
 	commits_submit(&after[0]);
 	commits_submit(&before);
 	commits_submit(&after[1]);
 	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
 	test_store_run_count(fx->ts, &after[1].turn, 1);
-	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_SYNC), 3);
 	assert_int_equal(head.req.err, 0);
 	assert_int_equal(after[0].req.err, 0);
 	assert_int_equal(before.req.err, -ERR_WRITEBACK);
 	assert_int_equal(after[1].req.err, 0);
-	assert_int_equal(test_store_where(fx->ts, oid, lblk(1), NULL).n, 0);
-	assert_true(fake_dev_durable(fx->ts->fdev, pblk(54), after[1].bytes));
+	assert_int_equal(where(fx, oid, 1), 0);
+	assert_true(fake_dev_durable(fx->ts->fdev, AT(54), after[1].bytes));
 }
 
 /* Written while a sync that will fail is under way: doubtful too. */
@@ -379,18 +386,46 @@ static void test_write_during_a_failing_sync_fails(void **state)
 	struct commits_req after;
 
 	fake_dev_fail(fx->ts->fdev, FAKE_SYNC, 1, 1, -ERR_IO);
-	commits_epoch_init(fx, &head, oid, lblk(0), pblk(50));
+	commits_epoch_init(fx, &head, oid, lblk(0), AT(50));
 	commits_hold_in_sync(&head);
-	commits_epoch_init(fx, &during, oid, lblk(1), pblk(51));
+	commits_epoch_init(fx, &during, oid, lblk(1), AT(51));
 	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
 	test_store_run_count(fx->ts, &head.turn, 1);
-	commits_epoch_init(fx, &after, oid, lblk(2), pblk(52));
+	commits_epoch_init(fx, &after, oid, lblk(2), AT(52));
 	commits_submit(&during);
 	commits_submit(&after);
 	test_store_run_count(fx->ts, &after.turn, 1);
 	assert_int_equal(head.req.err, -ERR_WRITEBACK);
 	assert_int_equal(during.req.err, -ERR_WRITEBACK);
 	assert_int_equal(after.req.err, 0);
+}
+
+/* It is tried once more; what fails then has never happened. */
+static void test_record_that_cannot_be_written(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "object");
+	struct recover_result result;
+	struct commits_req r, good;
+	struct map_obj obj;
+
+	commits_named_init(fx, &r, CHANGE_CREATE, "once");
+	fake_dev_fail(fx->ts->fdev, FAKE_WRITE, 1, 1, -ERR_IO);
+	commits_run(&r);
+	assert_int_equal(r.req.err, 0);
+	commits_inline_init(fx, &r, oid, lblk(0), AT(0));
+	fake_dev_fail(fx->ts->fdev, FAKE_WRITE, 1, 2, -ERR_IO);
+	commits_run(&r);
+	assert_int_equal(r.req.err, -ERR_WRITEBACK);
+	assert_int_equal(r.durable, 0);
+	assert_int_equal(where(fx, oid, 0), 0);
+	commits_inline_init(fx, &good, oid, lblk(1), AT(1));
+	commits_run(&good);
+	assert_int_equal(good.req.err, 0);
+	commits_crash(fx, &result);
+	assert_int_equal(where(fx, oid, 0), 0);
+	assert_int_equal(where(fx, oid, 1), AT(1).n);
+	assert_true(test_store_obj(fx->ts, oid + 1, &obj));
 }
 
 /* ---- freed blocks and the reaper ------------------------------------------------------------- */
@@ -401,14 +436,14 @@ static void test_overwritten_blocks_are_reported(void **state)
 	uint64_t oid = commits_create(fx, "object");
 	struct commits_req r;
 
-	commits_epoch_init(fx, &r, oid, lblk(3), pblk(50));
+	commits_epoch_init(fx, &r, oid, lblk(3), AT(50));
 	commits_run(&r);
 	assert_int_equal(fx->nfreed, 0);
-	commits_epoch_init(fx, &r, oid, lblk(3), pblk(51));
+	commits_epoch_init(fx, &r, oid, lblk(3), AT(51));
 	commits_run(&r);
 	commits_run_until_idle(fx);
 	assert_int_equal(fx->nfreed, 1);
-	assert_true(fx->freed[50]);
+	assert_true(fx->freed[AT(50).n]);
 }
 
 static void test_removed_object_is_reaped(void **state)
@@ -418,17 +453,17 @@ static void test_removed_object_is_reaped(void **state)
 	struct commits_req r;
 
 	commits_stop(fx);
-	test_store_map(fx->ts, oid, lblk(0), pblk(100), 300, COMMITS_SEED);
-	test_store_map(fx->ts, oid, lblk(100000), pblk(1000), 10, COMMITS_SEED);
+	test_store_map(fx->ts, oid, lblk(0), AT(0), 300, COMMITS_SEED);
+	test_store_map(fx->ts, oid, lblk(100000), AT(1000), 10, COMMITS_SEED);
 	commits_start(fx);
-	commits_req_init(fx, &r, COMMIT_REMOVE);
-	r.req.oid = oid;
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = oid;
 	commits_run(&r);
 	assert_int_equal(r.req.err, 0);
 	commits_run_until_idle(fx);
 	assert_int_equal(fx->nfreed, 310);
-	assert_true(fx->freed[100] && fx->freed[399]);
-	assert_true(fx->freed[1000] && fx->freed[1009]);
+	assert_true(fx->freed[AT(0).n] && fx->freed[AT(299).n]);
+	assert_true(fx->freed[AT(1000).n] && fx->freed[AT(1009).n]);
 }
 
 static void test_shared_blocks_go_with_the_last_clone(void **state)
@@ -439,18 +474,18 @@ static void test_shared_blocks_go_with_the_last_clone(void **state)
 	struct commits_req r;
 
 	commits_stop(fx);
-	test_store_map(fx->ts, oid, lblk(0), pblk(100), 300, COMMITS_SEED);
+	test_store_map(fx->ts, oid, lblk(0), AT(0), 300, COMMITS_SEED);
 	commits_start(fx);
-	commits_named_init(fx, &clone, COMMIT_CLONE, "clone");
-	clone.req.oid = oid;
+	commits_named_init(fx, &clone, CHANGE_CLONE, "clone");
+	clone.req.change.other = oid;
 	commits_run(&clone);
-	commits_req_init(fx, &r, COMMIT_REMOVE);
-	r.req.oid = oid;
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = oid;
 	commits_run(&r);
 	commits_run_until_idle(fx);
 	assert_int_equal(fx->nfreed, 0);
-	commits_req_init(fx, &r, COMMIT_REMOVE);
-	r.req.oid = clone.req.obj.id;
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = clone.req.obj.id;
 	commits_run(&r);
 	commits_run_until_idle(fx);
 	assert_int_equal(fx->nfreed, 300);
@@ -467,15 +502,15 @@ static void test_long_reaping_does_not_hold_up_others(void **state)
 
 	commits_stop(fx);
 	for (uint32_t i = 0; i < 300; i++)
-		test_store_map(fx->ts, oid, lblk((uint64_t)i * MAP_FANOUT), pblk(10 + i), 1,
+		test_store_map(fx->ts, oid, lblk((uint64_t)i * MAP_FANOUT), AT(10 + i), 1,
 			       COMMITS_SEED);
 	commits_start(fx);
-	commits_req_init(fx, &r, COMMIT_REMOVE);
-	r.req.oid = oid;
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = oid;
 	commits_submit(&r);
 	for (unsigned int i = 0; i < ARRAY_LEN(rs); i++) {
 		snprintf(name, sizeof(name), "n%u", i);
-		commits_named_init(fx, &rs[i], COMMIT_CREATE, name);
+		commits_named_init(fx, &rs[i], CHANGE_CREATE, name);
 		commits_run(&rs[i]);
 		assert_int_equal(rs[i].req.err, 0);
 	}
@@ -489,12 +524,35 @@ static void test_start_goes_on_reaping(void **state)
 	struct commits *fx = *state;
 	uint64_t oid = test_store_create(fx->ts, "object", BLK_BYTES);
 
-	test_store_map(fx->ts, oid, lblk(0), pblk(100), 20, COMMITS_SEED);
+	test_store_map(fx->ts, oid, lblk(0), AT(0), 20, COMMITS_SEED);
 	test_store_remove(fx->ts, oid);
 	commits_start(fx);
 	assert_true(commit_busy(fx->commit));
 	commits_run_until_idle(fx);
 	assert_int_equal(fx->nfreed, 20);
+}
+
+/* ---- the cut --------------------------------------------------------------------------------- */
+
+/* After a crash the map is what was folded and what the journal has beyond. */
+static void test_crash_after_a_cut(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "object");
+	struct recover_result result;
+	struct commits_req r;
+
+	for (unsigned int i = 0; i < 30; i++) {
+		if (i % 10 == 5)
+			commits_fold(fx);
+		commits_epoch_init(fx, &r, oid, lblk(i), AT(i));
+		commits_run(&r);
+		assert_int_equal(r.req.err, 0);
+	}
+	commits_crash(fx, &result);
+	assert_int_equal(result.records, 5);
+	for (unsigned int i = 0; i < 30; i++)
+		assert_int_equal(where(fx, oid, i), AT(i).n);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -509,189 +567,82 @@ static void test_free_commits_and_answers_what_was_submitted(void **state)
 	commits_start(fx);
 	for (unsigned int i = 0; i < ARRAY_LEN(rs); i++) {
 		snprintf(name, sizeof(name), "n%u", i);
-		commits_named_init(fx, &rs[i], COMMIT_CREATE, name);
+		commits_named_init(fx, &rs[i], CHANGE_CREATE, name);
 		commits_submit(&rs[i]);
 	}
-	commits_stop(fx);
-	loop_finish(fx->ts->loop);
+	commit_free(fx->commit);
+	fx->commit = NULL;
 	for (unsigned int i = 0; i < ARRAY_LEN(rs); i++) {
-		assert_int_equal(rs[i].turn, i + 1);
+		assert_true(rs[i].turn > 0);
 		assert_int_equal(rs[i].req.err, 0);
 		assert_true(test_store_obj(fx->ts, rs[i].req.obj.id, &obj));
 	}
 }
 
-static void test_full_map_refuses_and_recovers(void **state)
-{
-	struct commits *fx = *state;
-	struct commits_req r;
-	char name[NAME_MAX_BYTES + 1];
-	uint64_t first = 0;
-	unsigned int n = 0;
-
-	do {
-		/* long names fill a small map soon */
-		snprintf(name, sizeof(name), "%0200u", n++);
-		commits_named_init(fx, &r, COMMIT_CREATE, name);
-		commits_run(&r);
-		if (first == 0)
-			first = r.req.obj.id;
-		assert_true(n < 10000);
-	} while (r.req.err == 0);
-	assert_int_equal(r.req.err, -ERR_NOSPC_META);
-	assert_true(n > 10);
-	assert_int_equal(fx->nlatched, 0);
-	/* deletion is admitted, and makes room */
-	for (uint64_t oid = first; oid < first + n - 1; oid++) {
-		commits_req_init(fx, &r, COMMIT_REMOVE);
-		r.req.oid = oid;
-		commits_run(&r);
-		assert_int_equal(r.req.err, 0);
-	}
-	commits_create(fx, "again");
-}
-
-/* A group of which only a part fits: the part that fits is committed. */
-static void test_group_too_large_for_the_map(void **state)
+/* Durable, and the map cannot take it: nothing more is committed, and that is told once. */
+static void test_change_that_cannot_be_applied_latches(void **state)
 {
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "object");
-	struct commits_req head;
-	struct commits_req *rs = calloc(GROUP, sizeof(*rs));
-	char name[NAME_MAX_BYTES + 1];
-	unsigned int nok = 0;
-
-	assert_non_null(rs);
-	commits_epoch_init(fx, &head, oid, lblk(0), pblk(10));
-	commits_hold_in_sync(&head);
-	for (unsigned int i = 0; i < GROUP; i++) {
-		snprintf(name, sizeof(name), "%0200u", i);
-		commits_named_init(fx, &rs[i], COMMIT_CREATE, name);
-		commits_submit(&rs[i]);
-	}
-	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
-	test_store_run_count(fx->ts, &rs[GROUP - 1].turn, 1);
-	for (unsigned int i = 0; i < GROUP; i++) {
-		struct map_obj obj;
-
-		assert_true(rs[i].req.err == 0 || rs[i].req.err == -ERR_NOSPC_META);
-		if (rs[i].req.err == 0) {
-			assert_true(test_store_obj(fx->ts, rs[i].req.obj.id, &obj));
-			assert_string_equal(obj.name, rs[i].req.name);
-			nok++;
-		}
-	}
-	assert_true(nok > 10 && nok < GROUP);
-	assert_int_equal(fx->nlatched, 0);
-	free(rs);
-}
-
-/* One by one a name is free where the request that had it in the attempt with all is refused. */
-static void test_name_of_a_refused_request_is_free(void **state)
-{
-	struct commits *fx = *state;
-	struct commits_req head;
-	struct commits_req *rs = calloc(GROUP, sizeof(*rs));
-	const unsigned int last = GROUP - 1;
-	char name[NAME_MAX_BYTES + 1];
-	uint64_t oid;
-
-	assert_non_null(rs);
-	oid = commits_create(fx, "0");
-	commits_epoch_init(fx, &head, oid, lblk(0), pblk(10));
-	for (unsigned int i = 0; i < GROUP; i++) {
-		/* two of the last name, and between them what makes room again */
-		snprintf(name, sizeof(name), "%0200u", i == last ? last - KEPT - 1 : i);
-		commits_named_init(fx, &rs[i], COMMIT_CREATE, name);
-		if (i < KEPT)
-			commits_run(&rs[i]);
-		if (i >= last - KEPT && i < last) {
-			commits_req_init(fx, &rs[i], COMMIT_REMOVE);
-			rs[i].req.oid = rs[i - (last - KEPT)].req.obj.id;
-		}
-	}
-	commits_hold_in_sync(&head);
-	for (unsigned int i = KEPT; i < GROUP; i++)
-		commits_submit(&rs[i]);
-	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
-	test_store_run_count(fx->ts, &rs[last].turn, 1);
-	assert_int_equal(rs[last - KEPT - 1].req.err, -ERR_NOSPC_META);
-	assert_int_equal(rs[last].req.err, 0);
-	free(rs);
-}
-
-/* Makes LMDB's writes fail, since they lie beyond this offset. */
-static void limit_file_size(rlim_t bytes)
-{
-	struct rlimit lim;
-
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &lim), 0);
-	lim.rlim_cur = bytes;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &lim), 0);
-}
-
-static void test_failed_map_commit_latches(void **state)
-{
-	struct commits *fx = *state;
-	uint64_t oid = commits_create(fx, "object");
-	struct commits_req r[3];
+	struct commits_req bad;
 	struct commits_req late;
 
 	commits_run_until_idle(fx);
 	fx->nanswered = 0;
-	for (unsigned int i = 0; i < ARRAY_LEN(r); i++)
-		commits_epoch_init(fx, &r[i], oid, lblk(i), pblk(100 + i));
-	limit_file_size(1);
-	commits_hold_in_sync(&r[0]);
-	commits_submit(&r[1]);
-	commits_submit(&r[2]);
-	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
-	test_store_run_count(fx->ts, &fx->nlatched, 1);
+	commits_epoch_init(fx, &bad, oid + 1000, lblk(0), AT(0));
+	commits_run(&bad);
+	assert_true(bad.durable > 0);
+	assert_int_equal(bad.req.err, -ERR_LATCHED);
+	assert_int_equal(fx->nlatched, 1);
 	assert_int_equal(fx->answered_when_latched, 1);
-	test_store_run_count(fx->ts, &fx->nanswered, 3);
-	for (unsigned int i = 0; i < ARRAY_LEN(r); i++)
-		assert_int_equal(r[i].req.err, -ERR_LATCHED);
-	limit_file_size(RLIM_INFINITY);
-	/* the cause is gone: it stays latched all the same, and tells it once */
-	commits_named_init(fx, &late, COMMIT_CREATE, "late");
+	commits_named_init(fx, &late, CHANGE_CREATE, "late");
 	commits_run(&late);
 	assert_int_equal(late.req.err, -ERR_LATCHED);
+	assert_int_equal(late.durable, 0);
 	assert_int_equal(fx->nlatched, 1);
 	assert_int_equal(fx->nfreed, 0);
 }
 
+static void test_refused_is_latched(void **state)
+{
+	struct commits_req r;
+
+	commit_refuse(((struct commits *)*state)->commit);
+	commits_named_init(*state, &r, CHANGE_CREATE, "name");
+	commits_run(&r);
+	assert_int_equal(r.req.err, -ERR_LATCHED);
+}
+
 #define TEST(name)	   cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_SMALL(name)   cmocka_unit_test_setup_teardown(name, setup_small, teardown)
 #define TEST_STOPPED(name) cmocka_unit_test_setup_teardown(name, setup_stopped, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_each_kind_has_its_result),
-	    TEST(test_answered_means_durable),
+	    TEST(test_create_epoch_clone_and_remove),
+	    TEST(test_version_rename_exchange_and_reset),
+	    TEST(test_durable_comes_first_then_the_map),
 	    TEST(test_nothing_is_mapped_before_the_sync),
+	    TEST(test_inlined_block_is_durable_in_its_record),
 	    TEST(test_epoch_truncates_first),
 	    TEST(test_answers_come_in_order),
-	    TEST(test_group_shares_one_sync),
-	    TEST(test_no_sync_without_data),
-	    TEST(test_harmless_errors_leave_the_group_alone),
-	    TEST(test_spoiled_transaction_is_made_again),
+	    TEST(test_group_shares_one_record_and_one_sync),
+	    TEST(test_sync_and_mark_leave_no_record),
 	    TEST(test_failed_sync_fails_the_epoch),
-	    TEST(test_failed_sync_spares_what_has_no_data),
+	    TEST(test_failed_sync_spares_what_is_in_the_record),
 	    TEST(test_later_sync_does_not_resurrect),
 	    TEST(test_write_during_a_failing_sync_fails),
+	    TEST(test_record_that_cannot_be_written),
 	    TEST(test_overwritten_blocks_are_reported),
 	    TEST(test_removed_object_is_reaped),
 	    TEST(test_shared_blocks_go_with_the_last_clone),
 	    TEST(test_long_reaping_does_not_hold_up_others),
 	    TEST_STOPPED(test_start_goes_on_reaping),
+	    TEST(test_crash_after_a_cut),
 	    TEST_STOPPED(test_free_commits_and_answers_what_was_submitted),
-	    TEST_SMALL(test_full_map_refuses_and_recovers),
-	    TEST_SMALL(test_group_too_large_for_the_map),
-	    TEST_SMALL(test_name_of_a_refused_request_is_free),
-	    TEST(test_failed_map_commit_latches),
+	    TEST(test_change_that_cannot_be_applied_latches),
+	    TEST(test_refused_is_latched),
 	};
 
-	signal(SIGXFSZ, SIG_IGN);
 	return cmocka_run_group_tests_name("commit", tests, NULL, NULL);
 }

@@ -21,7 +21,6 @@
 #include "common/cursor.h"
 #include "common/err.h"
 #include "common/log.h"
-#include "common/name.h"
 #include "common/size.h"
 
 /* ---- err ------------------------------------------------------------------------------------- */
@@ -394,86 +393,6 @@ static void test_size_format(void **state)
 	}
 }
 
-/* ---- name ------------------------------------------------------------------------------------ */
-
-static void test_name_good(void **state)
-{
-	static const char *const good[] = {
-	    "a",
-	    "images/debian-12.5_amd64",
-	    "with blank",
-	    "a.b/-c/+d/.e",
-	    "gr\xc3\xb6\xc3\x9f"
-	    "e",
-	    "\xe2\x82\xac",	/* U+20AC */
-	    "\xed\x9f\xbf",	/* U+D7FF, the last before the surrogates */
-	    "\xee\x80\x80",	/* U+E000, the first after them */
-	    "\xf0\x90\x80\x80", /* U+10000 */
-	    "\xf4\x8f\xbf\xbf", /* U+10FFFF */
-	    "\xc2\xa0",		/* U+00A0, the first after C1 */
-	};
-	char longest[NAME_MAX_BYTES + 2];
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-		assert_null(name_problem(good[i]));
-		assert_int_equal(name_check(good[i]), 0);
-	}
-	memset(longest, 'n', sizeof(longest));
-	longest[NAME_MAX_BYTES] = '\0';
-	assert_int_equal(name_check(longest), 0);
-	longest[NAME_MAX_BYTES] = 'n';
-	longest[NAME_MAX_BYTES + 1] = '\0';
-	assert_string_equal(name_problem(longest), "is longer than 255 bytes");
-}
-
-static void test_name_bad(void **state)
-{
-	static const struct {
-		const char *name;
-		const char *problem;
-	} bad[] = {
-	    {"", "is empty"},
-	    {"-a", "begins with '-', '+', '.' or '/'"},
-	    {"+a", "begins with '-', '+', '.' or '/'"},
-	    {".a", "begins with '-', '+', '.' or '/'"},
-	    {"/a", "begins with '-', '+', '.' or '/'"},
-	    {"a/", "ends in '/'"},
-	    {"a//b", "has \"//\" in it"},
-	    {"a@b", "has '@', '%' or '?' in it"},
-	    {"a%b", "has '@', '%' or '?' in it"},
-	    {"a?b", "has '@', '%' or '?' in it"},
-	    {"a\nb", "has a control character in it"},
-	    {"a\x1f", "has a control character in it"},
-	    {"a\x7f", "has a control character in it"},
-	    {"a\xc2\x80", "has a control character in it"}, /* U+0080 */
-	    {"a\xc2\x9f", "has a control character in it"}, /* U+009F */
-	    {"a\x80", "is not valid UTF-8"},		    /* no start */
-	    {"a\xc3", "is not valid UTF-8"},		    /* cut */
-	    {"a\xc3z", "is not valid UTF-8"},
-	    {"a\xe2\x82", "is not valid UTF-8"},
-	    {"a\xf0\x90\x80", "is not valid UTF-8"},
-	    {"a\xc0\xaf", "is not valid UTF-8"},     /* overlong '/' */
-	    {"a\xc1\xbf", "is not valid UTF-8"},     /* overlong */
-	    {"a\xe0\x9f\xbf", "is not valid UTF-8"}, /* overlong */
-	    {"a\xf0\x8f\xbf\xbf", "is not valid UTF-8"},
-	    {"a\xed\xa0\x80", "is not valid UTF-8"},	 /* U+D800 */
-	    {"a\xed\xbf\xbf", "is not valid UTF-8"},	 /* U+DFFF */
-	    {"a\xf4\x90\x80\x80", "is not valid UTF-8"}, /* U+110000 */
-	    {"a\xf5\x80\x80\x80", "is not valid UTF-8"},
-	    {"a\xff", "is not valid UTF-8"},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-		const char *problem = name_problem(bad[i].name);
-
-		assert_non_null(problem);
-		assert_string_equal(problem, bad[i].problem);
-		assert_int_equal(name_check(bad[i].name), -ERR_BAD_NAME);
-	}
-}
-
 /* ---- crc32c ---------------------------------------------------------------------------------- */
 
 /* RFC 3720, appendix B.4. */
@@ -639,8 +558,6 @@ int main(void)
 	    cmocka_unit_test(test_size_parse),
 	    cmocka_unit_test(test_size_parse_refuses),
 	    cmocka_unit_test(test_size_format),
-	    cmocka_unit_test(test_name_good),
-	    cmocka_unit_test(test_name_bad),
 	    cmocka_unit_test(test_crc32c_of_the_rfc),
 	    cmocka_unit_test(test_crc32c_continues),
 	    cmocka_unit_test(test_cursor_is_little_endian),

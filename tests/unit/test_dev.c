@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "common/err.h"
+#include "tests/unit/written.h"
 
 #define NBLKS	     64u
 #define HEADER_BYTES 40u /* what the header block holds */
@@ -63,7 +64,7 @@ static struct dev *make(const struct fixture *fx, uint64_t nblks)
 {
 	struct dev *dev = NULL;
 
-	assert_int_equal(dev_file_create(fx->path, nblks << BLK_SHIFT, uuid), 0);
+	assert_int_equal(dev_file_create(fx->path, nblks << BLK_SHIFT, 0, uuid), 0);
 	assert_int_equal(dev_file_open(fx->path, uuid, &dev), 0);
 	assert_non_null(dev);
 	return dev;
@@ -104,7 +105,7 @@ static void test_create_rounds_down_to_blocks(void **state)
 	struct fixture *fx = *state;
 	struct dev *dev;
 
-	assert_int_equal(dev_file_create(fx->path, NBLKS * BLK_BYTES + 4095, uuid), 0);
+	assert_int_equal(dev_file_create(fx->path, NBLKS * BLK_BYTES + 4095, 0, uuid), 0);
 	assert_int_equal(file_size(fx), NBLKS * BLK_BYTES);
 	assert_int_equal(dev_file_open(fx->path, uuid, &dev), 0);
 	assert_int_equal(dev->nblks, NBLKS);
@@ -116,9 +117,42 @@ static void test_create_allocates_everything(void **state)
 	struct fixture *fx = *state;
 	struct stat st;
 
-	assert_int_equal(dev_file_create(fx->path, NBLKS * BLK_BYTES, uuid), 0);
+	assert_int_equal(dev_file_create(fx->path, NBLKS * BLK_BYTES, 0, uuid), 0);
 	assert_int_equal(stat(fx->path, &st), 0);
 	assert_true((uint64_t)st.st_blocks * 512 >= NBLKS * BLK_BYTES);
+}
+
+/* Less than one write, several and a part, and all that there is. */
+static void test_create_writes_the_first_blocks(void **state)
+{
+	static const uint64_t prewrites[] = {0, 1, 7, 256, 257, 599, 600};
+	const uint64_t nblks = 601;
+	struct fixture *fx = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(prewrites); i++) {
+		uint64_t n = prewrites[i];
+		struct dev *dev;
+
+		assert_int_equal(dev_file_create(fx->path, nblks << BLK_SHIFT, n, uuid), 0);
+		assert_int_equal(written_bytes(fx->path), (1 + n) << BLK_SHIFT);
+		assert_int_equal(dev_file_open(fx->path, uuid, &dev), 0);
+		assert_int_equal(dev->nblks, nblks);
+		for (uint64_t blk = 1; blk < nblks; blk++) {
+			memset(fx->buf, 1, BLK_BYTES);
+			assert_int_equal(read_blks(dev, blk, fx->buf, 1), 0);
+			assert_int_equal(fx->buf[0] | fx->buf[BLK_BYTES - 1], 0);
+		}
+		dev_close(dev);
+		assert_int_equal(unlink(fx->path), 0);
+	}
+}
+
+static void test_create_writes_no_more_than_there_is(void **state)
+{
+	struct fixture *fx = *state;
+
+	assert_int_equal(dev_file_create(fx->path, NBLKS * BLK_BYTES, NBLKS, uuid), -ERR_INVAL);
+	assert_int_equal(access(fx->path, F_OK), -1);
 }
 
 static void test_create_leaves_an_existing_file(void **state)
@@ -129,7 +163,7 @@ static void test_create_leaves_an_existing_file(void **state)
 	fill(fx->buf, 1, 7);
 	assert_int_equal(write_blks(dev, 5, fx->buf, 1), 0);
 	dev_close(dev);
-	assert_int_equal(dev_file_create(fx->path, 2 * NBLKS * BLK_BYTES, uuid), -ERR_EXIST);
+	assert_int_equal(dev_file_create(fx->path, 2 * NBLKS * BLK_BYTES, 0, uuid), -ERR_EXIST);
 	assert_int_equal(file_size(fx), NBLKS * BLK_BYTES);
 	assert_int_equal(dev_file_open(fx->path, uuid, &dev), 0);
 	memset(fx->buf, 0, BLK_BYTES);
@@ -144,7 +178,7 @@ static void test_create_too_small_leaves_nothing(void **state)
 	struct fixture *fx = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-		assert_int_equal(dev_file_create(fx->path, sizes[i], uuid), -ERR_INVAL);
+		assert_int_equal(dev_file_create(fx->path, sizes[i], 0, uuid), -ERR_INVAL);
 		assert_int_equal(access(fx->path, F_OK), -1);
 	}
 }
@@ -165,7 +199,7 @@ static void test_create_without_space_leaves_nothing(void **state)
 	int err;
 
 	limit_file_size((rlim_t)8 * BLK_BYTES);
-	err = dev_file_create(fx->path, NBLKS * BLK_BYTES, uuid);
+	err = dev_file_create(fx->path, NBLKS * BLK_BYTES, 0, uuid);
 	limit_file_size(RLIM_INFINITY);
 	assert_int_equal(err, -ERR_NOSPC);
 	assert_int_equal(access(fx->path, F_OK), -1);
@@ -395,6 +429,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_create_rounds_down_to_blocks, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_create_allocates_everything, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_create_writes_the_first_blocks, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_create_writes_no_more_than_there_is, setup,
+					    teardown),
 	    cmocka_unit_test_setup_teardown(test_create_leaves_an_existing_file, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_create_too_small_leaves_nothing, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_create_without_space_leaves_nothing, setup,

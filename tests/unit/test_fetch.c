@@ -52,6 +52,7 @@ static int teardown(void **state)
 /* One fetch with buffers of its own. */
 struct request {
 	struct fetch fetch;
+	bool installed;
 	bool ended;
 	unsigned int ndone;
 	uint8_t bufs[FETCH_MAX_BLKS][BLK_BYTES];
@@ -65,8 +66,13 @@ static void request_done(struct fetch *fetch)
 	req->ndone++;
 }
 
+static void request_install(struct fetch *fetch)
+{
+	CONTAINER_OF(fetch, struct request, fetch)->installed = true;
+}
+
 /* Blocks that are not wanted have no buffer at all. */
-static struct request *request_start(struct fixture *fx, uint64_t blk, uint32_t want)
+static struct request *request_new(struct fixture *fx, uint64_t blk, uint32_t want)
 {
 	struct request *req = calloc(1, sizeof(*req));
 
@@ -75,10 +81,18 @@ static struct request *request_start(struct fixture *fx, uint64_t blk, uint32_t 
 	req->fetch.oid = fx->oid;
 	req->fetch.blk = lblk(blk);
 	req->fetch.want = want;
+	req->fetch.install = request_install;
 	req->fetch.done = request_done;
 	for (uint32_t i = 0; i < FETCH_MAX_BLKS; i++)
 		if (want & 1u << i)
 			req->fetch.bufs[i] = req->bufs[i];
+	return req;
+}
+
+static struct request *request_start(struct fixture *fx, uint64_t blk, uint32_t want)
+{
+	struct request *req = request_new(fx, blk, want);
+
 	fetch_start(&fx->fetcher, &req->fetch);
 	assert_false(req->ended);
 	return req;
@@ -282,6 +296,120 @@ static void test_done_may_free_the_fetch(void **state)
 	test_store_run_flag(fx->ts, &ended);
 }
 
+/* ---- what is not read ------------------------------------------------------------------------ */
+
+/* Blocks 0 to 7 are mapped, and 2 to 5 are in memory. */
+static struct blkcache *some_in_memory(struct fixture *fx)
+{
+	struct blkcache *bc = blkcache_new(64, DEV_NBLKS);
+
+	assert_non_null(bc);
+	test_store_map(fx->ts, fx->oid, lblk(0), pblk(100), 8, SEED);
+	for (uint64_t i = 2; i < 6; i++) {
+		struct page *page = test_page(fx->ts, SEED, lblk(i));
+
+		blkcache_insert(bc, pblk(100 + i), page);
+		page_put(page);
+	}
+	return bc;
+}
+
+static struct request *request_cached(struct fixture *fx, const struct blkcache *bc, uint32_t want,
+				      uint32_t force)
+{
+	struct request *req = request_new(fx, 0, want);
+
+	req->fetch.cached = bc;
+	req->fetch.force = force;
+	fetch_start(&fx->fetcher, &req->fetch);
+	return req;
+}
+
+static void test_what_is_in_memory_is_not_read(void **state)
+{
+	struct fixture *fx = *state;
+	struct blkcache *bc = some_in_memory(fx);
+	struct request *req = request_cached(fx, bc, 0x1ff, 0);
+
+	test_store_run_flag(fx->ts, &req->ended);
+	assert_int_equal(req->fetch.err, 0);
+	assert_int_equal(req->fetch.read, 0xc3);
+	assert_int_equal(req->fetch.holes, 0x100);
+	assert_int_equal(req->fetch.rival, 0);
+	for (uint32_t i = 0; i < 8; i++) {
+		assert_int_equal(req->fetch.src[i].n, 100 + i);
+		if (0xc3 & 1u << i)
+			assert_block(req, i);
+		else
+			assert_untouched(req, i);
+	}
+	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_READ), 2);
+	free(req);
+	blkcache_free(bc);
+}
+
+static void test_forced_blocks_are_read_all_the_same(void **state)
+{
+	struct fixture *fx = *state;
+	struct blkcache *bc = some_in_memory(fx);
+	struct request *req;
+
+	blkcache_pin(bc, pblk(105), 1); /* but for what the device does not have */
+	req = request_cached(fx, bc, 0xff, 0x38);
+	test_store_run_flag(fx->ts, &req->ended);
+	assert_int_equal(req->fetch.read, 0xdb);
+	assert_block(req, 3);
+	assert_untouched(req, 2);
+	assert_untouched(req, 5);
+	free(req);
+	blkcache_free(bc);
+}
+
+struct follower {
+	struct fetch_follower follower;
+	struct request *rival;
+	bool went;
+};
+
+static void follower_go(struct fetch_follower *f)
+{
+	struct follower *follower = CONTAINER_OF(f, struct follower, follower);
+
+	/* behind the install, before the rival's own end */
+	assert_true(follower->rival->installed);
+	assert_false(follower->rival->ended);
+	follower->went = true;
+}
+
+static void test_what_another_reads_can_be_followed(void **state)
+{
+	struct fixture *fx = *state;
+	struct follower follower = {.follower.go = follower_go};
+	struct request *req;
+
+	test_store_map(fx->ts, fx->oid, lblk(0), pblk(100), 8, SEED);
+	fake_dev_hold(fx->ts->fdev, FAKE_READ);
+	follower.rival = request_start(fx, 2, 3);
+	fake_dev_wait_calls(fx->ts->fdev, FAKE_READ, 1);
+	req = request_start(fx, 2, 2); /* all of it is being read: ends without the device */
+	test_store_run_flag(fx->ts, &req->ended);
+	assert_int_equal(req->fetch.err, 0);
+	assert_int_equal(req->fetch.read | req->fetch.holes, 0);
+	assert_true(req->fetch.rival != 0);
+	assert_true(fetch_follow(&fx->fetcher, req->fetch.rival, &follower.follower));
+	assert_false(follower.went);
+	fake_dev_open_gate(fx->ts->fdev, FAKE_READ);
+	test_store_run_flag(fx->ts, &follower.rival->ended);
+	assert_true(follower.went);
+	assert_false(fetch_follow(&fx->fetcher, req->fetch.rival, &follower.follower));
+	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_READ), 1);
+	free(follower.rival);
+	free(req);
+	req = request_run(fx, 2, 2); /* there is no claim on it any more */
+	assert_block(req, 1);
+	free(req);
+}
+
 /* ---- barriers -------------------------------------------------------------------------------- */
 
 struct barrier {
@@ -436,6 +564,11 @@ int main(void)
 					    teardown),
 	    cmocka_unit_test_setup_teardown(test_unknown_object_is_an_error, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_done_may_free_the_fetch, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_what_is_in_memory_is_not_read, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_forced_blocks_are_read_all_the_same, setup,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(test_what_another_reads_can_be_followed, setup,
+					    teardown),
 	    cmocka_unit_test_setup_teardown(test_barrier_passes_at_once_without_fetches, setup,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(test_barrier_waits_for_older_fetches_only, setup,

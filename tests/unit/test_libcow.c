@@ -421,12 +421,12 @@ static void test_libcow_cut_at_every_byte(void **state)
 static void serve_errors(struct fake_conn *conn)
 {
 	struct fake_frame f;
-	struct msg_name m;
+	struct msg_remove m;
 
 	if (!fake_hello(conn, NULL))
 		return;
 	while (fake_recv(conn, &f)) {
-		if (f.h.op == WIRE_OP_REMOVE && msg_name_decode(f.body, f.h.body_len, &m) == 0)
+		if (f.h.op == WIRE_OP_REMOVE && msg_remove_decode(f.body, f.h.body_len, &m) == 0)
 			fake_reply_error(conn, &f, (uint32_t)strtoul(m.name, NULL, 10),
 					 m.name[2] ? "" : "no\033[1m such\nthing");
 		else

@@ -287,6 +287,22 @@ static void test_io_over_tcp_with_checksums(void **state)
 	free(in);
 }
 
+/* A unix socket takes a part of it at a time. */
+static void test_io_more_than_the_socket_takes(void **state)
+{
+	struct fixture f;
+	uint8_t *out = malloc(OBJECT_BYTES);
+
+	(void)state;
+	assert_non_null(out);
+	fixture_start(&f, false, NULL, 1);
+	fill(out, OBJECT_BYTES, 7);
+	assert_int_equal(cow_pwrite(f.obj, out, OBJECT_BYTES, 0), OBJECT_BYTES);
+	assert_memory_equal(f.store->data, out, OBJECT_BYTES);
+	fixture_stop(&f);
+	free(out);
+}
+
 /* ---- threads --------------------------------------------------------------------------------- */
 
 struct worker {
@@ -444,7 +460,7 @@ static void serve_open(struct fake_conn *conn, const struct fake_frame *f)
 
 static void serve_info(struct fake_conn *conn, const struct fake_frame *f)
 {
-	struct msg_info info = {"a", 1, 2, 3, 4, 5, 6, 7};
+	struct msg_info info = {"a", 1, 2, 3, 4, 5, 6, 7, .parent = 0};
 	uint8_t body[512];
 	int n = msg_info_encode(body, sizeof(body), &info);
 
@@ -453,7 +469,7 @@ static void serve_info(struct fake_conn *conn, const struct fake_frame *f)
 
 static void serve_statfs(struct fake_conn *conn, const struct fake_frame *f)
 {
-	struct msg_statfs_reply st = {4096, 100, 50, 10, 90, 30, 20, 5};
+	struct msg_statfs_reply st = {4096, 100, 50, 10, 90, 30, 20, 5, .versions = 0};
 	uint8_t body[128];
 	int n = msg_statfs_reply_encode(body, sizeof(body), &st);
 
@@ -602,6 +618,7 @@ int main(void)
 	    cmocka_unit_test(test_io_error_in_the_middle),
 	    cmocka_unit_test(test_io_limit_of_requests_in_flight),
 	    cmocka_unit_test(test_io_over_tcp_with_checksums),
+	    cmocka_unit_test(test_io_more_than_the_socket_takes),
 	    cmocka_unit_test(test_io_threads_with_replies_out_of_order),
 	    cmocka_unit_test(test_io_threads_over_tcp),
 	    cmocka_unit_test(test_io_timeout_with_threads),

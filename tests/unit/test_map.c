@@ -29,7 +29,8 @@ static void test_geometry_survives_reopening(void **state)
 		assert_int_equal(geo->dev_nblks, 12345);
 		assert_int_equal(geo->meta_bytes, FIX_META_BYTES);
 		map_meta_usage(fix.map, &used, &total);
-		assert_int_equal(total, FIX_META_BYTES);
+		/* folds have a half of a small map */
+		assert_int_equal(total, FIX_META_BYTES / 2);
 		assert_true(used > 0 && used < 100 * 4096);
 		fix_check_empty(&fix);
 		fix_reopen(&fix);
@@ -53,7 +54,49 @@ static void test_create_refuses_what_is_there(void **state)
 	assert_int_equal(map_create("/nonexistent/map", &geo), -ERR_INVAL);
 	geo.dev_nblks = 2;
 	assert_int_equal(map_create("/nonexistent/map", &geo), -ERR_MAP);
+	geo.dev_nblks = 66;
+	geo.journal_nblks = 65; /* and no block for data */
+	assert_int_equal(map_create("/nonexistent/map", &geo), -ERR_INVAL);
+	geo.journal_nblks = UINT64_MAX;
+	assert_int_equal(map_create("/nonexistent/map", &geo), -ERR_INVAL);
+	geo.journal_nblks = 64;
+	assert_int_equal(map_create("/nonexistent/map", &geo), -ERR_MAP);
 	fix_check_empty(&fix);
+	fix_close(&fix);
+}
+
+/* What the header and the journal have is not free, and the checker knows it. */
+static void test_journal_is_not_free(void **state)
+{
+	struct map_geometry geo = {
+	    .dev_nblks = 100, .journal_nblks = 64, .meta_bytes = FIX_META_BYTES};
+	uint64_t ranges[2] = {0, 0};
+	uint32_t csum = 0;
+	struct map_txn *txn;
+	struct map_view *view;
+	struct map_tail tail;
+	struct fix fix;
+	uint64_t oid;
+
+	(void)state;
+	fix_dir(&fix);
+	assert_int_equal(map_create(fix.path, &geo), 0);
+	assert_int_equal(map_open(fix.path, &fix.map), 0);
+	assert_int_equal(map_geometry(fix.map)->journal_nblks, 64);
+	view = fix_view(&fix);
+	assert_int_equal(map_each_free(view, pblk(0), fix_sum_free, ranges), 0);
+	assert_int_equal(ranges[0], 1);
+	assert_int_equal(ranges[1], 35);
+	assert_int_equal(map_get_tail(view, &tail), 0);
+	assert_int_equal(tail.seq, 1);
+	assert_int_equal(tail.blk, 0);
+	map_view_end(view);
+	assert_int_equal(fix_check(&fix).free_nblks, 35);
+	txn = fix_begin(&fix);
+	oid = fix_create(txn, "a", 9);
+	fix_remap(txn, oid, 0, 65, 1);
+	assert_int_equal(map_txn_remap(txn, oid, lblk(1), pblk(64), 1, &csum), -ERR_NODE);
+	map_txn_abort(txn);
 	fix_close(&fix);
 }
 
@@ -205,7 +248,7 @@ static void test_open_refuses_other_formats(void **state)
 
 static void test_names(void **state)
 {
-	char longest[NAME_MAX_BYTES + 2];
+	char longest[NAME_OBJECT_MAX + 2];
 	struct map_txn *txn;
 	struct map_view *view;
 	struct map_obj obj;
@@ -215,16 +258,16 @@ static void test_names(void **state)
 
 	(void)state;
 	memset(longest, 'n', sizeof(longest));
-	longest[NAME_MAX_BYTES] = '\0';
+	longest[NAME_OBJECT_MAX] = '\0';
 	fix_open(&fix, 100, FIX_META_BYTES);
 	txn = fix_begin(&fix);
 	a = fix_create(txn, "a", 3);
 	b = fix_create(txn, longest, 4);
 	assert_true(a != 0 && b > a);
 	/* refused without harm to the transaction */
-	assert_int_equal(map_txn_create(txn, "a", 1, 1, &obj), -ERR_EXIST);
-	assert_int_equal(map_txn_clone(txn, b, "a", 1, &obj), -ERR_EXIST);
-	assert_int_equal(map_txn_clone(txn, 999, "c", 1, &obj), -ERR_NOENT);
+	assert_int_equal(fix_try_create(txn, "a", 1, &obj), -ERR_EXIST);
+	assert_int_equal(fix_try_clone(txn, b, "a", &obj), -ERR_EXIST);
+	assert_int_equal(fix_try_clone(txn, 999, "c", &obj), -ERR_NOENT);
 	assert_int_equal(map_txn_remove(txn, 999), -ERR_NOENT);
 	assert_int_equal(map_txn_obj(txn, 999, &obj), -ERR_NOENT);
 	assert_int_equal(map_txn_obj_by_name(txn, "none", &obj), -ERR_NOENT);
@@ -241,8 +284,8 @@ static void test_names(void **state)
 	assert_int_equal(obj.size_bytes, 3 * BLK_BYTES);
 	assert_int_equal(map_obj_by_name(view, "aa", &obj), -ERR_NOENT);
 	assert_int_equal(map_obj_by_name(view, "", &obj), -ERR_NOENT);
-	longest[NAME_MAX_BYTES] = 'n';
-	longest[NAME_MAX_BYTES + 1] = '\0';
+	longest[NAME_OBJECT_MAX] = 'n';
+	longest[NAME_OBJECT_MAX + 1] = '\0';
 	assert_int_equal(map_obj_by_name(view, longest, &obj), -ERR_NOENT);
 	map_view_end(view);
 
@@ -255,12 +298,12 @@ static void test_names(void **state)
 	fix_check(&fix);
 
 	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_create(txn, longest, 1, 1, &obj), -ERR_BAD_NAME);
+	assert_int_equal(fix_try_create(txn, longest, 1, &obj), -ERR_BAD_NAME);
 	map_txn_abort(txn);
 	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_create(txn, "", 1, 1, &obj), -ERR_BAD_NAME);
+	assert_int_equal(fix_try_create(txn, "", 1, &obj), -ERR_BAD_NAME);
 	/* it can only be aborted now, and a commit does that */
-	assert_int_equal(map_txn_create(txn, "fine", 1, 1, &obj), -ERR_BAD_NAME);
+	assert_int_equal(fix_try_create(txn, "fine", 1, &obj), -ERR_BAD_NAME);
 	assert_int_equal(map_txn_commit(txn, &(struct map_freed){0}), -ERR_BAD_NAME);
 	fix_close(&fix);
 }
@@ -284,12 +327,12 @@ static void test_update_and_incarnation(void **state)
 	assert_int_equal(obj.generation, 1);
 	assert_int_equal(map_txn_update(txn, oid, 4099, 78, &obj), 0);
 	assert_int_equal(map_txn_update(txn, 99, 1, 1, &obj), -ERR_NOENT);
-	assert_int_equal(map_txn_clone(txn, oid, "b", 90, &clone), 0);
-	assert_int_equal(map_txn_next_incarnation(txn, &first), 0);
+	assert_int_equal(fix_try_clone(txn, oid, "b", &clone), 0);
+	assert_int_equal(map_txn_next_incarnation(txn, 77, &first), 0);
 	fix_commit(txn);
 	fix_reopen(&fix);
 	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_next_incarnation(txn, &next), 0);
+	assert_int_equal(map_txn_next_incarnation(txn, 77, &next), 0);
 	assert_int_equal(next, first + 1);
 	fix_commit(txn);
 	view = fix_view(&fix);
@@ -302,7 +345,7 @@ static void test_update_and_incarnation(void **state)
 	assert_int_equal(map_obj_by_name(view, "b", &clone), 0);
 	assert_int_equal(clone.size_bytes, 4099);
 	assert_int_equal(clone.mtime_ns, 78);
-	assert_int_equal(clone.ctime_ns, 90);
+	assert_int_equal(clone.ctime_ns, 2);
 	assert_int_equal(clone.origin, oid);
 	map_view_end(view);
 	txn = fix_begin(&fix);
@@ -310,7 +353,7 @@ static void test_update_and_incarnation(void **state)
 			 -ERR_TOO_LARGE);
 	map_txn_abort(txn);
 	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_create(txn, "c", UINT64_MAX, 1, &obj), -ERR_TOO_LARGE);
+	assert_int_equal(fix_try_create(txn, "c", UINT64_MAX, &obj), -ERR_TOO_LARGE);
 	map_txn_abort(txn);
 	fix_close(&fix);
 }
@@ -375,8 +418,11 @@ static void test_list(void **state)
 
 	assert_int_equal(map_get_space(view, &space), 0);
 	assert_int_equal(space.objects, ARRAY_LEN(names));
+	assert_int_equal(space.versions, 0);
 	assert_int_equal(space.mapped_nblks, 1 + 2 + 3 + 4 + 5 + 6 + 7);
-	assert_int_equal(space.meta_total_bytes, FIX_META_BYTES);
+	assert_int_equal(space.free_nblks, 99 - space.mapped_nblks);
+	assert_int_equal(space.reap_nblks, 0);
+	assert_int_equal(space.meta_total_bytes, FIX_META_BYTES / 2);
 	assert_true(space.meta_used_bytes > 0);
 	map_view_end(view);
 	fix_close(&fix);
@@ -443,11 +489,21 @@ static void test_freed_is_reported_once(void **state)
 	fix_close(&fix);
 }
 
-static void test_view_is_a_snapshot(void **state)
+static void assert_maps(struct map_view *view, uint64_t oid, uint64_t dst, uint64_t nblks)
+{
+	struct map_lookup l;
+
+	assert_int_equal(map_begin(view, oid, lblk(2), 8, MAP_FOR_READ, &l, NULL), 0);
+	assert_int_equal(l.src.blk.n, dst);
+	assert_int_equal(l.nblks, nblks);
+}
+
+/* Views see what is committed, and nothing before; snapshots what is folded. */
+static void test_what_is_seen_when(void **state)
 {
 	struct map_txn *txn;
 	struct map_view *old;
-	struct map_view *new;
+	struct map_view *view;
 	struct map_lookup l;
 	struct map_obj obj;
 	struct fix fix;
@@ -459,25 +515,67 @@ static void test_view_is_a_snapshot(void **state)
 	oid = fix_create(txn, "a", 50);
 	fix_remap(txn, oid, 0, 10, 8);
 	fix_commit(txn);
-	old = fix_view(&fix);
+	fix_fold(&fix);
+	assert_int_equal(map_snapshot_begin(fix.map, &old), 0);
 	txn = fix_begin(&fix);
 	fix_remap(txn, oid, 2, 30, 2);
-	new = fix_view(&fix);
-	assert_int_equal(map_begin(new, oid, lblk(2), 8, MAP_FOR_READ, &l, NULL), 0);
-	assert_int_equal(l.src.blk.n, 12);
-	map_view_end(new);
+	view = fix_view(&fix);
+	assert_maps(view, oid, 12, 6);
+	map_view_end(view);
 	fix_commit(txn);
-	new = fix_view(&fix);
-	assert_int_equal(map_begin(old, oid, lblk(2), 8, MAP_FOR_READ, &l, NULL), 0);
-	assert_int_equal(l.src.blk.n, 12);
-	assert_int_equal(l.nblks, 6);
-	assert_int_equal(map_begin(new, oid, lblk(2), 8, MAP_FOR_READ, &l, NULL), 0);
-	assert_int_equal(l.src.blk.n, 30);
-	assert_int_equal(l.nblks, 2);
-	assert_int_equal(map_begin(new, 99, lblk(2), 8, MAP_FOR_READ, &l, NULL), -ERR_NOENT);
-	assert_int_equal(map_obj_by_id(new, 99, &obj), -ERR_NOENT);
+	view = fix_view(&fix);
+	assert_maps(view, oid, 30, 2);
+	assert_int_equal(map_begin(view, 99, lblk(2), 8, MAP_FOR_READ, &l, NULL), -ERR_NOENT);
+	assert_int_equal(map_obj_by_id(view, 99, &obj), -ERR_NOENT);
+	map_view_end(view);
+	fix_fold(&fix);
+	assert_maps(old, oid, 12, 6);
+	assert_false(map_snapshot_is_late(old));
 	map_view_end(old);
-	map_view_end(new);
+	assert_int_equal(map_snapshot_begin(fix.map, &old), 0);
+	assert_maps(old, oid, 30, 2);
+	map_view_end(old);
+	fix_close(&fix);
+}
+
+/* What survives a crash is what was folded, with the position in the journal that it stands for. */
+static void test_cut_is_what_the_fold_makes_durable(void **state)
+{
+	struct map_tail tail = {.seq = 7, .blk = 70};
+	struct map_staged staged;
+	struct map_txn *txn;
+	struct map_view *view;
+	struct map_obj obj;
+	struct fix fix;
+
+	(void)state;
+	fix_open(&fix, 100, FIX_META_BYTES);
+	txn = fix_begin(&fix);
+	fix_create(txn, "before", 1);
+	fix_commit(txn);
+	map_get_staged(fix.map, &staged);
+	assert_true(staged.entries > 0 && staged.bytes > staged.entries);
+	assert_int_equal(map_cut(fix.map, tail), 0);
+	txn = fix_begin(&fix);
+	fix_create(txn, "after", 1);
+	fix_commit(txn);
+	assert_int_equal(map_fold(fix.map), 0);
+	assert_int_equal(map_fold(fix.map), 0); /* nothing is frozen */
+	map_close(fix.map);
+	assert_int_equal(map_open(fix.path, &fix.map), 0);
+	map_get_staged(fix.map, &staged);
+	assert_int_equal(staged.entries, 0);
+	view = fix_view(&fix);
+	assert_int_equal(map_obj_by_name(view, "before", &obj), 0);
+	assert_int_equal(map_obj_by_name(view, "after", &obj), -ERR_NOENT);
+	assert_int_equal(map_get_tail(view, &tail), 0);
+	assert_int_equal(tail.seq, 7);
+	assert_int_equal(tail.blk, 70);
+	map_view_end(view);
+	txn = fix_begin(&fix);
+	assert_int_equal(fix_create(txn, "after", 1), obj.id + 1);
+	fix_commit(txn);
+	fix_check(&fix);
 	fix_close(&fix);
 }
 
@@ -534,6 +632,8 @@ static void test_views_beside_commits(void **state)
 		fix_remap(txn, r.oid, 0, 1 + 2 * (i % 400), 1);
 		fix_remap(txn, r.oid, 5000, 2 + 2 * (i % 400), 1);
 		fix_commit(txn);
+		if (i % 7 == 0)
+			fix_fold(&fix);
 	}
 	atomic_store(&r.stop, true);
 	for (int i = 0; i < THREADS; i++) {
@@ -551,6 +651,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_geometry_survives_reopening),
 	    cmocka_unit_test(test_create_refuses_what_is_there),
+	    cmocka_unit_test(test_journal_is_not_free),
 	    cmocka_unit_test(test_create_after_interrupted_create),
 	    cmocka_unit_test(test_create_too_small),
 	    cmocka_unit_test(test_open_refuses_other_files),
@@ -561,7 +662,8 @@ int main(void)
 	    cmocka_unit_test(test_list),
 	    cmocka_unit_test(test_remap_wants_free_blocks),
 	    cmocka_unit_test(test_freed_is_reported_once),
-	    cmocka_unit_test(test_view_is_a_snapshot),
+	    cmocka_unit_test(test_what_is_seen_when),
+	    cmocka_unit_test(test_cut_is_what_the_fold_makes_durable),
 	    cmocka_unit_test(test_views_beside_commits),
 	};
 

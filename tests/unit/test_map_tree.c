@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Trees against a model: random remaps, clones of clones, truncations and removals in any order,
- * committed or aborted, with the checker after every round.
+ * Trees against a model: random remaps, clones of clones, versions, resets, truncations and
+ * removals in any order, committed or aborted, with the checker after every round.
  */
 #include "tests/unit/map_fixture.h"
 
@@ -9,7 +9,7 @@
 #define WINDOW_NBLKS 700
 #define NWINDOWS     6
 #define MODEL_NBLKS  (WINDOW_NBLKS * NWINDOWS)
-#define MODEL_NOBJS  10
+#define MODEL_NOBJS  12
 #define DEV_NBLKS    30000
 
 static const uint64_t windows[NWINDOWS] = {
@@ -23,6 +23,8 @@ static const uint64_t windows[NWINDOWS] = {
 
 struct model_obj {
 	uint64_t oid; /* 0: does not exist */
+	struct model_obj *parent;
+	unsigned int nversions;
 	uint64_t blk[MODEL_NBLKS];
 };
 
@@ -98,7 +100,7 @@ static void do_create(struct world *w, struct map_txn *txn)
 		return;
 	new_name(w, name);
 	memset(obj, 0, sizeof(*obj));
-	assert_int_equal(map_txn_create(txn, name, BLK_OBJECT_MAX << BLK_SHIFT, 1, &got), 0);
+	assert_int_equal(fix_try_create(txn, name, BLK_OBJECT_MAX << BLK_SHIFT, &got), 0);
 	obj->oid = got.id;
 }
 
@@ -113,9 +115,56 @@ static void do_clone(struct world *w, struct map_txn *txn)
 		return;
 	new_name(w, name);
 	*dst = *src;
-	assert_int_equal(map_txn_clone(txn, src->oid, name, 1, &got), 0);
+	assert_int_equal(fix_try_clone(txn, src->oid, name, &got), 0);
 	assert_int_equal(got.origin, src->oid);
 	dst->oid = got.id;
+	dst->parent = NULL;
+	dst->nversions = 0;
+}
+
+static void do_version(struct world *w, struct map_txn *txn)
+{
+	struct model_obj *obj = pick(w, true);
+	struct model_obj *dst = pick(w, false);
+	char name[32];
+
+	if (!obj || !dst || obj->parent)
+		return;
+	new_name(w, name);
+	*dst = *obj;
+	dst->oid = fix_version(txn, obj->oid, name);
+	dst->parent = obj;
+	dst->nversions = 0;
+	obj->nversions++;
+}
+
+/* To any version or object. */
+static void do_reset(struct world *w, struct map_txn *txn)
+{
+	struct model_obj *obj = pick(w, true);
+	struct model_obj *src = pick(w, true);
+	struct map_obj got;
+
+	if (!obj)
+		return;
+	assert_int_equal(map_txn_reset(txn, obj->oid, src->oid, 1, &got),
+			 obj->parent ? -ERR_PERM : 0);
+	if (!obj->parent)
+		memmove(obj->blk, src->blk, sizeof(obj->blk));
+}
+
+static void do_names(struct world *w, struct map_txn *txn)
+{
+	struct model_obj *obj = pick(w, true);
+	struct model_obj *other = pick(w, true);
+	char name[32];
+
+	if (!obj)
+		return;
+	new_name(w, name);
+	assert_int_equal(map_txn_rename(txn, obj->oid, name), 0);
+	assert_int_equal(map_txn_exchange(txn, obj->oid, other->oid),
+			 obj->parent || other->parent ? -ERR_PERM : 0);
 }
 
 static void do_remove(struct world *w, struct map_txn *txn)
@@ -124,7 +173,11 @@ static void do_remove(struct world *w, struct map_txn *txn)
 
 	if (!obj)
 		return;
-	assert_int_equal(map_txn_remove(txn, obj->oid), 0);
+	assert_int_equal(map_txn_remove(txn, obj->oid), obj->nversions > 0 ? -ERR_BUSY : 0);
+	if (obj->nversions > 0)
+		return;
+	if (obj->parent)
+		obj->parent->nversions--;
 	obj->oid = 0;
 }
 
@@ -136,7 +189,7 @@ static void do_remap(struct world *w, struct map_txn *txn)
 	uint64_t dst = find_dst(w, n);
 	uint32_t csums[300];
 
-	if (!obj || !dst)
+	if (!obj || !dst || obj->parent)
 		return;
 	if (at % WINDOW_NBLKS + n > WINDOW_NBLKS)
 		at -= at % WINDOW_NBLKS + n - WINDOW_NBLKS;
@@ -154,7 +207,7 @@ static void do_unmap(struct world *w, struct map_txn *txn)
 	struct model_obj *obj = pick(w, true);
 	uint64_t at = fix_rand(&w->rng, MODEL_NBLKS);
 
-	if (!obj)
+	if (!obj || obj->parent)
 		return;
 	if (fix_rand(&w->rng, 8) == 0)
 		at = 0;
@@ -172,7 +225,7 @@ static void do_reap(struct world *w, struct map_txn *txn)
 
 static void do_something(struct world *w, struct map_txn *txn)
 {
-	uint64_t dice = fix_rand(&w->rng, 40);
+	uint64_t dice = fix_rand(&w->rng, 44);
 
 	if (dice < 2)
 		do_create(w, txn);
@@ -184,6 +237,12 @@ static void do_something(struct world *w, struct map_txn *txn)
 		do_unmap(w, txn);
 	else if (dice < 12)
 		do_reap(w, txn);
+	else if (dice < 15)
+		do_version(w, txn);
+	else if (dice < 17)
+		do_reset(w, txn);
+	else if (dice < 18)
+		do_names(w, txn);
 	else
 		do_remap(w, txn);
 }
@@ -220,7 +279,7 @@ static void compare_free(struct world *w)
 	struct map_view *view = fix_view(&w->fix);
 
 	memset(is_free, 0, sizeof(is_free));
-	assert_int_equal(map_each_free(view, mark_free, is_free), 0);
+	assert_int_equal(map_each_free(view, pblk(0), mark_free, is_free), 0);
 	map_view_end(view);
 	for (uint64_t b = 1; b < DEV_NBLKS; b++)
 		assert_int_equal(is_free[b], !w->now.busy[b]);
@@ -312,9 +371,13 @@ static void delete_all(struct world *w)
 	struct map_txn *txn = fix_begin(&w->fix);
 	struct model_obj *obj;
 
-	while ((obj = pick(w, true))) {
-		assert_int_equal(map_txn_remove(txn, obj->oid), 0);
-		obj->oid = 0;
+	for (int versions = 1; versions >= 0; versions--) {
+		for (obj = w->now.objs; obj < w->now.objs + MODEL_NOBJS; obj++) {
+			if (obj->oid == 0 || (obj->parent != NULL) < versions)
+				continue;
+			assert_int_equal(map_txn_remove(txn, obj->oid), 0);
+			obj->oid = 0;
+		}
 	}
 	fix_commit(txn);
 }
@@ -451,7 +514,7 @@ static void test_last_block_of_largest_object(void **state)
 	(void)state;
 	fix_open(&fix, 1000, FIX_META_BYTES);
 	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_create(txn, "largest", BLK_OBJECT_MAX * BLK_BYTES, 1, &obj), 0);
+	assert_int_equal(fix_try_create(txn, "largest", BLK_OBJECT_MAX * BLK_BYTES, &obj), 0);
 	oid = obj.id;
 	fix_remap(txn, oid, 0, 5, 1);
 	fix_remap(txn, oid, BLK_OBJECT_MAX - 1, 6, 1);
@@ -528,6 +591,45 @@ static void test_truncated_clone_leaves_its_source(void **state)
 	fix_close(&fix);
 }
 
+/* How much of an object in pieces, or in one, a transaction without a limit of nodes releases. */
+static uint64_t reaped_at_once(bool pieces)
+{
+	const uint64_t nblks = 20 * MAP_FANOUT;
+	struct map_space space;
+	struct map_view *view;
+	struct map_txn *txn;
+	struct fix fix;
+	uint64_t oid;
+	bool more;
+
+	fix_open(&fix, 2 * nblks + 1, FIX_META_BYTES);
+	txn = fix_begin(&fix);
+	oid = fix_create(txn, "a", nblks);
+	for (uint64_t i = 0; i < nblks; i++)
+		fix_remap(txn, oid, i, pieces ? 1 + 2 * i : 1 + i, 1);
+	assert_int_equal(map_txn_remove(txn, oid), 0);
+	fix_commit(txn);
+	txn = fix_begin(&fix);
+	assert_int_equal(map_txn_reap(txn, SIZE_MAX, &more), 0);
+	fix_commit(txn);
+	view = fix_view(&fix);
+	assert_int_equal(map_get_space(view, &space), 0);
+	map_view_end(view);
+	assert_int_equal(more, space.reap_nblks > 0);
+	fix_reap_all(&fix, 1);
+	assert_int_equal(fix_check(&fix).mapped_nblks, 0);
+	fix_close(&fix);
+	return nblks - space.reap_nblks;
+}
+
+/* Other changes wait behind a transaction: what takes long in one leaf is done for few. */
+static void test_reaping_of_pieces_is_bounded(void **state)
+{
+	(void)state;
+	assert_int_equal(reaped_at_once(false), 20 * MAP_FANOUT);
+	assert_in_range(reaped_at_once(true), MAP_FANOUT, 8 * MAP_FANOUT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -536,6 +638,7 @@ int main(void)
 	    cmocka_unit_test(test_clones_removed_in_any_order),
 	    cmocka_unit_test(test_last_block_of_largest_object),
 	    cmocka_unit_test(test_truncated_clone_leaves_its_source),
+	    cmocka_unit_test(test_reaping_of_pieces_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -257,9 +257,9 @@ static void test_list_add_stops_at_the_end(void **state)
 
 	(void)state;
 	assert_int_equal(msg_list_add(buf, sizeof(buf), &used, &info), 0);
-	assert_int_equal(used, MSG_LIST_HEAD_BYTES + 59);
+	assert_int_equal(used, MSG_LIST_HEAD_BYTES + 81);
 	assert_int_equal(msg_list_add(buf, sizeof(buf), &used, &info), -ERR_LIMIT);
-	assert_int_equal(used, MSG_LIST_HEAD_BYTES + 59);
+	assert_int_equal(used, MSG_LIST_HEAD_BYTES + 81);
 }
 
 static void test_extents_count_is_bounded(void **state)
@@ -292,6 +292,52 @@ static void test_extents_count_is_bounded(void **state)
 	free(ext);
 }
 
+static void test_labels_and_texts_are_bounded(void **state)
+{
+	struct msg_snap snap = {.name = "a@b", .labels.len = LABELS_MAX_BYTES};
+	struct msg_check_reply *check = alloc_zero(sizeof(*check));
+	uint8_t *buf = alloc_zero(WIRE_BODY_MAX);
+
+	(void)state;
+	assert_int_equal(msg_snap_encode(buf, WIRE_BODY_MAX, &snap), 5 + 2 + LABELS_MAX_BYTES);
+	snap.labels.len++;
+	assert_int_equal(msg_snap_encode(buf, WIRE_BODY_MAX, &snap), -ERR_LIMIT);
+	check->ntexts = MSG_CHECK_TEXTS_MAX;
+	assert_int_equal(msg_check_reply_encode(buf, WIRE_BODY_MAX, check), 50 + 2 * 64);
+	check->ntexts++;
+	assert_int_equal(msg_check_reply_encode(buf, WIRE_BODY_MAX, check), -ERR_LIMIT);
+	free(buf);
+	free(check);
+}
+
+static void test_usage_count_is_bounded(void **state)
+{
+	static char names[MSG_USAGE_MAX + 1][MSG_NAME_BYTES];
+	const char *specs[MSG_USAGE_MAX + 1];
+	uint8_t *buf = alloc_zero(WIRE_BODY_MAX);
+	uint32_t count = 77;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(specs); i++)
+		specs[i] = "a";
+	assert_int_equal(msg_usage_encode(buf, WIRE_BODY_MAX, specs, 0), -ERR_LIMIT);
+	assert_int_equal(msg_usage_encode(buf, WIRE_BODY_MAX, specs, MSG_USAGE_MAX + 1),
+			 -ERR_LIMIT);
+	assert_int_equal(msg_usage_encode(buf, WIRE_BODY_MAX, specs, 2), 8);
+	assert_int_equal(msg_usage_decode(buf, 8, names, 1, &count), -ERR_FRAME_BODY);
+	assert_int_equal(count, 77);
+	assert_int_equal(msg_usage_decode(buf, 8, names, 2, &count), 0);
+	assert_int_equal(count, 2);
+	/* one too many, in room for them */
+	le16_put(buf, MSG_USAGE_MAX + 1);
+	for (size_t i = 0; i <= MSG_USAGE_MAX; i++)
+		memcpy(buf + 2 + 3 * i, "\x01\0a", 3);
+	assert_int_equal(
+	    msg_usage_decode(buf, 2 + 3 * (MSG_USAGE_MAX + 1), names, MSG_USAGE_MAX + 1, &count),
+	    -ERR_FRAME_BODY);
+	free(buf);
+}
+
 static int load(void **state)
 {
 	(void)state;
@@ -319,6 +365,8 @@ int main(void)
 	    cmocka_unit_test(test_list_count_is_bounded),
 	    cmocka_unit_test(test_list_add_stops_at_the_end),
 	    cmocka_unit_test(test_extents_count_is_bounded),
+	    cmocka_unit_test(test_labels_and_texts_are_bounded),
+	    cmocka_unit_test(test_usage_count_is_bounded),
 	};
 
 	return cmocka_run_group_tests_name("msg", tests, load, unload);

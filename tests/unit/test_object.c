@@ -358,6 +358,7 @@ static void a_full_store_says_so_and_recovers(void **state)
 		assert_int_equal(engine_write(e, h, i * MIB, data, MIB), 0);
 	assert_int_equal(object_close(h), 0);
 	assert_int_equal(engine_remove(e, "b"), 0);
+	engine_reap(e);
 	while (engine_free_nblks(e) != empty)
 		engine_turn(e);
 	free(data);
@@ -409,23 +410,28 @@ static void many_writes_at_once_are_all_applied(void **state)
 	assert_int_equal(object_close(h), 0);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
+#define TINY(name)                                                                       \
+	{                                                                                \
+#name " in a tiny cache", name, engine_setup_tiny, engine_teardown, NULL \
+	}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(names_are_checked_and_kept_apart, engine_setup,
-					    engine_teardown),
-	    cmocka_unit_test_setup_teardown(a_crash_keeps_what_was_synced, engine_setup,
-					    engine_teardown),
-	    cmocka_unit_test_setup_teardown(a_clone_holds_what_was_acknowledged_before_it,
-					    engine_setup, engine_teardown),
-	    cmocka_unit_test_setup_teardown(truncate_then_grow_shows_zeros, engine_setup,
-					    engine_teardown),
-	    cmocka_unit_test_setup_teardown(a_full_store_says_so_and_recovers, engine_setup,
-					    engine_teardown),
-	    cmocka_unit_test_setup_teardown(many_writes_at_once_are_all_applied, engine_setup,
-					    engine_teardown),
-	    cmocka_unit_test_setup_teardown(model_matches_over_restarts, engine_setup,
-					    engine_teardown),
+	    TEST(names_are_checked_and_kept_apart),
+	    TEST(a_crash_keeps_what_was_synced),
+	    TEST(a_clone_holds_what_was_acknowledged_before_it),
+	    TEST(truncate_then_grow_shows_zeros),
+	    TEST(a_full_store_says_so_and_recovers),
+	    TEST(many_writes_at_once_are_all_applied),
+	    TEST(model_matches_over_restarts),
+	    TINY(a_crash_keeps_what_was_synced),
+	    TINY(a_clone_holds_what_was_acknowledged_before_it),
+	    TINY(truncate_then_grow_shows_zeros),
+	    TINY(a_full_store_says_so_and_recovers),
+	    TINY(many_writes_at_once_are_all_applied),
+	    TINY(model_matches_over_restarts),
 	};
 	const char *seed = getenv("TEST_SEED");
 

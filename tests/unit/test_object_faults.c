@@ -62,20 +62,20 @@ static struct handle *open_stored(struct engine *e, uint64_t nblks)
 /* ---- failures -------------------------------------------------------------------------------- */
 
 /* The failed epoch, the one behind it, and the open one: who waits for any of them hears of it. */
-static void a_failure_is_told_to_all_who_wait(void **state)
+static void failure_is_told(struct engine *e, uint64_t nblks)
 {
-	struct engine *e = *state;
 	struct handle *h = engine_create_open(e, "a", 0);
 	struct handle *other = engine_open(e, "a");
+	uint64_t syncs = gate_dev_calls(e->gate, GATE_SYNC);
 	struct result sync[3] = {0};
 
 	gate_dev_hold(e->gate, GATE_SYNC);
 	for (uint64_t i = 0; i < ARRAY_LEN(sync); i++) {
-		assert_int_equal(engine_write_blk(e, h, i, 1), 0);
+		assert_int_equal(engine_write_blks(e, h, i * nblks, nblks, 1), 0);
 		object_fsync(h, engine_done_cb, &sync[i]);
 	}
-	engine_wait_calls(e, GATE_SYNC, 1);
-	gate_dev_fail_upto(e->gate, GATE_SYNC, 2);
+	engine_wait_calls(e, GATE_SYNC, syncs + 1);
+	gate_dev_fail_upto(e->gate, GATE_SYNC, syncs + 2);
 	gate_dev_open(e->gate, GATE_SYNC);
 	for (size_t i = 0; i < ARRAY_LEN(sync); i++)
 		assert_int_equal(engine_wait(e, &sync[i]), -ERR_WRITEBACK);
@@ -84,27 +84,67 @@ static void a_failure_is_told_to_all_who_wait(void **state)
 	assert_int_equal(object_close(h), 0);
 	engine_restart(e);
 	h = engine_open(e, "a");
-	for (uint64_t i = 0; i < ARRAY_LEN(sync); i++)
+	for (uint64_t i = 0; i < ARRAY_LEN(sync) * nblks; i++)
 		assert_int_equal(engine_blk_byte(e, h, i), 1);
+	assert_int_equal(object_close(h), 0);
+}
+
+static void a_failure_is_told_to_all_who_wait(void **state)
+{
+	failure_is_told(*state, ENGINE_WRITTEN_BLKS);
+}
+
+static void a_failure_of_small_epochs_is_told_to_all_who_wait(void **state)
+{
+	failure_is_told(*state, 1);
+}
+
+/* Both attempts, of the data or of the record. */
+static void timer_writes_again(struct engine *e, uint64_t nblks)
+{
+	struct handle *h = engine_create_open(e, "a", 0);
+	uint64_t writes = gate_dev_calls(e->gate, GATE_WRITE);
+	struct result info = {0};
+
+	gate_dev_fail_upto(e->gate, GATE_WRITE, writes + 2);
+	assert_int_equal(engine_write_blks(e, h, 0, nblks, 1), 0);
+	while (gate_dev_calls(e->gate, GATE_WRITE) < writes + 3)
+		engine_turn(e); /* nobody asks for it */
+	assert_int_equal(engine_fsync(e, h), -ERR_WRITEBACK);
+	assert_int_equal(engine_fsync(e, h), 0);
+	engine_flush(e); /* it is durable: now it is in the map too */
+	object_info(e->objs, "a", engine_info_cb, &info);
+	assert_int_equal(engine_wait(e, &info), 0);
+	assert_int_equal(info.info.mapped_nblks, nblks);
 	assert_int_equal(object_close(h), 0);
 }
 
 static void the_timer_writes_a_failed_epoch_again(void **state)
 {
+	timer_writes_again(*state, ENGINE_WRITTEN_BLKS);
+}
+
+static void the_timer_writes_a_small_failed_epoch_again(void **state)
+{
+	timer_writes_again(*state, 1);
+}
+
+/* What was written before a failed sync is not used again, nor is what was written elsewhere. */
+static void failed_syncs_cost_the_space_that_was_written(void **state)
+{
 	struct engine *e = *state;
 	struct handle *h = engine_create_open(e, "a", 0);
-	struct result info = {0};
+	uint64_t empty = engine_free_nblks(e);
+	uint64_t syncs = gate_dev_calls(e->gate, GATE_SYNC);
 
-	gate_dev_fail_upto(e->gate, GATE_WRITE, 2); /* both attempts */
-	assert_int_equal(engine_write_blk(e, h, 0, 1), 0);
-	while (gate_dev_calls(e->gate, GATE_SYNC) < 1)
-		engine_turn(e); /* nobody asks for it */
+	gate_dev_fail_upto(e->gate, GATE_SYNC, syncs + 2);
+	assert_int_equal(engine_write_blks(e, h, 0, ENGINE_WRITTEN_BLKS, 1), 0);
 	assert_int_equal(engine_fsync(e, h), -ERR_WRITEBACK);
 	assert_int_equal(engine_fsync(e, h), 0);
-	object_info(e->objs, "a", engine_info_cb, &info);
-	assert_int_equal(engine_wait(e, &info), 0);
-	assert_int_equal(info.info.mapped_nblks, 1);
+	assert_int_equal(engine_free_nblks(e), empty - UINT64_C(3) * ENGINE_WRITTEN_BLKS);
 	assert_int_equal(object_close(h), 0);
+	engine_restart(e);
+	assert_int_equal(engine_free_nblks(e), empty - ENGINE_WRITTEN_BLKS);
 }
 
 static void a_bad_block_does_not_fail_reads_of_its_neighbours(void **state)
@@ -136,13 +176,15 @@ static void what_is_being_removed_cannot_be_opened(void **state)
 	struct result sync = {0};
 	struct result gone = {0};
 	struct result open = {0};
+	uint64_t syncs;
 
 	assert_int_equal(engine_create(e, "a", 0), 0);
+	syncs = gate_dev_calls(e->gate, GATE_SYNC);
 	gate_dev_hold(e->gate, GATE_SYNC);
 	assert_int_equal(engine_write_blk(e, b, 0, 1), 0);
 	object_fsync(b, engine_done_cb, &sync);
-	engine_wait_calls(e, GATE_SYNC, 1); /* what is submitted now waits behind it */
-	object_remove(e->objs, "a", engine_done_cb, &gone);
+	engine_wait_calls(e, GATE_SYNC, syncs + 1); /* what is submitted now waits behind it */
+	object_remove(e->objs, "a", false, engine_done_cb, &gone);
 	engine_settle(e);
 	object_open(e->objs, "a", false, "test", opened_cb, &open);
 	assert_int_equal(engine_wait(e, &open), -ERR_NOENT);
@@ -190,30 +232,34 @@ static void remove_commits_nothing_behind_a_failed_epoch(void **state)
 {
 	struct engine *e = *state;
 	struct handle *h = engine_create_open(e, "a", 0);
+	uint64_t writes = gate_dev_calls(e->gate, GATE_WRITE);
+	uint64_t syncs = gate_dev_calls(e->gate, GATE_SYNC);
 	struct result sync[2] = {0};
 	struct result gone = {0};
 
 	gate_dev_hold(e->gate, GATE_WRITE);
 	for (uint64_t i = 0; i < ARRAY_LEN(sync); i++) {
-		assert_int_equal(engine_write_blk(e, h, i, 1), 0);
+		assert_int_equal(engine_write_blks(e, h, 0, ENGINE_WRITTEN_BLKS, 1), 0);
 		object_fsync(h, engine_done_cb, &sync[i]);
-		engine_wait_calls(e, GATE_WRITE, i + 1);
+		engine_wait_calls(e, GATE_WRITE, writes + i + 1);
 	}
-	gate_dev_fail_upto(e->gate, GATE_WRITE, 1);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, writes + 1);
 	gate_dev_release(e->gate, GATE_WRITE, 1);
-	engine_wait_calls(e, GATE_WRITE, 3); /* the second attempt of the first epoch */
-	gate_dev_fail_upto(e->gate, GATE_WRITE, 3);
+	engine_wait_calls(e, GATE_WRITE, writes + 3); /* the second attempt of the first epoch */
+	gate_dev_fail_upto(e->gate, GATE_WRITE, writes + 3);
 	gate_dev_release(e->gate, GATE_WRITE, 2);
 	assert_int_equal(engine_wait(e, &sync[0]), -ERR_IO);
 	assert_int_equal(engine_wait(e, &sync[1]), -ERR_IO);
-	engine_wait_calls(e, GATE_WRITE, 4); /* the second attempt of the second epoch */
+	engine_wait_calls(e, GATE_WRITE, writes + 4); /* the second attempt of the second epoch */
 	(void)object_close(h);
-	object_remove(e->objs, "a", engine_done_cb, &gone);
+	object_remove(e->objs, "a", false, engine_done_cb, &gone);
 	engine_settle(e);
 	assert_false(gone.done);
 	gate_dev_open(e->gate, GATE_WRITE);
 	assert_int_equal(engine_wait(e, &gone), 0);
-	assert_int_equal(gate_dev_calls(e->gate, GATE_SYNC), 0);
+	/* the removal's own record */
+	assert_int_equal(gate_dev_calls(e->gate, GATE_WRITE), writes + 5);
+	assert_int_equal(gate_dev_calls(e->gate, GATE_SYNC), syncs + 1);
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -223,13 +269,14 @@ static void stop_with_two_closed_epochs(void **state)
 {
 	struct engine *e = *state;
 	struct handle *h = engine_create_open(e, "a", 0);
+	uint64_t writes = gate_dev_calls(e->gate, GATE_WRITE);
 	uint8_t byte;
 
 	gate_dev_hold(e->gate, GATE_SYNC);
 	for (uint8_t i = 1; i <= 2; i++) {
-		assert_int_equal(engine_write_blk(e, h, 0, i), 0);
-		while (gate_dev_calls(e->gate, GATE_WRITE) < i)
-			engine_turn(e); /* the timer closes it */
+		assert_int_equal(engine_write_blks(e, h, 0, ENGINE_WRITTEN_BLKS, i), 0);
+		while (gate_dev_calls(e->gate, GATE_WRITE) < writes + 1 + i)
+			engine_turn(e); /* the timer closes it: data, record; data */
 	}
 	engine_settle(e);
 	assert_int_equal(object_close(h), 0);
@@ -240,18 +287,21 @@ static void stop_with_two_closed_epochs(void **state)
 	h = engine_open(e, "a");
 	byte = engine_blk_byte(e, h, 0);
 	assert_true(byte == 1 || byte == 2);
+	for (uint64_t i = 1; i < ENGINE_WRITTEN_BLKS; i++)
+		assert_int_equal(engine_blk_byte(e, h, i), byte);
 	assert_int_equal(object_close(h), 0);
 }
 
-static void stop_while_a_write_fails(void **state)
+/* The data, or the record. */
+static void stop_while_failing(struct engine *e, uint64_t nblks)
 {
-	struct engine *e = *state;
 	struct handle *h = engine_create_open(e, "a", 0);
+	uint64_t writes = gate_dev_calls(e->gate, GATE_WRITE);
 
 	gate_dev_hold(e->gate, GATE_WRITE);
 	gate_dev_fail_upto(e->gate, GATE_WRITE, UINT64_MAX);
-	assert_int_equal(engine_write_blk(e, h, 0, 1), 0);
-	while (gate_dev_calls(e->gate, GATE_WRITE) < 1)
+	assert_int_equal(engine_write_blks(e, h, 0, nblks, 1), 0);
+	while (gate_dev_calls(e->gate, GATE_WRITE) < writes + 1)
 		engine_turn(e); /* the timer closes it */
 	assert_int_equal(object_close(h), 0);
 	gate_dev_open(e->gate, GATE_WRITE);
@@ -263,7 +313,17 @@ static void stop_while_a_write_fails(void **state)
 	assert_int_equal(object_close(h), 0);
 }
 
-/* Makes LMDB's writes fail, since they lie beyond this offset. */
+static void stop_while_a_write_fails(void **state)
+{
+	stop_while_failing(*state, ENGINE_WRITTEN_BLKS);
+}
+
+static void stop_while_a_record_fails(void **state)
+{
+	stop_while_failing(*state, 1);
+}
+
+/* Makes LMDB's writes fail, since they lie beyond this offset; the device's too. */
 static void limit_file_size(rlim_t bytes)
 {
 	struct rlimit lim;
@@ -273,26 +333,42 @@ static void limit_file_size(rlim_t bytes)
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &lim), 0);
 }
 
+/* A checkpoint is about to sync the device: what it writes next is the map. */
+static void hold_before_the_fold(struct engine *e, struct result *flush)
+{
+	uint64_t syncs = gate_dev_calls(e->gate, GATE_SYNC);
+
+	gate_dev_hold(e->gate, GATE_SYNC);
+	objects_flush(e->objs, engine_done_cb, flush);
+	engine_wait_calls(e, GATE_SYNC, syncs + 1);
+}
+
 /* An engine that is latched is not freed: it is a process's own, and ends with it. */
 static _Noreturn void remove_in_a_latched_engine(struct engine *e)
 {
+	struct result flush = {0};
 	struct result gone = {0};
 	struct handle *h;
+	uint64_t writes;
 
 	(void)setenv("CMOCKA_TEST_ABORT", "1", 1); /* a failed assertion ends the process */
 	(void)signal(SIGXFSZ, SIG_IGN);
 	(void)alarm(HANG_S);
 	engine_start(e);
 	h = engine_create_open(e, "a", 0);
+	hold_before_the_fold(e, &flush);
+	writes = gate_dev_calls(e->gate, GATE_WRITE);
 	gate_dev_hold(e->gate, GATE_WRITE);
-	assert_int_equal(engine_write_blk(e, h, 0, 1), 0);
-	while (gate_dev_calls(e->gate, GATE_WRITE) < 1)
+	assert_int_equal(engine_write_blks(e, h, 0, ENGINE_WRITTEN_BLKS, 1), 0);
+	while (gate_dev_calls(e->gate, GATE_WRITE) < writes + 1)
 		engine_turn(e); /* the timer closes it */
 	assert_int_equal(object_close(h), 0);
 	limit_file_size(1);
-	assert_int_equal(engine_create(e, "b", 0), -ERR_LATCHED);
+	gate_dev_open(e->gate, GATE_SYNC);
+	assert_int_equal(engine_wait(e, &flush), -ERR_MAP);
 	limit_file_size(RLIM_INFINITY);
-	object_remove(e->objs, "a", engine_done_cb, &gone);
+	assert_int_equal(engine_create(e, "b", 0), -ERR_LATCHED);
+	object_remove(e->objs, "a", false, engine_done_cb, &gone);
 	engine_settle(e);
 	gate_dev_open(e->gate, GATE_WRITE);
 	assert_int_equal(engine_wait(e, &gone), -ERR_LATCHED);
@@ -323,13 +399,17 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    UNTIMED(a_failure_is_told_to_all_who_wait),
+	    UNTIMED(a_failure_of_small_epochs_is_told_to_all_who_wait),
 	    TIMED(the_timer_writes_a_failed_epoch_again),
+	    TIMED(the_timer_writes_a_small_failed_epoch_again),
+	    UNTIMED(failed_syncs_cost_the_space_that_was_written),
 	    UNTIMED(a_bad_block_does_not_fail_reads_of_its_neighbours),
 	    UNTIMED(what_is_being_removed_cannot_be_opened),
 	    UNTIMED(an_object_goes_before_its_last_fetch),
 	    UNTIMED(remove_commits_nothing_behind_a_failed_epoch),
 	    TIMED(stop_with_two_closed_epochs),
 	    TIMED(stop_while_a_write_fails),
+	    TIMED(stop_while_a_record_fails),
 	    TIMED(remove_after_the_latch_is_answered),
 	};
 

@@ -47,33 +47,46 @@ static uint8_t *zeros_new(uint64_t len)
 
 /* ---- epochs and clones ----------------------------------------------------------------------- */
 
-static void a_clone_goes_before_the_next_epoch(void **state)
+static void clone_goes_before(struct engine *e, uint64_t nblks)
 {
-	struct engine *e = *state;
 	struct handle *h = engine_create_open(e, "a", 0);
+	uint64_t writes = gate_dev_calls(e->gate, GATE_WRITE);
+	uint64_t syncs = gate_dev_calls(e->gate, GATE_SYNC);
 	struct result first = {0};
 	struct result clone = {0};
 	struct result second = {0};
 	struct handle *c;
 
 	gate_dev_hold(e->gate, GATE_SYNC);
-	assert_int_equal(engine_write_blk(e, h, 0, 1), 0);
+	assert_int_equal(engine_write_blks(e, h, 0, nblks, 1), 0);
 	object_fsync(h, engine_done_cb, &first);
-	engine_wait_calls(e, GATE_SYNC, 1);
-	object_clone(e->objs, "a", "b", engine_info_cb, &clone);
+	engine_wait_calls(e, GATE_SYNC, syncs + 1);
+	object_clone(e->objs, "a", "b", NULL, engine_info_cb, &clone);
 	engine_settle(e); /* it has found "a" and waits for the epoch */
-	assert_int_equal(engine_write_blk(e, h, 0, 2), 0);
+	assert_int_equal(engine_write_blks(e, h, 0, nblks, 2), 0);
 	object_fsync(h, engine_done_cb, &second);
-	engine_wait_calls(e, GATE_WRITE, 2);
+	if (nblks >= ENGINE_WRITTEN_BLKS)
+		engine_wait_calls(e, GATE_WRITE, writes + 3); /* data, record; data */
 	engine_settle(e);
 	gate_dev_open(e->gate, GATE_SYNC);
 	assert_int_equal(engine_wait(e, &clone), 0);
 	assert_int_equal(engine_wait(e, &second), 0);
 	assert_int_equal(engine_wait(e, &first), 0);
 	c = engine_open(e, "b");
-	assert_int_equal(engine_blk_byte(e, c, 0), 1);
+	for (uint64_t i = 0; i < nblks; i++)
+		assert_int_equal(engine_blk_byte(e, c, i), 1);
 	assert_int_equal(object_close(c), 0);
 	assert_int_equal(object_close(h), 0);
+}
+
+static void a_clone_goes_before_the_next_epoch(void **state)
+{
+	clone_goes_before(*state, ENGINE_WRITTEN_BLKS);
+}
+
+static void a_clone_goes_before_the_next_small_epoch(void **state)
+{
+	clone_goes_before(*state, 1);
 }
 
 /* A client that goes on as soon as its fsync is answered. */
@@ -101,7 +114,7 @@ static void a_clone_is_not_overtaken_by_what_a_callback_starts(void **state)
 	gate_dev_hold(e->gate, GATE_SYNC);
 	assert_int_equal(engine_write_blk(e, on.h, 0, 1), 0);
 	object_fsync(on.h, goes_on_cb, &on);
-	object_clone(e->objs, "a", "b", engine_info_cb, &clone);
+	object_clone(e->objs, "a", "b", NULL, engine_info_cb, &clone);
 	engine_settle(e); /* the clone waits for the same epoch, behind the fsync */
 	gate_dev_open(e->gate, GATE_SYNC);
 	assert_int_equal(engine_wait(e, &clone), 0);
@@ -271,6 +284,23 @@ static void a_parked_write_gets_the_blocks_that_its_epoch_frees(void **state)
 	free(zeros);
 }
 
+/* A checkpoint is worth waiting for once: there is nothing more to be had from the next. */
+static void a_write_without_room_for_metadata_is_refused(void **state)
+{
+	struct engine *e = *state;
+	uint8_t *zeros = zeros_new(60 * MIB);
+	struct handle *h;
+
+	e->cache_bytes = 256 * MIB;
+	engine_restart(e);
+	h = engine_create_open(e, "a", 0);
+	assert_int_equal(engine_write_blk(e, h, 0, 1), 0);
+	assert_int_equal(engine_fsync(e, h), 0);
+	assert_int_equal(engine_write(e, h, 0, zeros, 60 * MIB), -ERR_NOSPC_META);
+	assert_int_equal(object_close(h), 0);
+	free(zeros);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -323,6 +353,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(a_clone_goes_before_the_next_epoch),
+	    TEST(a_clone_goes_before_the_next_small_epoch),
 	    TEST(a_clone_is_not_overtaken_by_what_a_callback_starts),
 	    TEST(a_closed_truncation_hides_the_map),
 	    TEST(a_third_fsync_is_closed_when_its_turn_comes),
@@ -331,6 +362,7 @@ int main(void)
 	    TEST(all_parked_writes_go_on),
 	    TEST(a_parked_write_is_not_overtaken),
 	    TEST(a_parked_write_gets_the_blocks_that_its_epoch_frees),
+	    TEST(a_write_without_room_for_metadata_is_refused),
 	    TEST(reading_holes_keeps_to_the_limit),
 	};
 

@@ -2,7 +2,7 @@
 /*
  * test_session.c: sessions and the table of operations without a socket, with the engine of
  * tests/lib/fake_object.c: states, handles, refusals and their texts; and the gates that
- * connections wait at.
+ * connections wait at.  test_dispatch.c has the operations on names and on the store.
  */
 #include "server/session.h"
 
@@ -15,115 +15,11 @@
 
 #include <cmocka.h>
 
-#include "common/cursor.h"
 #include "common/err.h"
-#include "common/thread.h"
 #include "server/dispatch.h"
 #include "server/gate.h"
 #include "tests/lib/fake_object.h"
-
-struct fixture {
-	struct session session; /* first: the reply callback gets a pointer to it */
-	struct session_host host;
-	struct objects *objs;
-	uint64_t next_id;
-	unsigned int replies;
-	struct wire_header last;
-	uint8_t body[WIRE_BODY_MAX];
-	uint32_t body_len;
-};
-
-static void keep_reply(struct session *session, const struct session_reply *reply)
-{
-	struct fixture *fx = (struct fixture *)session;
-
-	fx->replies++;
-	fx->last = reply->header;
-	fx->body_len = reply->body_len;
-	if (reply->body_len > 0)
-		memcpy(fx->body, reply->body, reply->body_len);
-	if (reply->payload)
-		pagevec_fini(reply->payload);
-}
-
-static int setup(void **state)
-{
-	struct fixture *fx = calloc(1, sizeof(*fx));
-	struct objects_config config = {0};
-
-	assert_non_null(fx);
-	thread_set_role(THREAD_LOOP);
-	assert_int_equal(objects_new(&config, &fx->objs), 0);
-	fx->host = (struct session_host){.objs = fx->objs, .agent = "cowd/test"};
-	session_init(&fx->session, &fx->host, keep_reply, "pid 1 uid 2");
-	*state = fx;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *fx = *state;
-
-	fake_hold(fx->objs, false);
-	session_fini(&fx->session);
-	objects_free(fx->objs);
-	free(fx);
-	return 0;
-}
-
-/* Runs a request that the table allows; its status, or -1 when it is not answered yet. */
-static int run(struct fixture *fx, uint16_t op, const uint8_t *body, int body_len)
-{
-	struct wire_header h = {.magic = WIRE_MAGIC_REQUEST, .op = op, .id = ++fx->next_id};
-	struct request *req = NULL;
-	unsigned int before = fx->replies;
-
-	assert_true(body_len >= 0);
-	h.body_len = (uint32_t)body_len;
-	assert_int_equal(dispatch_check(&fx->session, &h), 0);
-	assert_int_equal(dispatch_begin(&fx->session, &h, body, &req), 0);
-	dispatch_run(req);
-	if (fx->replies == before)
-		return -1;
-	assert_int_equal(fx->replies, before + 1);
-	assert_int_equal(fx->last.id, h.id);
-	assert_int_equal(fx->last.op, op);
-	return (int)fx->last.status;
-}
-
-#define RUN(fx, op, type, ...)                                                \
-	({                                                                    \
-		struct type m_ = {__VA_ARGS__};                               \
-		uint8_t body_[1024];                                          \
-		run(fx, op, body_, type##_encode(body_, sizeof(body_), &m_)); \
-	})
-
-static void ready(struct fixture *fx)
-{
-	assert_int_equal(RUN(fx, WIRE_OP_HELLO, msg_hello, .version_min = 1, .version_max = 1,
-			     .agent = "tester\x01"),
-			 0);
-}
-
-static void assert_text(struct fixture *fx, const char *text)
-{
-	struct msg_error msg;
-
-	assert_int_equal(msg_error_decode(fx->body, fx->body_len, &msg), 0);
-	assert_string_equal(msg.text, text);
-}
-
-static uint32_t open_object(struct fixture *fx, const char *name)
-{
-	struct msg_open m = {.flags = 0};
-	struct msg_open_reply reply;
-	uint8_t body[512];
-
-	memcpy(m.name, name, strlen(name) + 1);
-	assert_int_equal(run(fx, WIRE_OP_OPEN, body, msg_open_encode(body, sizeof(body), &m)), 0);
-	assert_int_equal(msg_open_reply_decode(fx->body, fx->body_len, &reply), 0);
-	return reply.handle;
-}
+#include "tests/unit/session_fixture.h"
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
@@ -137,7 +33,7 @@ static void test_before_hello_nothing_else_is_allowed(void **state)
 		assert_int_equal(dispatch_check(&fx->session, &h),
 				 op == WIRE_OP_HELLO ? 0 : -ERR_FRAME_STATE);
 	}
-	ready(fx);
+	fixture_ready(fx);
 	for (uint16_t op = 0; op < 40; op++) {
 		h.op = op;
 		assert_int_equal(dispatch_check(&fx->session, &h),
@@ -150,7 +46,7 @@ static void test_only_a_write_may_have_a_payload(void **state)
 	struct fixture *fx = *state;
 	struct wire_header h = {.magic = WIRE_MAGIC_REQUEST, .payload_len = 1};
 
-	ready(fx);
+	fixture_ready(fx);
 	for (uint16_t op = WIRE_OP_PING; op < WIRE_OP_END; op++) {
 		h.op = op;
 		assert_int_equal(dispatch_check(&fx->session, &h),
@@ -164,9 +60,9 @@ static void test_an_id_is_free_again_after_its_reply(void **state)
 	struct wire_header h = {.magic = WIRE_MAGIC_REQUEST, .op = WIRE_OP_PING};
 	uint32_t handle;
 
-	ready(fx);
+	fixture_ready(fx);
 	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a"), 0);
-	handle = open_object(fx, "a");
+	handle = fixture_open(fx, "a");
 	fake_hold(fx->objs, true);
 	assert_int_equal(RUN(fx, WIRE_OP_FSYNC, msg_handle, .handle = handle), -1);
 	h.id = fx->next_id;
@@ -184,9 +80,9 @@ static void test_a_request_that_is_given_up_leaves_nothing(void **state)
 	uint8_t body[32];
 	int n;
 
-	ready(fx);
+	fixture_ready(fx);
 	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a"), 0);
-	m.handle = open_object(fx, "a");
+	m.handle = fixture_open(fx, "a");
 	n = msg_write_encode(body, sizeof(body), &m);
 	assert_true(n > 0);
 	h.body_len = (uint32_t)n;
@@ -208,9 +104,9 @@ static void test_close_waits_for_the_requests_before_it(void **state)
 	struct fixture *fx = *state;
 	uint32_t h;
 
-	ready(fx);
+	fixture_ready(fx);
 	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a", .size_bytes = 9), 0);
-	h = open_object(fx, "a");
+	h = fixture_open(fx, "a");
 	fake_hold(fx->objs, true);
 	assert_int_equal(RUN(fx, WIRE_OP_READ, msg_read, .handle = h, .len = 9), -1);
 	assert_int_equal(RUN(fx, WIRE_OP_FSYNC, msg_handle, .handle = h), -1);
@@ -231,9 +127,9 @@ static void test_close_tells_a_writeback_error(void **state)
 	struct fixture *fx = *state;
 	uint32_t h;
 
-	ready(fx);
+	fixture_ready(fx);
 	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a"), 0);
-	h = open_object(fx, "a");
+	h = fixture_open(fx, "a");
 	fake_set_close_err(fx->objs, -ERR_WRITEBACK);
 	assert_int_equal(RUN(fx, WIRE_OP_CLOSE, msg_handle, .handle = h), ERR_IO);
 	assert_text(fx, "writeback failed: a");
@@ -247,16 +143,16 @@ static void test_handles_are_limited_and_not_reused_at_once(void **state)
 	uint32_t h = 0;
 	uint32_t first;
 
-	ready(fx);
+	fixture_ready(fx);
 	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a"), 0);
-	first = open_object(fx, "a");
+	first = fixture_open(fx, "a");
 	assert_int_equal(RUN(fx, WIRE_OP_CLOSE, msg_handle, .handle = first), 0);
-	assert_int_not_equal(open_object(fx, "a"), first);
+	assert_int_not_equal(fixture_open(fx, "a"), first);
 	for (uint32_t i = 1; i < SESSION_HANDLES_MAX; i++)
-		h = open_object(fx, "a");
+		h = fixture_open(fx, "a");
 	assert_int_equal(RUN(fx, WIRE_OP_OPEN, msg_open, .name = "a"), ERR_LIMIT);
 	assert_int_equal(RUN(fx, WIRE_OP_CLOSE, msg_handle, .handle = h), 0);
-	assert_int_equal(open_object(fx, "a"), h);
+	assert_int_equal(fixture_open(fx, "a"), h);
 	assert_int_equal(RUN(fx, WIRE_OP_CLOSE, msg_handle, .handle = 0), ERR_INVAL);
 	assert_int_equal(RUN(fx, WIRE_OP_CLOSE, msg_handle, .handle = UINT32_MAX), ERR_INVAL);
 }
@@ -265,7 +161,7 @@ static void test_a_failed_open_leaves_no_handle(void **state)
 {
 	struct fixture *fx = *state;
 
-	ready(fx);
+	fixture_ready(fx);
 	for (uint32_t i = 0; i < SESSION_HANDLES_MAX + 5; i++)
 		assert_int_equal(RUN(fx, WIRE_OP_OPEN, msg_open, .name = "gone"), ERR_NOENT);
 	assert_text(fx, "no such object: gone");
@@ -277,7 +173,7 @@ static void test_errors_name_what_they_are_about(void **state)
 {
 	struct fixture *fx = *state;
 
-	ready(fx);
+	fixture_ready(fx);
 	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a"), 0);
 	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a"), ERR_EXIST);
 	assert_text(fx, "the name exists already: a");
@@ -286,8 +182,8 @@ static void test_errors_name_what_they_are_about(void **state)
 	assert_int_equal(RUN(fx, WIRE_OP_CLONE, msg_clone, .src = "a", .dst = "a"), ERR_EXIST);
 	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "x\x1b[31m"), ERR_INVAL);
 	assert_text(fx, "invalid object name: x\\x1b[31m has a control character in it");
-	open_object(fx, "a");
-	assert_int_equal(RUN(fx, WIRE_OP_REMOVE, msg_name, .name = "a"), ERR_BUSY);
+	fixture_open(fx, "a");
+	assert_int_equal(RUN(fx, WIRE_OP_REMOVE, msg_remove, .name = "a"), ERR_BUSY);
 	assert_text(fx, "in use: a is held open by pid 1 uid 2 (tester\\x01)");
 }
 
@@ -298,11 +194,12 @@ static void test_the_longest_texts_are_bounded(void **state)
 	uint8_t body[512];
 	struct msg_error msg;
 
-	ready(fx);
+	fixture_ready(fx);
 	memset(m.name, 1, sizeof(m.name) - 1); /* each is escaped as four bytes */
 	m.name[sizeof(m.name) - 1] = '\0';
-	assert_int_equal(run(fx, WIRE_OP_INFO, body, msg_name_encode(body, sizeof(body), &m)),
-			 ERR_NOENT);
+	assert_int_equal(
+	    fixture_run(fx, WIRE_OP_INFO, body, msg_name_encode(body, sizeof(body), &m)),
+	    ERR_NOENT);
 	assert_int_equal(msg_error_decode(fx->body, fx->body_len, &msg), 0);
 	assert_true(strlen(msg.text) > 400);
 	for (const char *p = msg.text; *p; p++)
@@ -335,24 +232,26 @@ static void test_a_list_fills_its_body_and_goes_on(void **state)
 	uint32_t count;
 	bool more = true;
 
-	ready(fx);
-	memset(c.name, 'n', 240);
+	fixture_ready(fx);
+	memset(c.name, 'n', 180);
 	for (int i = 0; i < 600; i++) {
-		snprintf(c.name + 240, 16, "%05d", i);
-		assert_int_equal(
-		    run(fx, WIRE_OP_CREATE, body, msg_create_encode(body, sizeof(body), &c)), 0);
+		snprintf(c.name + 180, 16, "%05d", i);
+		assert_int_equal(fixture_run(fx, WIRE_OP_CREATE, body,
+					     msg_create_encode(body, sizeof(body), &c)),
+				 0);
 	}
 	for (unsigned int pages = 0; more; pages++) {
 		assert_true(pages < 10);
 		assert_int_equal(
-		    run(fx, WIRE_OP_LIST, body, msg_list_encode(body, sizeof(body), &m)), 0);
+		    fixture_run(fx, WIRE_OP_LIST, body, msg_list_encode(body, sizeof(body), &m)),
+		    0);
 		assert_int_equal(msg_list_reply_decode(fx->body, fx->body_len, infos, MSG_LIST_MAX,
 						       &count, &more),
 				 0);
 		assert_true(count > 0);
 		assert_true(count < 600);
 		for (uint32_t i = 0; i < count; i++, seen++)
-			assert_int_equal(strtol(infos[i].name + 240, NULL, 10), seen);
+			assert_int_equal(strtol(infos[i].name + 180, NULL, 10), seen);
 		memcpy(m.after, infos[count - 1].name, sizeof(m.after));
 	}
 	assert_int_equal(seen, 600);
@@ -366,9 +265,9 @@ static void test_extents_and_space(void **state)
 	uint32_t count;
 	uint32_t h;
 
-	ready(fx);
+	fixture_ready(fx);
 	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a", .size_bytes = 5000), 0);
-	h = open_object(fx, "a");
+	h = fixture_open(fx, "a");
 	assert_int_equal(
 	    RUN(fx, WIRE_OP_EXTENTS, msg_extents, .handle = h, .offset = 1000, .len = UINT64_MAX),
 	    0);
@@ -382,11 +281,17 @@ static void test_extents_and_space(void **state)
 	assert_int_equal(msg_extents_reply_decode(fx->body, fx->body_len, ext, 4, &count), 0);
 	assert_int_equal(count, 0);
 	assert_int_equal(RUN(fx, WIRE_OP_EXTENTS, msg_extents, .handle = h, .len = 0), 0);
-	assert_int_equal(run(fx, WIRE_OP_STATFS, NULL, 0), 0);
+	assert_int_equal(fixture_run(fx, WIRE_OP_STATFS, NULL, 0), 0);
 	assert_int_equal(msg_statfs_reply_decode(fx->body, fx->body_len, &st), 0);
 	assert_int_equal(st.total_bytes, 1000 * BLK_BYTES);
 	assert_int_equal(st.free_bytes, 900 * BLK_BYTES);
 	assert_int_equal(st.reserved_bytes, 7 * BLK_BYTES);
+	assert_int_equal(st.objects, 1);
+	assert_int_equal(st.versions, 14);
+	assert_int_equal(st.reaping_bytes, 15 * BLK_BYTES);
+	assert_int_equal(st.staged_bytes, 11);
+	assert_int_equal(st.journal_bytes, 12);
+	assert_int_equal(st.journal_used_bytes, 13);
 }
 
 /* ---- gates ----------------------------------------------------------------------------------- */
@@ -443,7 +348,7 @@ static void test_a_gate_passes_the_too_large_alone_and_nobody_when_shut(void **s
 	assert_false(gate_has_waiters(&gate));
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(void)
 {

@@ -20,7 +20,9 @@
 #include <cmocka.h>
 
 #include "common/err.h"
+#include "server/recover.h"
 #include "tests/unit/store_fixture.h"
+#include "tests/unit/written.h"
 
 /* ---- probe ----------------------------------------------------------------------------------- */
 
@@ -120,13 +122,13 @@ static void test_create_needs_the_parent(void **state)
 
 static void test_create_checks_the_size(void **state)
 {
-	static const uint64_t sizes[] = {0, 1, BLK_BYTES, 2 * BLK_BYTES - 1};
+	static const uint64_t sizes[] = {0, 1, BLK_BYTES, STORE_BLKS_MIN * BLK_BYTES - 1};
 	struct fixture *fx = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
 		fx->config.size_bytes = sizes[i];
 		assert_int_equal(create(fx), -ERR_INVAL);
-		assert_why(fx, sizes[i] ? "two blocks" : "--size");
+		assert_why(fx, sizes[i] ? "at least 66 blocks" : "--size");
 	}
 	/* the size of a file is not taken for that of the store */
 	make_file(fx->device, "");
@@ -142,10 +144,11 @@ static void test_smallest_store_of_a_broken_number_of_blocks(void **state)
 	struct fixture *fx = *state;
 	struct store store;
 
-	fx->config.size_bytes = 2 * BLK_BYTES + 100;
+	fx->config.size_bytes = STORE_BLKS_MIN * BLK_BYTES + 100;
 	must_create(fx);
 	store = must_open(fx);
-	assert_int_equal(store.dev->nblks, 2);
+	assert_int_equal(store.dev->nblks, STORE_BLKS_MIN);
+	assert_int_equal(map_geometry(store.map)->journal_nblks, STORE_JOURNAL_MIN);
 	store_close(&store);
 }
 
@@ -398,22 +401,44 @@ static void test_open_with_a_map_cut_short(void **state)
 	}
 }
 
+/* Without an orderly end as well: it is durable before the start goes on. */
 static void test_incarnation_grows_at_each_start(void **state)
 {
 	struct fixture *fx = *state;
 	uint64_t last = 0;
+	uint64_t last_key = 0;
 
 	must_create(fx);
 	for (int i = 0; i < 4; i++) {
 		struct store store = must_open(fx);
-		uint64_t now = 0;
+		struct recover_result now;
 
-		assert_int_equal(store_next_incarnation(&store, &now), 0);
-		assert_true(now > last);
-		last = now;
+		assert_int_equal(recover_run(store.map, store.dev, &now), 0);
+		assert_true(now.incarnation > last);
+		assert_true(now.journal_key != last_key);
+		assert_int_equal(now.records, 0);
+		last = now.incarnation;
+		last_key = now.journal_key;
 		store_close(&store);
 	}
 	assert_is_whole(fx);
+}
+
+/* All of it has been written before, so that a record costs one flush. */
+static void test_the_journal_lies_behind_the_header(void **state)
+{
+	struct fixture *fx = *state;
+	struct journal_region region;
+	struct store store;
+
+	fx->config.size_bytes = 2 * STORE_JOURNAL_MIN * STORE_JOURNAL_SHARE * BLK_BYTES;
+	must_create(fx);
+	store = must_open(fx);
+	region = recover_region(store.map);
+	assert_int_equal(region.first.n, 1);
+	assert_int_equal(region.nblks, 8 * STORE_JOURNAL_MIN); /* a 16th */
+	assert_int_equal(written_bytes(at(fx, "s/data")), (1 + region.nblks) * BLK_BYTES);
+	store_close(&store);
 }
 
 int main(void)
@@ -444,6 +469,7 @@ int main(void)
 	    STORE_CASE(test_open_with_data_cut_short),
 	    STORE_CASE(test_open_with_a_map_cut_short),
 	    STORE_CASE(test_incarnation_grows_at_each_start),
+	    STORE_CASE(test_the_journal_lies_behind_the_header),
 	};
 
 	signal(SIGXFSZ, SIG_IGN);

@@ -157,6 +157,7 @@ static void test_op_names(void **state)
 	assert_string_equal(wire_op_name(1), "HELLO");
 	assert_string_equal(wire_op_name(9), "READ");
 	assert_string_equal(wire_op_name(15), "STATFS");
+	assert_string_equal(wire_op_name(23), "CHECK");
 	assert_null(wire_op_name(WIRE_OP_END));
 	assert_null(wire_op_name(0x10001));
 	for (uint32_t op = 1; op < WIRE_OP_END; op++)

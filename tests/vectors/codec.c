@@ -45,7 +45,8 @@ static const struct codec_field fields_msg_error[] = {F(msg_error, text, STR)};
 static const struct codec_field fields_msg_info[] = {
     F(msg_info, name, STR),	    F(msg_info, id, NUM),	  F(msg_info, size_bytes, NUM),
     F(msg_info, mapped_bytes, NUM), F(msg_info, generation, NUM), F(msg_info, ctime_ns, NUM),
-    F(msg_info, mtime_ns, NUM),	    F(msg_info, origin, NUM),
+    F(msg_info, mtime_ns, NUM),	    F(msg_info, origin, NUM),	  F(msg_info, parent, NUM),
+    F(msg_info, expires_ns, NUM),   F(msg_info, nversions, NUM),  F(msg_info, labels, LABELS),
 };
 
 static const struct codec_field fields_msg_name[] = {F(msg_name, name, STR)};
@@ -53,6 +54,8 @@ static const struct codec_field fields_msg_name[] = {F(msg_name, name, STR)};
 static const struct codec_field fields_msg_create[] = {
     F(msg_create, name, STR),
     F(msg_create, size_bytes, NUM),
+    F(msg_create, ttl_ms, NUM),
+    F(msg_create, labels, LABELS),
 };
 
 static const struct codec_field fields_msg_open[] = {
@@ -70,6 +73,10 @@ static const struct codec_field fields_msg_open_reply[] = {
     F(msg_open_reply, info.ctime_ns, NUM),
     F(msg_open_reply, info.mtime_ns, NUM),
     F(msg_open_reply, info.origin, NUM),
+    F(msg_open_reply, info.parent, NUM),
+    F(msg_open_reply, info.expires_ns, NUM),
+    F(msg_open_reply, info.nversions, NUM),
+    F(msg_open_reply, info.labels, LABELS),
 };
 
 static const struct codec_field fields_msg_handle[] = {F(msg_handle, handle, NUM)};
@@ -77,6 +84,7 @@ static const struct codec_field fields_msg_handle[] = {F(msg_handle, handle, NUM
 static const struct codec_field fields_msg_list[] = {
     F(msg_list, prefix, STR),
     F(msg_list, after, STR),
+    F(msg_list, label, STR),
     F(msg_list, max, NUM),
 };
 
@@ -88,6 +96,54 @@ static const struct codec_field fields_codec_list_reply[] = {
 static const struct codec_field fields_msg_clone[] = {
     F(msg_clone, src, STR),
     F(msg_clone, dst, STR),
+    F(msg_clone, ttl_ms, NUM),
+    F(msg_clone, labels, LABELS),
+};
+
+static const struct codec_field fields_msg_snap[] = {
+    F(msg_snap, name, STR),
+    F(msg_snap, labels, LABELS),
+};
+
+static const struct codec_field fields_msg_remove[] = {
+    F(msg_remove, name, STR),
+    F(msg_remove, flags, NUM),
+};
+
+static const struct codec_field fields_msg_versions[] = {
+    F(msg_versions, name, STR),
+    F(msg_versions, after, STR),
+    F(msg_versions, max, NUM),
+};
+
+static const struct codec_field fields_msg_children[] = {
+    F(msg_children, name, STR),
+    F(msg_children, after, NUM),
+    F(msg_children, max, NUM),
+};
+
+static const struct codec_field fields_msg_rename[] = {
+    F(msg_rename, from, STR),
+    F(msg_rename, to, STR),
+    F(msg_rename, flags, NUM),
+};
+
+static const struct codec_field fields_codec_usage[] = {F(codec_usage, count, NUM)};
+
+static const struct codec_field fields_msg_usage_reply[] = {
+    F(msg_usage_reply, mapped_bytes, NUM),
+    F(msg_usage_reply, exclusive_bytes, NUM),
+};
+
+static const struct codec_field fields_msg_reaping_reply[] = {
+    F(msg_reaping_reply, reaping_bytes, NUM),
+};
+
+static const struct codec_field fields_msg_check_reply[] = {
+    F(msg_check_reply, differences, NUM),  F(msg_check_reply, objects, NUM),
+    F(msg_check_reply, nodes, NUM),	   F(msg_check_reply, mapped_bytes, NUM),
+    F(msg_check_reply, shared_bytes, NUM), F(msg_check_reply, free_bytes, NUM),
+    F(msg_check_reply, ntexts, NUM),
 };
 
 static const struct codec_field fields_msg_read[] = {
@@ -124,10 +180,13 @@ static const struct codec_field fields_msg_extent[] = {
 };
 
 static const struct codec_field fields_msg_statfs_reply[] = {
-    F(msg_statfs_reply, block_bytes, NUM),     F(msg_statfs_reply, total_bytes, NUM),
-    F(msg_statfs_reply, free_bytes, NUM),      F(msg_statfs_reply, reserved_bytes, NUM),
-    F(msg_statfs_reply, mapped_bytes, NUM),    F(msg_statfs_reply, meta_total_bytes, NUM),
-    F(msg_statfs_reply, meta_used_bytes, NUM), F(msg_statfs_reply, objects, NUM),
+    F(msg_statfs_reply, block_bytes, NUM),	  F(msg_statfs_reply, total_bytes, NUM),
+    F(msg_statfs_reply, free_bytes, NUM),	  F(msg_statfs_reply, reserved_bytes, NUM),
+    F(msg_statfs_reply, mapped_bytes, NUM),	  F(msg_statfs_reply, meta_total_bytes, NUM),
+    F(msg_statfs_reply, meta_used_bytes, NUM),	  F(msg_statfs_reply, objects, NUM),
+    F(msg_statfs_reply, versions, NUM),		  F(msg_statfs_reply, reaping_bytes, NUM),
+    F(msg_statfs_reply, staged_bytes, NUM),	  F(msg_statfs_reply, journal_bytes, NUM),
+    F(msg_statfs_reply, journal_used_bytes, NUM),
 };
 
 /* Functions over void * for a message with the usual pair. */
@@ -142,25 +201,33 @@ static const struct codec_field fields_msg_statfs_reply[] = {
 		return type##_decode(buf, len, m);                              \
 	}
 
-#define PLAIN_MESSAGES(X)  \
-	X(msg_hello)       \
-	X(msg_hello_reply) \
-	X(msg_error)       \
-	X(msg_info)        \
-	X(msg_name)        \
-	X(msg_create)      \
-	X(msg_open)        \
-	X(msg_open_reply)  \
-	X(msg_handle)      \
-	X(msg_list)        \
-	X(msg_clone)       \
-	X(msg_read)        \
-	X(msg_write)       \
-	X(msg_resize)      \
-	X(msg_extents)     \
-	X(msg_statfs_reply)
+#define PLAIN_MESSAGES(X)   \
+	X(msg_hello)        \
+	X(msg_hello_reply)  \
+	X(msg_error)        \
+	X(msg_info)         \
+	X(msg_name)         \
+	X(msg_create)       \
+	X(msg_open)         \
+	X(msg_open_reply)   \
+	X(msg_handle)       \
+	X(msg_list)         \
+	X(msg_clone)        \
+	X(msg_read)         \
+	X(msg_write)        \
+	X(msg_resize)       \
+	X(msg_extents)      \
+	X(msg_statfs_reply) \
+	X(msg_snap)         \
+	X(msg_remove)       \
+	X(msg_versions)     \
+	X(msg_children)     \
+	X(msg_rename)       \
+	X(msg_usage_reply)  \
+	X(msg_reaping_reply)
 
 PLAIN_MESSAGES(ANY_TYPE)
+ANY_TYPE(msg_check_reply)
 
 static int any_header_encode(uint8_t *buf, size_t len, const void *m)
 {
@@ -229,6 +296,23 @@ static int any_extents_decode(const uint8_t *buf, size_t len, void *m)
 	return msg_extents_reply_decode(buf, len, reply->extents, MSG_EXTENTS_MAX, &reply->count);
 }
 
+static int any_usage_encode(uint8_t *buf, size_t len, const void *m)
+{
+	const struct codec_usage *usage = m;
+	const char *specs[MSG_USAGE_MAX];
+
+	for (uint32_t i = 0; i < usage->count && i < MSG_USAGE_MAX; i++)
+		specs[i] = usage->specs[i].name;
+	return msg_usage_encode(buf, len, specs, usage->count);
+}
+
+static int any_usage_decode(const uint8_t *buf, size_t len, void *m)
+{
+	struct codec_usage *usage = m;
+
+	return msg_usage_decode(buf, len, &usage->specs->name, MSG_USAGE_MAX, &usage->count);
+}
+
 /* clang-format off */
 #define FIELDS(type) {fields_##type, ARRAY_LEN(fields_##type)}
 #define PLAIN_ROW(type)                                                                            \
@@ -266,6 +350,26 @@ const struct codec codecs[] = {
 	.entries = FIELDS(msg_extent),
 	.entry_offset = offsetof(struct codec_extents_reply, extents),
 	.entry_bytes = sizeof(struct msg_extent),
+    },
+    {
+	.name = "msg_usage",
+	.struct_bytes = sizeof(struct codec_usage),
+	.encode = any_usage_encode,
+	.decode = any_usage_decode,
+	.fields = FIELDS(codec_usage),
+	.entries = FIELDS(msg_name),
+	.entry_offset = offsetof(struct codec_usage, specs),
+	.entry_bytes = sizeof(struct msg_name),
+    },
+    {
+	.name = "msg_check_reply",
+	.struct_bytes = sizeof(struct msg_check_reply),
+	.encode = any_msg_check_reply_encode,
+	.decode = any_msg_check_reply_decode,
+	.fields = FIELDS(msg_check_reply),
+	.entries = FIELDS(msg_error),
+	.entry_offset = offsetof(struct msg_check_reply, texts),
+	.entry_bytes = sizeof(struct msg_error),
     },
     PLAIN_MESSAGES(PLAIN_ROW)
 };
@@ -329,6 +433,26 @@ static bool codec_number(uint8_t *dst, size_t bytes, const char *text)
 	return true;
 }
 
+/* Labels as the vectors have them, with a bar in place of each zero byte. */
+static bool codec_labels(struct msg_labels *labels, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len > sizeof(labels->bytes))
+		return false;
+	labels->len = (uint16_t)len;
+	for (size_t i = 0; i < len; i++)
+		labels->bytes[i] = (char)(text[i] == '|' ? '\0' : text[i]);
+	return true;
+}
+
+static bool codec_same_labels(const void *got, const struct msg_labels *want)
+{
+	const struct msg_labels *labels = got;
+
+	return labels->len == want->len && memcmp(labels->bytes, want->bytes, want->len) == 0;
+}
+
 bool codec_set(const struct codec *codec, void *m, const char *key, const char *value)
 {
 	size_t base;
@@ -340,6 +464,8 @@ bool codec_set(const struct codec *codec, void *m, const char *key, const char *
 	dst = (uint8_t *)m + base + field->offset;
 	if (field->kind == CODEC_RAW)
 		return hex_decode(dst, field->bytes, value);
+	if (field->kind == CODEC_LABELS)
+		return codec_labels((struct msg_labels *)(void *)dst, value);
 	if (field->kind != CODEC_STR)
 		return codec_number(dst, field->bytes, value);
 	if (strlen(value) >= field->bytes)
@@ -353,6 +479,7 @@ bool codec_has(const struct codec *codec, const void *m, const char *key, const 
 	size_t base;
 	const struct codec_field *field = codec_field(codec, key, &base);
 	uint8_t want[CODEC_VALUE_BYTES];
+	struct msg_labels want_labels;
 	const uint8_t *got;
 
 	if (!field)
@@ -360,6 +487,8 @@ bool codec_has(const struct codec *codec, const void *m, const char *key, const 
 	got = (const uint8_t *)m + base + field->offset;
 	if (field->kind == CODEC_STR)
 		return strcmp((const char *)got, value) == 0;
+	if (field->kind == CODEC_LABELS)
+		return codec_labels(&want_labels, value) && codec_same_labels(got, &want_labels);
 	if (field->bytes > sizeof(want))
 		return false;
 	if (field->kind == CODEC_RAW ? !hex_decode(want, field->bytes, value)

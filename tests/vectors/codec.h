@@ -12,7 +12,7 @@
 
 #include "proto/msg.h"
 
-enum codec_kind { CODEC_NUM, CODEC_STR, CODEC_RAW };
+enum codec_kind { CODEC_NUM, CODEC_STR, CODEC_LABELS, CODEC_RAW };
 
 struct codec_field {
 	const char *name;
@@ -48,6 +48,11 @@ struct codec_list_reply {
 struct codec_extents_reply {
 	uint32_t count;
 	struct msg_extent extents[MSG_EXTENTS_MAX];
+};
+
+struct codec_usage {
+	uint32_t count;
+	struct msg_name specs[MSG_USAGE_MAX];
 };
 
 extern const struct codec codecs[];

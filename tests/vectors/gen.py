@@ -20,7 +20,8 @@ HEAD = """\
 #   badmsg TYPE HEX why=REASON         a body that is refused
 #   badframe NAME HEX error=ERROR      a frame whose header is refused, and the error for it
 # HEX is "-" for no bytes at all.  A body without a type (body=-) is empty.  Bytes after header and
-# body are the payload.  N.KEY is a field of entry N of an array.
+# body are the payload.  N.KEY is a field of entry N of an array.  Labels have a "|" in place of each
+# zero byte.
 """
 
 U8, U16, U32, U64 = "<B", "<H", "<I", "<Q"
@@ -45,12 +46,20 @@ def string(text):
     return struct.pack(U16, len(raw)) + raw
 
 
+def label_bytes(labels):
+    """Labels as they are written in the vectors, with a bar behind each."""
+    raw = labels.encode().replace(b"|", b"\0")
+    return struct.pack(U16, len(raw)) + raw
+
+
 def pack(fields):
-    """Fields are (key, kind, value); the kind is a struct format, "str" or "raw"."""
+    """Fields are (key, kind, value); the kind is a struct format, "str", "labels" or "raw"."""
     out = b""
     for _, kind, value in fields:
         if kind == "str":
             out += string(value)
+        elif kind == "labels":
+            out += label_bytes(value)
         elif kind == "raw":
             out += value
         else:
@@ -76,6 +85,10 @@ UUID = bytes.fromhex("00112233445566778899aabbccddeeff")
 LONG = "n" * 255
 TOP64 = 2**64 - 1
 TOP32 = 2**32 - 1
+CENTURY = 3155760000000
+LABELS = "os=debian|tier/class=größe=1|z=|"
+# as long as labels may be: 3 of 319 bytes with their zero bytes, and one of 64
+MANY = "".join(f"{k * 63}={'v' * 255}|" for k in "abc") + f"d={'v' * 61}|"
 
 
 def hello(vmin, vmax, features, agent):
@@ -89,15 +102,22 @@ def hello_reply(features, incarnation, agent):
             ("incarnation", U64, incarnation), ("store_uuid", "raw", UUID), ("agent", "str", agent)]
 
 
-def info(prefix, name, *numbers):
-    keys = ("id", "size_bytes", "mapped_bytes", "generation", "ctime_ns", "mtime_ns", "origin")
-    return [(prefix + "name", "str", name)] + [
-        (prefix + k, U64, n) for k, n in zip(keys, numbers, strict=True)]
+def info(prefix, name, *rest):
+    keys = ("id", "size_bytes", "mapped_bytes", "generation", "ctime_ns", "mtime_ns", "origin",
+            "parent", "expires_ns")
+    *numbers, nversions, labels = rest
+    return ([(prefix + "name", "str", name)]
+            + [(prefix + k, U64, n) for k, n in zip(keys, numbers, strict=True)]
+            + [(prefix + "nversions", U32, nversions), (prefix + "labels", "labels", labels)])
 
 
 BASE = ("images/debian-12", 7, 10737418240, 2147483648, 41, 1767225600123456789,
-        1767225601000000000, 0)
-CLONE = ("vm-1", 8, 10737418241, 2147483648, 1, 1767225602000000000, 1767225602000000000, 7)
+        1767225601000000000, 0, 0, 0, 2, LABELS)
+CLONE = ("vm-1", 8, 10737418241, 2147483648, 1, 1767225602000000000, 1767225602000000000, 7, 0,
+         1767229202000000000, 0, "")
+SNAP = ("images/debian-12@2026-01", 9, 10737418240, 2147483648, 1, 1767225603000000000,
+        1767225601000000000, 7, 7, 0, 0, "by=cron|")
+LARGEST = (LONG, *([TOP64] * 9), TOP32, MANY)
 
 
 def text(value):
@@ -108,8 +128,9 @@ def name(value):
     return [("name", "str", value)]
 
 
-def create(value, size):
-    return [("name", "str", value), ("size_bytes", U64, size)]
+def create(value, size, ttl=0, labels=""):
+    return [("name", "str", value), ("size_bytes", U64, size), ("ttl_ms", U64, ttl),
+            ("labels", "labels", labels)]
 
 
 def opening(value, flags):
@@ -124,8 +145,9 @@ def handle(value):
     return [("handle", U32, value)]
 
 
-def listing(prefix, after, most):
-    return [("prefix", "str", prefix), ("after", "str", after), ("max", U32, most)]
+def listing(prefix, after, label, most):
+    return [("prefix", "str", prefix), ("after", "str", after), ("label", "str", label),
+            ("max", U32, most)]
 
 
 def list_reply(more, *infos):
@@ -135,8 +157,48 @@ def list_reply(more, *infos):
     return fields
 
 
-def clone(src, dst):
-    return [("src", "str", src), ("dst", "str", dst)]
+def clone(src, dst, ttl=0, labels=""):
+    return [("src", "str", src), ("dst", "str", dst), ("ttl_ms", U64, ttl),
+            ("labels", "labels", labels)]
+
+
+def snap(value, labels):
+    return [("name", "str", value), ("labels", "labels", labels)]
+
+
+def removal(value, flags):
+    return [("name", "str", value), ("flags", U32, flags)]
+
+
+def versions(value, after, most):
+    return [("name", "str", value), ("after", "str", after), ("max", U32, most)]
+
+
+def children(value, after, most):
+    return [("name", "str", value), ("after", U64, after), ("max", U32, most)]
+
+
+def rename(old, new, flags):
+    return [("from", "str", old), ("to", "str", new), ("flags", U32, flags)]
+
+
+def usage(*specs):
+    return [("count", U16, len(specs))] + [(f"{i}.name", "str", s) for i, s in enumerate(specs)]
+
+
+def usage_reply(mapped, exclusive):
+    return [("mapped_bytes", U64, mapped), ("exclusive_bytes", U64, exclusive)]
+
+
+def reaping_reply(count):
+    return [("reaping_bytes", U64, count)]
+
+
+def check_reply(numbers, *texts):
+    keys = ("differences", "objects", "nodes", "mapped_bytes", "shared_bytes", "free_bytes")
+    return ([(k, U64, n) for k, n in zip(keys, numbers, strict=True)]
+            + [("ntexts", U16, len(texts))]
+            + [(f"{i}.text", "str", t) for i, t in enumerate(texts)])
 
 
 def read(h, offset, length):
@@ -164,7 +226,8 @@ def extents_reply(*runs):
 
 def statfs_reply(*numbers):
     keys = ("block_bytes", "total_bytes", "free_bytes", "reserved_bytes", "mapped_bytes",
-            "meta_total_bytes", "meta_used_bytes", "objects")
+            "meta_total_bytes", "meta_used_bytes", "objects", "versions", "reaping_bytes",
+            "staged_bytes", "journal_bytes", "journal_used_bytes")
     return [(k, U64, n) for k, n in zip(keys, numbers, strict=True)]
 
 
@@ -178,24 +241,30 @@ MESSAGES = [
     ("msg_error", text("no_such_object")),
     ("msg_error", text("e" * 511)),
     ("msg_info", info("", *BASE)),
-    ("msg_info", info("", LONG, *([TOP64] * 7))),
+    ("msg_info", info("", *SNAP)),
+    ("msg_info", info("", *LARGEST)),
     ("msg_name", name("a")),
     ("msg_name", name("disks/größe-β")),
     ("msg_name", name(LONG)),
     ("msg_create", create("vm-1", 0)),
-    ("msg_create", create("vm-2", 2**50)),
+    ("msg_create", create("vm-2", 2**50, CENTURY, LABELS)),
+    ("msg_create", create(LONG, 4096, 3600000, MANY)),
     ("msg_open", opening("vm-1", 0)),
     ("msg_open", opening("vm-1", 1)),
     ("msg_open_reply", open_reply(1, *CLONE)),
     ("msg_open_reply", open_reply(TOP32, *BASE)),
+    ("msg_open_reply", open_reply(2, *LARGEST)),
     ("msg_handle", handle(0x01020304)),
-    ("msg_list", listing("", "", 0)),
-    ("msg_list", listing("images/", "images/debian-12", 100)),
+    ("msg_list", listing("", "", "", 0)),
+    ("msg_list", listing("images/", "images/debian-12", "os=debian", 100)),
+    ("msg_list", listing(LONG, LONG, f"{'k' * 63}={'v' * 255}", TOP32)),
     ("msg_list_reply", list_reply(0)),
     ("msg_list_reply", list_reply(0, BASE)),
     ("msg_list_reply", list_reply(1, BASE, CLONE)),
+    ("msg_list_reply", list_reply(0, SNAP, CLONE, SNAP)),
     ("msg_clone", clone("images/debian-12", "vm-1")),
-    ("msg_clone", clone(LONG, "x")),
+    ("msg_clone", clone("images/debian-12@2026-01", "vm-1", 60000, "os=debian|")),
+    ("msg_clone", clone(LONG, LONG, CENTURY, MANY)),
     ("msg_read", read(1, 0, 0)),
     ("msg_read", read(1, 0x1122334455667788, 33554432)),
     ("msg_write", write(1, 4097)),
@@ -204,7 +273,27 @@ MESSAGES = [
     ("msg_extents", extents(1, 65536, TOP64, 16)),
     ("msg_extents_reply", extents_reply()),
     ("msg_extents_reply", extents_reply((4096, 1), (1048576, 0), (17, 1))),
-    ("msg_statfs_reply", statfs_reply(4096, 2**40, 2**39, 2**20, 2**38, 2**30, 2**25, 12)),
+    ("msg_statfs_reply", statfs_reply(4096, 2**40, 2**39, 2**20, 2**38, 2**30, 2**25, 12, 5,
+                                      2**21, 2**23, 2**28, 2**24)),
+    ("msg_snap", snap("vm-1@before-upgrade", "")),
+    ("msg_snap", snap("vm-1@a", LABELS)),
+    ("msg_remove", removal("vm-1@a", 0)),
+    ("msg_remove", removal("vm-1", 1)),
+    ("msg_versions", versions("vm-1", "", 0)),
+    ("msg_versions", versions("vm-1", "vm-1@a", 10)),
+    ("msg_children", children("vm-1@a", 0, 0)),
+    ("msg_children", children("vm-1", TOP64, 1)),
+    ("msg_rename", rename("vm-1", "disks/vm-1", 0)),
+    ("msg_rename", rename("live", "next", 1)),
+    ("msg_usage", usage("vm-1")),
+    ("msg_usage", usage("vm-1", "vm-1@a", LONG)),
+    ("msg_usage", usage(*(f"vm{i}" for i in range(256)))),
+    ("msg_usage_reply", usage_reply(2**40, 4096)),
+    ("msg_reaping_reply", reaping_reply(0)),
+    ("msg_reaping_reply", reaping_reply(TOP64)),
+    ("msg_check_reply", check_reply((0, 12, 345, 2**38, 2**37, 2**39))),
+    ("msg_check_reply", check_reply((2, 1, 2, 3, 4, 5), "node_7:_count_2,_found_3", "t" * 511)),
+    ("msg_check_reply", check_reply((65, 1, 2, 3, 4, 5), *(f"difference_{i}" for i in range(64)))),
 ]
 
 
@@ -254,6 +343,24 @@ def frames():
     frame("fsync", REQUEST, 11, 6, kind="msg_handle", fields=handle(1))
     frame("fsync-failed", REPLY, 11, 6, status=7, kind="msg_error", fields=text("writeback_failed"))
     frame("statfs", REQUEST, 15, TOP64)
+    frame("snap", REQUEST, 16, 8, kind="msg_snap", fields=snap("images/debian-12@2026-01",
+                                                               "by=cron|"))
+    frame("snap-reply", REPLY, 16, 8, kind="msg_info", fields=info("", *SNAP))
+    frame("versions", REQUEST, 17, 9, kind="msg_versions",
+          fields=versions("images/debian-12", "", 0))
+    frame("versions-reply", REPLY, 17, 9, kind="msg_list_reply", fields=list_reply(0, SNAP))
+    frame("children", REQUEST, 18, 10, kind="msg_children",
+          fields=children("images/debian-12@2026-01", 0, 0))
+    frame("rename", REQUEST, 19, 11, kind="msg_rename", fields=rename("vm-1", "vm-2", 0))
+    frame("rename-reply", REPLY, 19, 11)
+    frame("reset", REQUEST, 20, 12, kind="msg_name", fields=name("images/debian-12@2026-01"))
+    frame("usage", REQUEST, 21, 13, kind="msg_usage", fields=usage("vm-1", "vm-2"))
+    frame("usage-reply", REPLY, 21, 13, kind="msg_usage_reply", fields=usage_reply(2**40, 4096))
+    frame("reaping", REQUEST, 22, 14)
+    frame("reaping-reply", REPLY, 22, 14, kind="msg_reaping_reply", fields=reaping_reply(8192))
+    frame("check", REQUEST, 23, 15)
+    frame("remove-has-versions", REPLY, 13, 16, status=4, kind="msg_error",
+          fields=text("it_has_2"))
     frame("unknown-op", REQUEST, 999, 7)
     frame("unknown-op-reply", REPLY, 999, 7, status=11, kind="msg_error",
           fields=text("unknown_operation"))
@@ -271,14 +378,48 @@ def bad_messages():
     bad("msg_hello", pack(hello(1, 1, 0, "a\0b")), "NUL-in-string")
     bad("msg_hello_reply", pack(hello_reply(0, 1, "a" * 64)), "agent-too-long")
     bad("msg_error", pack(text("e" * 512)), "text-too-long")
-    bad("msg_info", pack(info("", LONG + "n", *([0] * 7))), "name-too-long")
+    bad("msg_info", pack(info("", LONG + "n", *([0] * 10), "")), "name-too-long")
     bad("msg_name", pack(name(LONG + "n")), "name-too-long")
     bad("msg_name", struct.pack("<H", 2) + b"a", "string-past-the-end")
     bad("msg_create", pack(create(LONG + "n", 0)), "name-too-long")
+    bad("msg_create", pack(create("vm-1", 0, CENTURY + 1)), "time-over-the-maximum")
+    bad("msg_clone", pack(clone("vm-1", "vm-2", TOP64)), "time-over-the-maximum")
+    for kind, fields in (("msg_info", lambda l: info("", "a", *([0] * 10), l)),
+                         ("msg_create", lambda l: create("a", 0, 0, l)),
+                         ("msg_clone", lambda l: clone("a", "b", 0, l)),
+                         ("msg_snap", lambda l: snap("a@b", l))):
+        bad(kind, pack(fields("a=1")), "label-without-its-zero-byte")
+        bad(kind, pack(fields("a=1||")), "empty-label")
+        bad(kind, pack(fields("|a=1|")), "empty-label-first")
+        bad(kind, pack(fields("|")), "nothing-but-an-empty-label")
+        bad(kind, pack(fields(MANY[:-1] + "v|")), "labels-too-long")
+        bad(kind, pack(fields("a=1|"))[:-1], "labels-past-the-end")
+    bad("msg_snap", pack(snap(LONG + "n", "")), "name-too-long")
+    bad("msg_remove", pack(removal(LONG + "n", 0)), "name-too-long")
+    bad("msg_remove", pack(removal("vm-1", 2)), "unknown-flag")
+    bad("msg_versions", pack(versions(LONG + "n", "", 0)), "name-too-long")
+    bad("msg_versions", pack(versions("vm-1", LONG + "n", 0)), "after-too-long")
+    bad("msg_children", pack(children(LONG + "n", 0, 0)), "name-too-long")
+    bad("msg_rename", pack(rename(LONG + "n", "a", 0)), "from-too-long")
+    bad("msg_rename", pack(rename("a", LONG + "n", 0)), "to-too-long")
+    bad("msg_rename", pack(rename("a", "b", 2)), "unknown-flag")
+    bad("msg_usage", pack(usage()), "no-specs")
+    bad("msg_usage", pack(usage(*("a" for _ in range(257)))), "count-over-the-maximum")
+    bad("msg_usage", pack(usage("a", LONG + "n")), "name-too-long")
+    bad("msg_usage", struct.pack(U16, 2) + string("a"), "count-over-the-specs")
+    bad("msg_usage", struct.pack(U16, 1) + string("a") + string("b"), "count-below-the-specs")
+    bad("msg_check_reply", pack(check_reply([0] * 6, *("t" for _ in range(65)))),
+        "texts-over-the-maximum")
+    texts = pack(check_reply([0] * 6, *("t" for _ in range(64))))
+    bad("msg_check_reply", texts[:48] + struct.pack(U16, 65) + texts[50:],
+        "count-over-the-maximum-and-the-texts")
+    bad("msg_check_reply", pack(check_reply([0] * 6, "t" * 512)), "text-too-long")
+    bad("msg_check_reply", struct.pack("<6QH", *([0] * 6), TOP32 >> 16), "count-over-the-texts")
     bad("msg_open", pack(opening("vm-1", 2)), "unknown-flag")
     bad("msg_open", pack(opening(LONG + "n", 0)), "name-too-long")
-    bad("msg_list", pack(listing(LONG + "n", "", 0)), "prefix-too-long")
-    bad("msg_list", pack(listing("", LONG + "n", 0)), "after-too-long")
+    bad("msg_list", pack(listing(LONG + "n", "", "", 0)), "prefix-too-long")
+    bad("msg_list", pack(listing("", LONG + "n", "", 0)), "after-too-long")
+    bad("msg_list", pack(listing("", "", "l" * 320, 0)), "label-too-long")
     bad("msg_clone", pack(clone(LONG + "n", "a")), "src-too-long")
     bad("msg_clone", pack(clone("a", LONG + "n")), "dst-too-long")
     bad("msg_read", pack(read(1, 0, 33554433)), "length-over-the-maximum")

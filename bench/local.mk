@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# The benchmarks: built by "make bench" alone.  bench/README.md says what each shows.
+
+EXTRA_LTLIBRARIES = libbench.la
+libbench_la_CPPFLAGS = $(AM_CPPFLAGS) $(EVENT_CFLAGS)
+libbench_la_SOURCES = \
+	bench/lib/figures.c \
+	bench/lib/figures.h \
+	bench/lib/region_dev.c \
+	bench/lib/region_dev.h \
+	bench/lib/rig.c \
+	bench/lib/rig.h \
+	bench/lib/samples.c \
+	bench/lib/samples.h \
+	$(NULL)
+
+bench_programs = \
+	bench/clone \
+	bench/cow \
+	bench/generations \
+	bench/metadata \
+	bench/recovery \
+	bench/share \
+	$(NULL)
+
+EXTRA_PROGRAMS = $(bench_programs)
+CLEANFILES += $(bench_programs) libbench.la
+
+bench_ldadd = libbench.la libserver.la libcommon.la
+bench_clone_LDADD = $(bench_ldadd)
+bench_cow_LDADD = $(bench_ldadd)
+bench_generations_LDADD = $(bench_ldadd)
+bench_metadata_LDADD = $(bench_ldadd)
+bench_recovery_LDADD = $(bench_ldadd)
+bench_share_LDADD = $(bench_ldadd)
+
+bench: $(bench_programs)
+.PHONY: bench
+
+EXTRA_DIST += bench/README.md

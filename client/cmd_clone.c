@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command clone: one, or many of a pattern. */
+#include "client/cmd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/attrs.h"
+#include "client/out.h"
+#include "client/pattern.h"
+
+#define CLONE_COUNT_MAX 1000000u
+
+/* The one name that the error is about; NULL if it is not known which. */
+static const char *clone_culprit(int err, const char *src, const char *dst)
+{
+	if (err == -COW_EINVAL)
+		return NULL;
+	return err == -COW_ENOENT ? src : dst;
+}
+
+static int clone_one(struct ctl *ctl, const struct cow_attrs *attrs)
+{
+	const char *src = ctl->args.operands[0];
+	const char *dst = ctl->args.operands[1];
+	json_object *obj;
+	int err = cow_clone_with(ctl->cow, src, dst, attrs);
+
+	if (err == -COW_EINVAL && strchr(dst, '%'))
+		return ctl_fail(ctl, CTL_USAGE, dst, "a pattern needs -N COUNT");
+	if (err < 0)
+		return ctl_fail_cow(ctl, err, clone_culprit(err, src, dst));
+	if (!ctl->json)
+		return CTL_OK;
+	obj = out_json_new();
+	out_json_add(obj, "name", json_object_new_string(dst));
+	out_json_add(obj, "origin", json_object_new_string(src));
+	return out_json_print(ctl, obj);
+}
+
+/* ---- many ------------------------------------------------------------------------------------ */
+
+struct clones {
+	const char *src;
+	char **names;
+	int *results; /* of cow_clone_many() */
+	size_t n;
+};
+
+static void clones_free(struct clones *clones)
+{
+	for (size_t i = 0; clones->names && i < clones->n; i++)
+		free(clones->names[i]);
+	free(clones->names);
+	free(clones->results);
+}
+
+static int clones_make(struct clones *clones, const char *src, const struct pattern *pattern,
+		       size_t n)
+{
+	*clones = (struct clones){.src = src, .n = n};
+	clones->names = calloc(n, sizeof(*clones->names));
+	clones->results = calloc(n, sizeof(*clones->results));
+	if (!clones->names || !clones->results)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		clones->names[i] = pattern_name(pattern, i);
+		if (!clones->names[i])
+			return -1;
+	}
+	return 0;
+}
+
+static bool clones_was_made(int result)
+{
+	return result == 0;
+}
+
+static bool clones_has_failed(int result)
+{
+	return result < 0;
+}
+
+/* "vm0 to vm6, vm8": those with such a result; "none". */
+static void clones_print_ranges(FILE *out, const struct clones *clones, bool (*is)(int result))
+{
+	bool first = true;
+
+	for (size_t i = 0; i < clones->n; i++) {
+		size_t begin = i;
+
+		if (!is(clones->results[i]))
+			continue;
+		while (i + 1 < clones->n && is(clones->results[i + 1]))
+			i++;
+		(void)fprintf(out, "%s%s", first ? "" : ", ", clones->names[begin]);
+		if (i > begin)
+			(void)fprintf(out, " to %s", clones->names[i]);
+		first = false;
+	}
+	if (first)
+		(void)fprintf(out, "none");
+}
+
+/* What was made stays, so it is told which that is. */
+static int clones_fail(const struct ctl *ctl, const struct clones *clones, int err)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out;
+	size_t i = 0;
+	int status;
+
+	while (i < clones->n && !clones_has_failed(clones->results[i]))
+		i++;
+	status = ctl_fail_cow(ctl, err,
+			      i < clones->n ? clone_culprit(err, clones->src, clones->names[i])
+					    : clones->src);
+	out = open_memstream(&text, &len);
+	if (!out)
+		return status;
+	(void)fprintf(out, "failed: ");
+	clones_print_ranges(out, clones, clones_has_failed);
+	(void)fprintf(out, "; made: ");
+	clones_print_ranges(out, clones, clones_was_made);
+	if (fclose(out) == 0)
+		(void)ctl_fail(ctl, status, NULL, "%s", text);
+	free(text);
+	return status;
+}
+
+static int clones_report(const struct ctl *ctl, const struct clones *clones)
+{
+	json_object *obj = out_json_new();
+	json_object *made = json_object_new_array();
+	json_object *failed = json_object_new_array();
+
+	for (size_t i = 0; i < clones->n; i++) {
+		if (clones_was_made(clones->results[i]))
+			(void)json_object_array_add(made, json_object_new_string(clones->names[i]));
+		else if (clones_has_failed(clones->results[i]))
+			(void)json_object_array_add(failed,
+						    json_object_new_string(clones->names[i]));
+	}
+	out_json_add(obj, "names", made);
+	out_json_add(obj, "failed", failed);
+	out_json_add(obj, "origin", json_object_new_string(clones->src));
+	return out_json_print(ctl, obj);
+}
+
+static int clones_run(const struct ctl *ctl, const struct clones *clones,
+		      const struct cow_attrs *attrs)
+{
+	int status = CTL_OK;
+	int printed = CTL_OK;
+	int err = cow_clone_many(ctl->cow, clones->src, (const char *const *)clones->names,
+				 clones->n, attrs, clones->results);
+
+	if (err < 0)
+		status = clones_fail(ctl, clones, err);
+	if (ctl->json)
+		printed = clones_report(ctl, clones);
+	return status != CTL_OK ? status : printed;
+}
+
+static int clone_count(const struct ctl *ctl, size_t *count)
+{
+	const char *text = ctl->args.values[ARGS_COPIES];
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno != 0 || text[0] < '0' || text[0] > '9' || *end || n < 1 || n > CLONE_COUNT_MAX)
+		return ctl_fail(ctl, CTL_USAGE, text, "not a number from 1 to %u", CLONE_COUNT_MAX);
+	*count = n;
+	return 0;
+}
+
+static int clone_many(struct ctl *ctl, const struct cow_attrs *attrs)
+{
+	const char *text = ctl->args.operands[1];
+	struct pattern pattern;
+	struct clones clones;
+	size_t count = 0;
+	int err = clone_count(ctl, &count);
+
+	if (err == 0 && pattern_parse(text, &pattern) < 0)
+		err = ctl_fail(ctl, CTL_USAGE, text,
+			       "a pattern has one %%d, or %%03d, where the number goes");
+	if (err == 0)
+		err = ctl_connect(ctl);
+	if (err != 0)
+		return err;
+	if (clones_make(&clones, ctl->args.operands[0], &pattern, count) < 0)
+		err = ctl_fail(ctl, CTL_ERROR, NULL, "out of memory");
+	else
+		err = clones_run(ctl, &clones, attrs);
+	clones_free(&clones);
+	return err;
+}
+
+int cmd_clone(struct ctl *ctl)
+{
+	struct attrs attrs;
+	int err = attrs_get(ctl, &attrs);
+
+	if (err != 0)
+		return err;
+	if (args_has(&ctl->args, ARGS_COPIES))
+		return clone_many(ctl, &attrs.cow);
+	err = ctl_connect(ctl);
+	return err != 0 ? err : clone_one(ctl, &attrs.cow);
+}

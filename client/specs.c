@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "client/specs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* So many fit into one question however long their names are. */
+#define SPECS_ASK_MAX 254u
+
+_Static_assert(SPECS_ASK_MAX <= COW_USAGE_MAX, "the protocol's limit");
+
+static int specs_out_of_memory(const struct ctl *ctl)
+{
+	return ctl_fail(ctl, CTL_ERROR, NULL, "out of memory");
+}
+
+static int specs_add(const struct ctl *ctl, struct specs *specs, const char *name)
+{
+	char **names;
+	char *copy;
+
+	names = realloc(specs->names, (specs->n + 1) * sizeof(*names));
+	if (!names)
+		return specs_out_of_memory(ctl);
+	specs->names = names;
+	copy = strdup(name);
+	if (!copy)
+		return specs_out_of_memory(ctl);
+	names[specs->n++] = copy;
+	return CTL_OK;
+}
+
+static int specs_add_versions(const struct ctl *ctl, struct specs *specs, const char *name)
+{
+	struct cow_info *infos;
+	size_t n;
+	int err = cow_list_versions(ctl->cow, name, &infos, &n);
+
+	if (err < 0)
+		return ctl_fail_cow(ctl, err, name);
+	for (size_t i = 0; err == 0 && i < n; i++)
+		err = specs_add(ctl, specs, infos[i].name);
+	cow_list_free(infos, n);
+	return err;
+}
+
+static int specs_add_operand(const struct ctl *ctl, struct specs *specs, const char *name,
+			     bool versions)
+{
+	struct cow_info info;
+	int err = cow_get_info(ctl->cow, name, &info);
+
+	if (err < 0)
+		return ctl_fail_cow(ctl, err, name);
+	versions = versions && info.parent == 0;
+	cow_info_clear(&info);
+	err = specs_add(ctl, specs, name);
+	return err == 0 && versions ? specs_add_versions(ctl, specs, name) : err;
+}
+
+/* Where a name is in the list. */
+struct place {
+	const char *name;
+	size_t i;
+};
+
+static int specs_by_name(const void *a, const void *b)
+{
+	const struct place *x = a;
+	const struct place *y = b;
+	int cmp = strcmp(x->name, y->name);
+
+	return cmp != 0 ? cmp : (x->i > y->i) - (x->i < y->i);
+}
+
+/* Of names that are there again the first stays. */
+static int specs_unique(const struct ctl *ctl, struct specs *specs)
+{
+	struct place *places = calloc(specs->n + 1, sizeof(*places));
+	size_t n = 0;
+
+	if (!places)
+		return specs_out_of_memory(ctl);
+	for (size_t i = 0; i < specs->n; i++)
+		places[i] = (struct place){specs->names[i], i};
+	qsort(places, specs->n, sizeof(*places), specs_by_name);
+	for (size_t i = specs->n; i-- > 1;) {
+		if (strcmp(places[i].name, places[i - 1].name) != 0)
+			continue;
+		free(specs->names[places[i].i]);
+		specs->names[places[i].i] = NULL;
+	}
+	for (size_t i = 0; i < specs->n; i++)
+		if (specs->names[i])
+			specs->names[n++] = specs->names[i];
+	specs->n = n;
+	free(places);
+	return CTL_OK;
+}
+
+int specs_collect(const struct ctl *ctl, bool versions, struct specs *specs)
+{
+	int status = CTL_OK;
+
+	*specs = (struct specs){.n = 0};
+	for (size_t i = 0; i < ctl->args.noperands; i++) {
+		int failed = specs_add_operand(ctl, specs, ctl->args.operands[i], versions);
+
+		status = status == CTL_OK ? failed : status;
+	}
+	if (specs_unique(ctl, specs) != CTL_OK)
+		return CTL_ERROR;
+	return status;
+}
+
+void specs_clear(struct specs *specs)
+{
+	for (size_t i = 0; i < specs->n; i++)
+		free(specs->names[i]);
+	free(specs->names);
+	*specs = (struct specs){.n = 0};
+}
+
+int specs_get_usage(const struct ctl *ctl, const struct specs *specs, struct specs_usage *usage)
+{
+	struct specs_usage sum = {.exact = specs->n <= SPECS_ASK_MAX};
+
+	for (size_t i = 0; i < specs->n; i += SPECS_ASK_MAX) {
+		size_t left = specs->n - i;
+		struct cow_usage part;
+		int err = cow_get_usage(ctl->cow, (const char *const *)specs->names + i,
+					left < SPECS_ASK_MAX ? left : SPECS_ASK_MAX, &part);
+
+		if (err < 0)
+			return ctl_fail_cow(ctl, err, specs->n == 1 ? specs->names[0] : NULL);
+		sum.usage.mapped += part.mapped;
+		sum.usage.exclusive += part.exclusive;
+	}
+	*usage = sum;
+	return CTL_OK;
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* libcow's questions about the store as a whole, and about what objects use of it. */
+#include "client/cow.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/call.h"
+#include "client/errors.h"
+#include "client/handle.h"
+#include "client/names.h"
+#include "common/err.h"
+
+_Static_assert(MSG_USAGE_MAX == COW_USAGE_MAX, "the protocol's limit is told to callers");
+
+/* ---- space ----------------------------------------------------------------------------------- */
+
+static int store_decode_statfs(void *ctx, const uint8_t *body, size_t len)
+{
+	return msg_statfs_reply_decode(body, len, ctx);
+}
+
+int cow_get_statfs(cow_t *cow, struct cow_statfs *st)
+{
+	struct msg_statfs_reply m;
+	struct call call;
+	int err;
+
+	call_init(&call, WIRE_OP_STATFS);
+	call.decode = store_decode_statfs;
+	call.ctx = &m;
+	err = call_run(cow, &call, 0);
+	if (err < 0)
+		return err;
+	*st = (struct cow_statfs){
+	    .block_size = m.block_bytes,
+	    .total = m.total_bytes,
+	    .free = m.free_bytes,
+	    .reserved = m.reserved_bytes,
+	    .mapped = m.mapped_bytes,
+	    .meta_total = m.meta_total_bytes,
+	    .meta_used = m.meta_used_bytes,
+	    .objects = m.objects,
+	    .versions = m.versions,
+	    .reaping = m.reaping_bytes,
+	    .staged = m.staged_bytes,
+	    .journal = m.journal_bytes,
+	    .journal_used = m.journal_used_bytes,
+	};
+	return 0;
+}
+
+static int store_decode_reaping(void *ctx, const uint8_t *body, size_t len)
+{
+	return msg_reaping_reply_decode(body, len, ctx);
+}
+
+int cow_get_reaping(cow_t *cow, uint64_t *bytes)
+{
+	struct msg_reaping_reply m;
+	struct call call;
+	int err;
+
+	call_init(&call, WIRE_OP_REAPING);
+	call.decode = store_decode_reaping;
+	call.ctx = &m;
+	err = call_run(cow, &call, 0);
+	if (err < 0)
+		return err;
+	*bytes = m.reaping_bytes;
+	return 0;
+}
+
+/* ---- usage ----------------------------------------------------------------------------------- */
+
+static int store_decode_usage(void *ctx, const uint8_t *body, size_t len)
+{
+	return msg_usage_reply_decode(body, len, ctx);
+}
+
+static int store_check_specs(cow_t *cow, const char *const *specs, size_t count)
+{
+	char copy[MSG_NAME_BYTES];
+	int err = 0;
+
+	if (count == 0 || count > MSG_USAGE_MAX)
+		return errors_set(cow, -ERR_INVAL, "usage is asked of 1 to 256 objects");
+	for (size_t i = 0; err == 0 && i < count; i++)
+		err = names_copy_spec(cow, specs[i], copy);
+	return err;
+}
+
+static size_t store_body_max(cow_t *cow)
+{
+	size_t max = WIRE_BODY_MAX;
+
+	(void)pthread_mutex_lock(&cow->lock);
+	if (cow->ready && cow->server.body_max < max)
+		max = cow->server.body_max;
+	(void)pthread_mutex_unlock(&cow->lock);
+	return max;
+}
+
+/* The only request that may be too long to lie within its struct. */
+static int store_ask_usage(cow_t *cow, const char *const *specs, size_t count, uint8_t *body,
+			   struct msg_usage_reply *m)
+{
+	struct call call;
+
+	call_init(&call, WIRE_OP_USAGE);
+	call.req.body = body;
+	call.decode = store_decode_usage;
+	call.ctx = m;
+	return call_run(cow, &call,
+			msg_usage_encode(body, store_body_max(cow), specs, (uint32_t)count));
+}
+
+int cow_get_usage(cow_t *cow, const char *const *specs, size_t count, struct cow_usage *usage)
+{
+	struct msg_usage_reply m;
+	uint8_t *body;
+	int err = store_check_specs(cow, specs, count);
+
+	if (err < 0)
+		return err;
+	body = malloc(WIRE_BODY_MAX);
+	if (!body)
+		return errors_set(cow, -ERR_NOMEM, "");
+	err = store_ask_usage(cow, specs, count, body, &m);
+	free(body);
+	if (err < 0)
+		return err;
+	*usage = (struct cow_usage){.mapped = m.mapped_bytes, .exclusive = m.exclusive_bytes};
+	return 0;
+}
+
+/* ---- check ----------------------------------------------------------------------------------- */
+
+static int store_decode_check(void *ctx, const uint8_t *body, size_t len)
+{
+	return msg_check_reply_decode(body, len, ctx);
+}
+
+/* One piece of memory: the pointers, then what they point to. */
+static int store_fill_report(const struct msg_check_reply *m, struct cow_report *report)
+{
+	const char **texts = malloc(m->ntexts * (sizeof(*texts) + sizeof(m->texts[0])) + 1);
+	struct msg_error *copies = (struct msg_error *)(texts + m->ntexts);
+
+	if (!texts)
+		return -ERR_NOMEM;
+	for (size_t i = 0; i < m->ntexts; i++) {
+		copies[i] = m->texts[i];
+		texts[i] = copies[i].text;
+	}
+	*report = (struct cow_report){
+	    .differences = m->differences,
+	    .objects = m->objects,
+	    .nodes = m->nodes,
+	    .mapped = m->mapped_bytes,
+	    .shared = m->shared_bytes,
+	    .free = m->free_bytes,
+	    .texts = texts,
+	    .ntexts = m->ntexts,
+	};
+	return 0;
+}
+
+int cow_check(cow_t *cow, struct cow_report *report)
+{
+	struct msg_check_reply *m = malloc(sizeof(*m));
+	struct call call;
+	int err;
+
+	if (!m)
+		return errors_set(cow, -ERR_NOMEM, "");
+	call_init(&call, WIRE_OP_CHECK);
+	call.decode = store_decode_check;
+	call.ctx = m;
+	err = call_run(cow, &call, 0);
+	if (err == 0 && store_fill_report(m, report) < 0)
+		err = errors_set(cow, -ERR_NOMEM, "");
+	free(m);
+	return err;
+}
+
+void cow_report_clear(struct cow_report *report)
+{
+	free(report->texts);
+	report->texts = NULL;
+	report->ntexts = 0;
+}

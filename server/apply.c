@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/apply.h"
+
+#include <assert.h>
+
+#include "common/err.h"
+#include "common/thread.h"
+
+static int apply_epoch(struct map_txn *txn, const struct change *change, struct map_obj *obj)
+{
+	const uint32_t *csums = change->csums;
+	int err = 0;
+
+	if (change->truncate.n != CHANGE_NO_TRUNCATE)
+		err = map_txn_unmap_from(txn, change->oid, change->truncate);
+	for (uint32_t i = 0; i < change->nextents && !err; i++) {
+		const struct change_extent *ext = &change->extents[i];
+
+		err = map_txn_remap(txn, change->oid, ext->blk, ext->dst, ext->nblks, csums);
+		csums += ext->nblks;
+	}
+	if (err)
+		return err;
+	return map_txn_update(txn, change->oid, change->size_bytes, change->time_ns, obj);
+}
+
+static struct map_new apply_new(const struct change *change)
+{
+	return (struct map_new){
+	    .oid = change->oid,
+	    .name = change->name,
+	    .parent = change->parent,
+	    .size_bytes = change->size_bytes,
+	    .time_ns = change->time_ns,
+	    .expires_ns = change->expires_ns,
+	    .labels = change->labels,
+	    .labels_len = change->labels_len,
+	};
+}
+
+static int apply_remove(struct map_txn *txn, const struct change *change, struct map_obj *obj)
+{
+	int err = map_txn_remove(txn, change->oid);
+
+	if (!err)
+		*obj = (struct map_obj){0};
+	return err;
+}
+
+int apply_change(struct map_txn *txn, const struct change *change, struct map_obj *obj)
+{
+	struct map_new new = apply_new(change);
+	int err;
+
+	ASSERT_MAP();
+	switch (change->kind) {
+	case CHANGE_EPOCH:
+		return apply_epoch(txn, change, obj);
+	case CHANGE_CREATE:
+		return map_txn_create(txn, &new, obj);
+	case CHANGE_CLONE:
+		return map_txn_clone(txn, change->other, &new, obj);
+	case CHANGE_REMOVE:
+		return apply_remove(txn, change, obj);
+	case CHANGE_RENAME:
+		err = map_txn_rename(txn, change->oid, change->name);
+		return err ? err : map_txn_obj(txn, change->oid, obj);
+	case CHANGE_EXCHANGE:
+		err = map_txn_exchange(txn, change->oid, change->other);
+		return err ? err : map_txn_obj(txn, change->oid, obj);
+	case CHANGE_RESET:
+		return map_txn_reset(txn, change->oid, change->other, change->time_ns, obj);
+	}
+	return -ERR_INVAL;
+}

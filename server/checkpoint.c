@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/checkpoint.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/thread.h"
+
+#define HOME_WRITES   4u  /* at once: reads are not to wait behind them all */
+#define HOME_RUN_BLKS 256 /* of one write */
+#define RETRY_MS      1000u
+#define STUCK_FAILS   2u /* so many in a row: commits do not wait for room any more */
+
+enum checkpoint_state {
+	CHECKPOINT_IDLE,
+	CHECKPOINT_CUTTING,
+	CHECKPOINT_HOMING,
+	CHECKPOINT_SYNCING,
+	CHECKPOINT_FOLDING,
+	CHECKPOINT_RETRY,
+};
+
+STAILQ_HEAD(checkpoint_waiters, checkpoint_waiter);
+
+struct checkpoint_write {
+	struct worker_job job;
+	struct checkpoint *cp;
+	pblk_t dst;
+	int n;
+	int err;
+	struct iovec iov[HOME_RUN_BLKS];
+};
+
+/* Freed blocks, of one time between two cuts. */
+struct checkpoint_freed {
+	struct map_freed list;
+	uint64_t nblks;
+};
+
+struct checkpoint {
+	struct checkpoint_config config;
+	enum checkpoint_state state;
+	bool stopping;
+	bool again; /* another one is wanted after this one */
+
+	/* since the last cut */
+	struct home home;
+	struct checkpoint_freed freed;
+	struct checkpoint_waiters waiters;
+	uint64_t since_ms; /* the first change was applied; 0: there is none */
+
+	/* of the one under way */
+	struct home homing;
+	struct checkpoint_freed cut_freed;
+	struct checkpoint_waiters cut_waiters;
+	struct commit_cut cut;
+	struct home_blk *next_home;
+	unsigned int writes;
+	int err;
+	struct commit_req sync;
+	struct worker_job fold;
+	unsigned int fails; /* in a row */
+	uint64_t retry_at_ms;
+};
+
+static void checkpoint_home(struct checkpoint *cp);
+
+/* ---- freed blocks ---------------------------------------------------------------------------- */
+
+static int freed_append(struct checkpoint_freed *freed, const struct map_freed *more)
+{
+	struct map_freed *list = &freed->list;
+
+	if (list->n + more->n > list->cap) {
+		size_t cap = 2 * (list->n + more->n);
+		struct map_range *ranges = reallocarray(list->ranges, cap, sizeof(*ranges));
+
+		if (!ranges)
+			return -ERR_NOMEM;
+		list->ranges = ranges;
+		list->cap = cap;
+	}
+	memcpy(list->ranges + list->n, more->ranges, more->n * sizeof(more->ranges[0]));
+	list->n += more->n;
+	for (size_t i = 0; i < more->n; i++)
+		freed->nblks += more->ranges[i].nblks;
+	return 0;
+}
+
+static void freed_fini(struct checkpoint_freed *freed)
+{
+	free(freed->list.ranges);
+	*freed = (struct checkpoint_freed){0};
+}
+
+static void checkpoint_homed(void *ctx, const struct home_blk *hb)
+{
+	struct checkpoint *cp = ctx;
+
+	cp->config.homed(cp->config.ctx, hb);
+}
+
+static void checkpoint_dropped(void *ctx, const struct home_blk *hb)
+{
+	struct checkpoint *cp = ctx;
+
+	cp->config.dropped(cp->config.ctx, hb);
+}
+
+void checkpoint_freed(struct checkpoint *cp, const struct map_freed *freed)
+{
+	ASSERT_LOOP();
+	if (freed->n == 0)
+		return;
+	for (size_t i = 0; i < freed->n; i++)
+		home_drop(&cp->home, freed->ranges[i].blk, freed->ranges[i].nblks,
+			  checkpoint_dropped, cp);
+	if (freed_append(&cp->freed, freed) < 0)
+		log_event(LOG_WARN, "free-blocks-lost-until-restart", "ranges=%zu", freed->n);
+}
+
+uint64_t checkpoint_freed_nblks(const struct checkpoint *cp)
+{
+	return cp->freed.nblks + cp->cut_freed.nblks;
+}
+
+int checkpoint_add_home(struct checkpoint *cp, pblk_t blk, uint8_t *data, void *owner)
+{
+	ASSERT_LOOP();
+	return home_add(&cp->home, blk, data, owner);
+}
+
+/* ---- ending ---------------------------------------------------------------------------------- */
+
+static void checkpoint_call(struct checkpoint_waiters *from, int err)
+{
+	struct checkpoint_waiters list = STAILQ_HEAD_INITIALIZER(list);
+	struct checkpoint_waiter *waiter;
+
+	STAILQ_CONCAT(&list, from);
+	while ((waiter = STAILQ_FIRST(&list))) {
+		STAILQ_REMOVE_HEAD(&list, link);
+		waiter->ready(waiter, err);
+	}
+}
+
+static void checkpoint_start(struct checkpoint *cp);
+static bool checkpoint_is_due(const struct checkpoint *cp);
+
+static void checkpoint_end(struct checkpoint *cp)
+{
+	struct checkpoint_freed freed = cp->cut_freed;
+
+	cp->state = CHECKPOINT_IDLE;
+	cp->fails = 0;
+	cp->cut_freed = (struct checkpoint_freed){0};
+	commit_folded(cp->config.commit, cp->cut.tail);
+	home_clear(&cp->homing, checkpoint_homed, cp);
+	cp->config.release(cp->config.ctx, &freed.list);
+	freed_fini(&freed);
+	checkpoint_call(&cp->cut_waiters, 0);
+	if (cp->state == CHECKPOINT_IDLE &&
+	    (cp->again || !STAILQ_EMPTY(&cp->waiters) || checkpoint_is_due(cp)))
+		checkpoint_start(cp);
+}
+
+/* What is frozen stays so, and is brought home once more later. */
+static void checkpoint_fail(struct checkpoint *cp, int err)
+{
+	const struct map_freed none = {0};
+
+	log_event(LOG_ERROR, "checkpoint", "error=%s", err_name(err));
+	cp->state = CHECKPOINT_RETRY;
+	cp->retry_at_ms = clock_now_ms() + RETRY_MS;
+	if (++cp->fails >= STUCK_FAILS)
+		commit_set_stuck(cp->config.commit, true);
+	checkpoint_call(&cp->cut_waiters, err);
+	checkpoint_call(&cp->waiters, err);
+	if (err == -ERR_MAP) {
+		commit_refuse(cp->config.commit);
+		cp->config.latched(cp->config.ctx);
+	}
+	cp->config.release(cp->config.ctx, &none); /* who waits for space waits for nothing now */
+}
+
+/* ---- folding --------------------------------------------------------------------------------- */
+
+static WORKER_FN void checkpoint_fold_run(struct worker_job *job)
+{
+	struct checkpoint *cp = CONTAINER_OF(job, struct checkpoint, fold);
+
+	cp->err = map_fold(cp->config.map);
+}
+
+static LOOP_FN void checkpoint_fold_done(struct worker_job *job)
+{
+	struct checkpoint *cp = CONTAINER_OF(job, struct checkpoint, fold);
+
+	if (cp->err < 0)
+		checkpoint_fail(cp, cp->err);
+	else
+		checkpoint_end(cp);
+}
+
+static LOOP_FN void checkpoint_synced(struct commit_req *req)
+{
+	struct checkpoint *cp = CONTAINER_OF(req, struct checkpoint, sync);
+
+	if (req->err < 0 || cp->stopping) {
+		checkpoint_fail(cp, req->err < 0 ? req->err : -ERR_WRITEBACK);
+		return;
+	}
+	cp->state = CHECKPOINT_FOLDING;
+	cp->fold.run = checkpoint_fold_run;
+	cp->fold.done = checkpoint_fold_done;
+	worker_submit(cp->config.pool, &cp->fold);
+}
+
+/* ---- bringing blocks home -------------------------------------------------------------------- */
+
+/* The sync is the commit thread's: it knows of those that failed. */
+static void checkpoint_sync(struct checkpoint *cp)
+{
+	if (cp->err < 0 || cp->stopping) {
+		checkpoint_fail(cp, cp->err < 0 ? cp->err : -ERR_WRITEBACK);
+		return;
+	}
+	cp->state = CHECKPOINT_SYNCING;
+	cp->sync.kind = COMMIT_SYNC;
+	cp->sync.done = checkpoint_synced;
+	commit_submit(cp->config.commit, &cp->sync);
+}
+
+static WORKER_FN void checkpoint_write_run(struct worker_job *job)
+{
+	struct checkpoint_write *w = CONTAINER_OF(job, struct checkpoint_write, job);
+
+	w->err = dev_write(w->cp->config.dev, w->dst, w->iov, w->n);
+}
+
+static LOOP_FN void checkpoint_write_done(struct worker_job *job)
+{
+	struct checkpoint_write *w = CONTAINER_OF(job, struct checkpoint_write, job);
+	struct checkpoint *cp = w->cp;
+
+	if (w->err < 0)
+		cp->err = w->err;
+	free(w);
+	cp->writes--;
+	checkpoint_home(cp);
+}
+
+/* Keeps some writes under way; when all have ended goes on. */
+static void checkpoint_home(struct checkpoint *cp)
+{
+	while (cp->next_home && cp->writes < HOME_WRITES && cp->err == 0 && !cp->stopping) {
+		struct checkpoint_write *w = malloc(sizeof(*w));
+
+		if (!w) {
+			cp->err = -ERR_NOMEM;
+			break;
+		}
+		w->cp = cp;
+		w->err = 0;
+		w->dst = pblk(cp->next_home->blk);
+		w->n = home_run(cp->next_home, w->iov, HOME_RUN_BLKS, &cp->next_home);
+		w->job.run = checkpoint_write_run;
+		w->job.done = checkpoint_write_done;
+		cp->writes++;
+		worker_submit(cp->config.pool, &w->job);
+	}
+	if (cp->writes == 0)
+		checkpoint_sync(cp);
+}
+
+static void checkpoint_home_all(struct checkpoint *cp)
+{
+	cp->state = CHECKPOINT_HOMING;
+	cp->err = 0;
+	cp->sync.sync_gen = commit_sync_gen(cp->config.commit);
+	cp->next_home = cp->homing.blks;
+	checkpoint_home(cp);
+}
+
+/* ---- cutting --------------------------------------------------------------------------------- */
+
+/* All that was applied before the cut has been told to the loop, and nothing that came after it. */
+static LOOP_FN void checkpoint_cut_done(struct commit_cut *cut)
+{
+	struct checkpoint *cp = CONTAINER_OF(cut, struct checkpoint, cut);
+
+	if (cut->err < 0) {
+		log_event(LOG_ERROR, "checkpoint-cut", "error=%s", err_name(cut->err));
+		cp->state = CHECKPOINT_IDLE;
+		if (++cp->fails >= STUCK_FAILS)
+			commit_set_stuck(cp->config.commit, true);
+		checkpoint_call(&cp->waiters, cut->err);
+		return;
+	}
+	cp->homing = cp->home;
+	cp->home = (struct home){0};
+	cp->cut_freed = cp->freed;
+	cp->freed = (struct checkpoint_freed){0};
+	cp->since_ms = 0;
+	STAILQ_CONCAT(&cp->cut_waiters, &cp->waiters);
+	home_sort(&cp->homing);
+	checkpoint_home_all(cp);
+}
+
+static void checkpoint_start(struct checkpoint *cp)
+{
+	cp->again = false;
+	if (cp->stopping)
+		return;
+	cp->state = CHECKPOINT_CUTTING;
+	cp->cut.done = checkpoint_cut_done;
+	commit_cut_map(cp->config.commit, &cp->cut);
+}
+
+/* ---- when ------------------------------------------------------------------------------------ */
+
+static bool checkpoint_is_due(const struct checkpoint *cp)
+{
+	struct map_staged staged;
+
+	if (commit_journal_used(cp->config.commit) > cp->config.journal_nblks / 2 ||
+	    home_count(&cp->home) > cp->config.home_max)
+		return true;
+	if (cp->since_ms > 0 && clock_now_ms() - cp->since_ms >= cp->config.age_ms)
+		return true;
+	map_get_staged(cp->config.map, &staged);
+	return staged.bytes > cp->config.staged_max;
+}
+
+void checkpoint_progress(struct checkpoint *cp, bool changed, bool urgent)
+{
+	ASSERT_LOOP();
+	if (changed && cp->since_ms == 0)
+		cp->since_ms = clock_now_ms();
+	if (cp->state == CHECKPOINT_IDLE && (urgent || checkpoint_is_due(cp)))
+		checkpoint_start(cp);
+	else
+		cp->again = cp->again || urgent;
+}
+
+void checkpoint_tick(struct checkpoint *cp)
+{
+	ASSERT_LOOP();
+	if (cp->state == CHECKPOINT_RETRY && !cp->stopping && clock_now_ms() >= cp->retry_at_ms)
+		checkpoint_home_all(cp);
+	else if (cp->state == CHECKPOINT_IDLE && cp->since_ms > 0 && checkpoint_is_due(cp))
+		checkpoint_start(cp);
+}
+
+void checkpoint_wait(struct checkpoint *cp, struct checkpoint_waiter *waiter)
+{
+	ASSERT_LOOP();
+	if (cp->stopping) {
+		waiter->ready(waiter, -ERR_SHUTDOWN);
+		return;
+	}
+	if (cp->state == CHECKPOINT_IDLE && cp->since_ms == 0) {
+		waiter->ready(waiter, 0);
+		return;
+	}
+	STAILQ_INSERT_TAIL(&cp->waiters, waiter, link);
+	if (cp->state == CHECKPOINT_IDLE)
+		checkpoint_start(cp);
+}
+
+bool checkpoint_want_space(struct checkpoint *cp, bool meta)
+{
+	bool useful = cp->freed.nblks > 0 || (meta && cp->since_ms > 0);
+
+	ASSERT_LOOP();
+	if (cp->state == CHECKPOINT_RETRY)
+		return false;
+	if (useful && cp->state == CHECKPOINT_IDLE)
+		checkpoint_start(cp);
+	else
+		cp->again = cp->again || useful;
+	return cp->state != CHECKPOINT_IDLE;
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+struct checkpoint *checkpoint_new(const struct checkpoint_config *config)
+{
+	struct checkpoint *cp = calloc(1, sizeof(*cp));
+
+	if (!cp)
+		return NULL;
+	cp->config = *config;
+	STAILQ_INIT(&cp->waiters);
+	STAILQ_INIT(&cp->cut_waiters);
+	return cp;
+}
+
+void checkpoint_stop(struct checkpoint *cp)
+{
+	cp->stopping = true;
+	if (cp->state == CHECKPOINT_IDLE || cp->state == CHECKPOINT_RETRY)
+		checkpoint_call(&cp->waiters, -ERR_SHUTDOWN);
+}
+
+void checkpoint_free(struct checkpoint *cp)
+{
+	if (!cp)
+		return;
+	home_clear(&cp->home, checkpoint_dropped, cp);
+	home_clear(&cp->homing, checkpoint_dropped, cp);
+	freed_fini(&cp->freed);
+	freed_fini(&cp->cut_freed);
+	free(cp);
+}

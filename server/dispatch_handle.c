@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * dispatch_handle.c: the operations on open objects, and opening and closing them.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "proto/msg.h"
+#include "server/blk.h"
+#include "server/dispatch_priv.h"
+
+/* An encoded reply: no field takes more bytes than its member and the length of a string. */
+#define OPEN_REPLY_BYTES_MAX (sizeof(struct msg_open_reply) + 2)
+
+static int slot_pin(struct request *req, uint32_t number)
+{
+	struct session_slot *slot = session_slot_find(req->session, number);
+
+	if (!slot)
+		return -ERR_BAD_HANDLE;
+	req->slot = slot;
+	slot->users++;
+	return 0;
+}
+
+static void open_error(struct request *req, int err)
+{
+	char about[DISPATCH_ABOUT_BYTES];
+	char safe[DISPATCH_ABOUT_BYTES - 64];
+
+	if (err != -ERR_PERM) {
+		dispatch_error_name(req, err, req->m.open.name);
+		return;
+	}
+	snprintf(about, sizeof(about), "%s is a version, which is read-only",
+		 session_escape(safe, sizeof(safe), req->m.open.name));
+	dispatch_error(req, err, about);
+}
+
+static void open_cb(void *ctx, int err, struct handle *handle, const struct map_obj *info)
+{
+	struct request *req = dispatch_request_of(ctx);
+	struct session_slot *slot = req->slot;
+	uint8_t body[OPEN_REPLY_BYTES_MAX];
+	struct msg_open_reply msg;
+	int n;
+
+	if (err < 0) {
+		req->slot = NULL;
+		slot->users--;
+		(void)session_slot_drop(req->session, slot); /* nothing is open on it yet */
+		open_error(req, err);
+		return;
+	}
+	slot->handle = handle;
+	msg.handle = slot->number;
+	dispatch_info_to_msg(&msg.info, info);
+	n = msg_open_reply_encode(body, sizeof(body), &msg);
+	assert(n > 0);
+	dispatch_finish(req, 0, body, (size_t)n, NULL);
+}
+
+void dispatch_open(struct request *req)
+{
+	struct session *session = req->session;
+	const struct msg_open *m = &req->m.open;
+	int err = session_slot_new(session, m->name, &req->slot);
+
+	if (err < 0) {
+		dispatch_error(req, err, "open handles of one connection");
+		return;
+	}
+	req->slot->users++;
+	object_open(session->host->objs, m->name, m->flags & MSG_OPEN_READONLY, session->holder,
+		    open_cb, req);
+}
+
+void dispatch_close_now(struct request *req, struct session_slot *slot)
+{
+	char name[MSG_NAME_BYTES];
+
+	memcpy(name, slot->name, sizeof(name));
+	dispatch_answer(req, session_slot_drop(req->session, slot), name);
+}
+
+void dispatch_close(struct request *req)
+{
+	struct session_slot *slot = session_slot_find(req->session, req->m.handle.handle);
+
+	if (!slot) {
+		dispatch_error(req, -ERR_BAD_HANDLE, NULL);
+		return;
+	}
+	slot->closing = req;
+	if (slot->users == 0)
+		dispatch_close_now(req, slot);
+}
+
+int dispatch_prepare_read(struct request *req)
+{
+	int err = slot_pin(req, req->m.read.handle);
+
+	if (err == 0)
+		session_promise(req, req->m.read.len);
+	return err;
+}
+
+static void read_cb(void *ctx, int err, struct pagevec *pv)
+{
+	struct request *req = dispatch_request_of(ctx);
+
+	if (err < 0)
+		dispatch_error_name(req, err, req->slot->name);
+	else
+		dispatch_finish(req, 0, NULL, 0, pv);
+}
+
+void dispatch_read(struct request *req)
+{
+	const struct msg_read *m = &req->m.read;
+
+	if (m->len == 0 || m->offset >= WIRE_OBJECT_SIZE_MAX)
+		dispatch_finish(req, 0, NULL, 0, NULL); /* past the end of any object */
+	else
+		object_read(req->slot->handle, m->offset, m->len, read_cb, req);
+}
+
+int dispatch_prepare_write(struct request *req)
+{
+	const struct msg_write *m = &req->m.write;
+	uint32_t len = req->header.payload_len;
+	int err = slot_pin(req, m->handle);
+
+	if (err < 0)
+		return err;
+	if (m->offset > WIRE_OBJECT_SIZE_MAX || len > WIRE_OBJECT_SIZE_MAX - m->offset)
+		return -ERR_TOO_LARGE;
+	return pagevec_init(&req->payload, m->offset % BLK_BYTES, len);
+}
+
+/* Ends a request whose only answer is success or an error about the open object. */
+static void slot_cb(void *ctx, int err)
+{
+	struct request *req = dispatch_request_of(ctx);
+
+	dispatch_answer(req, err, req->slot->name);
+}
+
+void dispatch_write(struct request *req)
+{
+	if (req->payload.len == 0)
+		dispatch_finish(req, 0, NULL, 0, NULL);
+	else
+		object_write(req->slot->handle, req->m.write.offset, &req->payload, slot_cb, req);
+}
+
+int dispatch_prepare_fsync(struct request *req)
+{
+	return slot_pin(req, req->m.handle.handle);
+}
+
+void dispatch_fsync(struct request *req)
+{
+	object_fsync(req->slot->handle, slot_cb, req);
+}
+
+int dispatch_prepare_resize(struct request *req)
+{
+	return slot_pin(req, req->m.resize.handle);
+}
+
+void dispatch_resize(struct request *req)
+{
+	const struct msg_resize *m = &req->m.resize;
+
+	object_resize(req->slot->handle, m->size_bytes, m->flags & MSG_RESIZE_SHRINK, slot_cb, req);
+}
+
+int dispatch_prepare_extents(struct request *req)
+{
+	int err = slot_pin(req, req->m.extents.handle);
+
+	if (err == 0)
+		session_promise(req, WIRE_BODY_MAX);
+	return err;
+}
+
+static void extents_cb(void *ctx, int err, const struct object_run *runs, uint32_t n)
+{
+	struct request *req = dispatch_request_of(ctx);
+	size_t body_bytes = sizeof(uint32_t) + (size_t)n * MSG_EXTENT_BYTES;
+	struct msg_extent *ext = calloc((size_t)n + 1, sizeof(*ext));
+	uint8_t *body = malloc(body_bytes);
+	int len = err;
+
+	if (err == 0 && (!ext || !body))
+		len = -ERR_NOMEM;
+	for (uint32_t i = 0; len == 0 && i < n; i++) {
+		ext[i].len = runs[i].len_bytes;
+		ext[i].kind = runs[i].data ? MSG_EXTENT_DATA : MSG_EXTENT_HOLE;
+	}
+	if (len == 0)
+		len = msg_extents_reply_encode(body, body_bytes, ext, n);
+	if (len < 0)
+		dispatch_error_name(req, len, req->slot->name);
+	else
+		dispatch_finish(req, 0, body, (size_t)len, NULL);
+	free(ext);
+	free(body);
+}
+
+void dispatch_extents(struct request *req)
+{
+	const struct msg_extents *m = &req->m.extents;
+	uint32_t max = m->max == 0 || m->max > MSG_EXTENTS_MAX ? MSG_EXTENTS_MAX : m->max;
+	uint64_t room;
+
+	if (m->len == 0 || m->offset >= WIRE_OBJECT_SIZE_MAX) {
+		extents_cb(req, 0, NULL, 0);
+		return;
+	}
+	room = WIRE_OBJECT_SIZE_MAX - m->offset;
+	object_extents(req->slot->handle, m->offset, m->len < room ? m->len : room, max, extents_cb,
+		       req);
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Staging: stage transactions, cuts and folds. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "common/log.h"
+#include "server/kv_priv.h"
+
+/* ---- transactions ---------------------------------------------------------------------------- */
+
+int kv_stage_begin(struct kv_env *env, struct kv_txn **txn)
+{
+	struct kv_layer *layer = kv_layer_new();
+	int err;
+
+	if (!layer)
+		return -ERR_NOMEM;
+	pthread_mutex_lock(&env->stage);
+	err = kv_txn_new(env, KV_KIND_STAGE, MDB_RDONLY, txn);
+	if (err) {
+		pthread_mutex_unlock(&env->stage);
+		kv_layer_free(layer);
+		return err;
+	}
+	(*txn)->layers[KV_PRIVATE] = layer;
+	(*txn)->layers[KV_ACTIVE] = env->active;
+	(*txn)->layers[KV_FROZEN] = env->frozen;
+	return 0;
+}
+
+void kv_stage_abort(struct kv_txn *txn)
+{
+	struct kv_env *env = txn->env;
+
+	kv_layer_free(txn->layers[KV_PRIVATE]);
+	kv_txn_drop(txn);
+	pthread_mutex_unlock(&env->stage);
+}
+
+int kv_stage_commit(struct kv_txn *txn)
+{
+	struct kv_env *env = txn->env;
+	int err = txn->err;
+
+	if (!err) {
+		pthread_rwlock_wrlock(&env->layers);
+		kv_layer_merge(txn->layers[KV_PRIVATE], env->active);
+		pthread_rwlock_unlock(&env->layers);
+		kv_room_update(env);
+	}
+	kv_stage_abort(txn);
+	return err;
+}
+
+/* ---- changes --------------------------------------------------------------------------------- */
+
+static bool stage_key_is_good(struct kv_txn *txn, const char *op, enum kv_table table,
+			      struct kv_buf key)
+{
+	if (key.len > 0 && key.len <= KV_KEY_MAX)
+		return true;
+	(void)kv_txn_error(txn, op, kv_table_name(table), MDB_BAD_VALSIZE);
+	return false;
+}
+
+/*
+ * What there is of a key below the private layer: *alive, and its bytes as of the last cut, which
+ * every entry carries.
+ */
+static int stage_below(struct kv_txn *txn, enum kv_table table, struct kv_buf key, bool *alive,
+		       uint32_t *base_bytes)
+{
+	const struct kv_entry *active = kv_layer_get(txn->layers[KV_ACTIVE], table, key);
+	struct kv_buf val;
+	int err;
+
+	if (active) {
+		*alive = !active->dead;
+		*base_bytes = active->base_bytes;
+		return 0;
+	}
+	err = kv_get_below(txn, KV_FROZEN, table, key, &val);
+	if (err && err != -ERR_NOENT)
+		return err;
+	*alive = !err;
+	*base_bytes = err ? 0 : kv_page_bytes_of(key.len, val.len);
+	return 0;
+}
+
+static void stage_set(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
+		      const struct kv_buf *val, uint32_t base_bytes)
+{
+	struct kv_entry *entry = kv_entry_new(key, val, base_bytes);
+
+	if (entry)
+		kv_layer_set(txn->layers[KV_PRIVATE], table, entry);
+	else
+		kv_latch(txn, -ERR_NOMEM);
+}
+
+void kv_stage_put(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf val)
+{
+	struct kv_entry *own = kv_layer_get(txn->layers[KV_PRIVATE], table, key);
+	uint32_t base_bytes;
+	bool alive;
+
+	if (!stage_key_is_good(txn, "put", table, key))
+		return;
+	if (own && !own->dead && own->val_len == val.len) {
+		memmove(own->bytes + own->key_len, val.data, val.len);
+		return;
+	}
+	if (own)
+		base_bytes = own->base_bytes;
+	else if (stage_below(txn, table, key, &alive, &base_bytes))
+		return;
+	stage_set(txn, table, key, &val, base_bytes);
+}
+
+void kv_stage_del(struct kv_txn *txn, enum kv_table table, struct kv_buf key)
+{
+	struct kv_entry *own = kv_layer_get(txn->layers[KV_PRIVATE], table, key);
+	uint32_t base_bytes;
+	bool alive;
+
+	if (!stage_key_is_good(txn, "delete", table, key) ||
+	    stage_below(txn, table, key, &alive, &base_bytes))
+		return;
+	if (own ? own->dead : !alive)
+		(void)kv_txn_error(txn, "delete", kv_table_name(table), MDB_NOTFOUND);
+	else if (alive)
+		stage_set(txn, table, key, NULL, base_bytes);
+	else
+		kv_layer_remove(txn->layers[KV_PRIVATE], table, own);
+}
+
+/* ---- cut ------------------------------------------------------------------------------------- */
+
+int kv_cut(struct kv_env *env)
+{
+	struct kv_layer *layer = kv_layer_new();
+
+	if (!layer)
+		return -ERR_NOMEM;
+	pthread_mutex_lock(&env->stage);
+	pthread_rwlock_wrlock(&env->layers);
+	assert(!env->frozen);
+	env->frozen = env->active;
+	env->active = layer;
+	pthread_rwlock_unlock(&env->layers);
+	kv_room_update(env);
+	pthread_mutex_unlock(&env->stage);
+	return 0;
+}
+
+/* ---- fold ------------------------------------------------------------------------------------ */
+
+static MDB_val entry_mdb_key(struct kv_entry *entry)
+{
+	return (MDB_val){.mv_size = entry->key_len, .mv_data = entry->bytes};
+}
+
+/* The last key of a table; len 0: it is empty. */
+struct last_key {
+	uint8_t bytes[KV_KEY_MAX];
+	size_t len;
+};
+
+static int fold_last_key(MDB_cursor *cursor, struct last_key *last)
+{
+	MDB_val k;
+	MDB_val v;
+	int rc = mdb_cursor_get(cursor, &k, &v, MDB_LAST);
+
+	last->len = 0;
+	if (rc)
+		return rc == MDB_NOTFOUND ? 0 : rc;
+	memcpy(last->bytes, k.mv_data, k.mv_size);
+	last->len = k.mv_size;
+	return 0;
+}
+
+/* What comes behind all that is there is appended, which fills pages to the end. */
+static int fold_puts(struct kv_txn *txn, struct kv_layer *layer, enum kv_table table)
+{
+	struct last_key last;
+	struct kv_entry *entry;
+	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(txn->mdb, txn->env->dbi[table], &cursor);
+
+	if (rc)
+		return rc;
+	rc = fold_last_key(cursor, &last);
+	for (entry = kv_layer_first(layer, table); entry; entry = kv_layer_next(entry)) {
+		struct kv_buf beyond = {.data = last.bytes, .len = last.len};
+		struct kv_buf key = kv_entry_key(entry);
+		MDB_val k = entry_mdb_key(entry);
+		MDB_val v = {.mv_size = entry->val_len, .mv_data = entry->bytes + entry->key_len};
+
+		if (rc)
+			break;
+		if (!entry->dead)
+			rc = mdb_cursor_put(cursor, &k, &v,
+					    kv_key_cmp(key, beyond) > 0 ? MDB_APPEND : 0);
+	}
+	mdb_cursor_close(cursor);
+	return rc;
+}
+
+static int fold_dels(struct kv_txn *txn, struct kv_layer *layer, enum kv_table table)
+{
+	struct kv_entry *entry;
+
+	for (entry = kv_layer_first(layer, table); entry; entry = kv_layer_next(entry)) {
+		MDB_val k = entry_mdb_key(entry);
+		int rc = entry->dead ? mdb_del(txn->mdb, txn->env->dbi[table], &k, NULL) : 0;
+
+		if (rc && rc != MDB_NOTFOUND)
+			return rc;
+	}
+	return 0;
+}
+
+/* Puts come first: a table that becomes empty in between loses its page until the commit (kv.h). */
+static int fold_write(struct kv_env *env, struct kv_layer *layer)
+{
+	struct kv_txn *txn;
+	int err = kv_write_begin(env, &txn);
+
+	if (err)
+		return err;
+	for (int t = 0; t < KV_NTABLES && !kv_error(txn); t++) {
+		enum kv_table table = (enum kv_table)t;
+		int rc = fold_puts(txn, layer, table);
+
+		if (!rc)
+			rc = fold_dels(txn, layer, table);
+		if (rc)
+			(void)kv_txn_error(txn, "fold", kv_table_name(table), rc);
+	}
+	return kv_write_commit(txn);
+}
+
+/*
+ * A commit that changes nothing, after which the pages that the last one replaced can be used: it
+ * writes the first entry of a table again.
+ */
+static int fold_turn(struct kv_env *env)
+{
+	struct kv_buf first = {.data = "", .len = 1};
+	struct kv_buf key;
+	struct kv_buf val;
+	struct kv_txn *txn;
+	int err = kv_write_begin(env, &txn);
+
+	if (err)
+		return err;
+	err = kv_find(txn, KV_META, KV_GE, first, &key, &val);
+	if (!err) {
+		uint8_t key_copy[KV_KEY_MAX];
+		uint8_t *val_copy = malloc(val.len + 1);
+
+		if (!val_copy) {
+			kv_latch(txn, -ERR_NOMEM);
+		} else {
+			memcpy(key_copy, key.data, key.len);
+			memcpy(val_copy, val.data, val.len);
+			kv_put(txn, KV_META, (struct kv_buf){key_copy, key.len},
+			       (struct kv_buf){val_copy, val.len});
+		}
+		free(val_copy);
+	}
+	return kv_write_commit(txn);
+}
+
+/* Pages never used before are left alone as long as others do: LMDB wants some in one piece. */
+static int fold_make_room(struct kv_env *env, struct kv_layer *layer)
+{
+	struct kv_pages pages;
+	int err = kv_pages_read(env, &pages);
+
+	if (err)
+		return err;
+	if (pages.pinned > 0 || pages.replaced == 0 ||
+	    kv_fold_pages(env, &pages, layer) <= pages.listed - pages.replaced)
+		return 0;
+	err = fold_turn(env);
+	return err == -ERR_NOSPC_META ? 0 : err;
+}
+
+static struct kv_layer *fold_frozen(struct kv_env *env)
+{
+	struct kv_layer *frozen;
+
+	pthread_rwlock_rdlock(&env->layers);
+	frozen = env->frozen;
+	pthread_rwlock_unlock(&env->layers);
+	return frozen;
+}
+
+/* It is in LMDB: from here on nobody needs the layer. */
+static void fold_drop(struct kv_env *env)
+{
+	struct kv_layer *frozen = env->frozen;
+	struct kv_pages pages;
+	int err = kv_pages_read(env, &pages);
+
+	pthread_mutex_lock(&env->stage);
+	pthread_rwlock_wrlock(&env->layers);
+	env->frozen = NULL;
+	pthread_rwlock_unlock(&env->layers);
+	if (!err) /* else the figures are those of the fold before */
+		env->pages = pages;
+	env->starved = false;
+	kv_room_update(env);
+	pthread_mutex_unlock(&env->stage);
+	kv_layer_free(frozen);
+}
+
+/* Whatever snapshots there are stand in the way. */
+static void fold_starve(struct kv_env *env)
+{
+	pthread_mutex_lock(&env->stage);
+	env->starved = true;
+	kv_room_update(env);
+	pthread_mutex_unlock(&env->stage);
+}
+
+int kv_fold(struct kv_env *env)
+{
+	struct kv_layer *frozen = fold_frozen(env);
+	int err;
+
+	if (!frozen)
+		return 0;
+	err = fold_make_room(env, frozen);
+	if (!err)
+		err = fold_write(env, frozen);
+	if (!err)
+		fold_drop(env);
+	else if (err == -ERR_NOSPC_META)
+		fold_starve(env);
+	return err;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/mapper.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "common/err.h"
+#include "common/log.h"
+#include "common/thread.h"
+#include "server/apply.h"
+
+#define REAP_NODES  256 /* of one transaction: bounds how long a group can wait behind it */
+#define REAP_GROUPS 8	/* so many groups go before reaping when there are always more */
+
+STAILQ_HEAD(group_list, commit_group);
+
+struct mapper {
+	struct commit *commit;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards the next three */
+	pthread_cond_t work;
+	struct group_list queue;
+	struct commit_cut *cut;
+	bool stopping;
+
+	/* of the thread */
+	struct journal_pos applied; /* behind the last record that is in the map */
+	bool reap_more;
+	unsigned int groups; /* since the last reaping */
+	bool waits;	     /* for a checkpoint; the loop has been told */
+	bool behind;	     /* so has the commit thread, which does not wait for this one then */
+};
+
+enum mapper_task { MAPPER_STOP, MAPPER_CUT, MAPPER_APPLY, MAPPER_REAP };
+
+static bool mapper_latched(const struct mapper *m)
+{
+	return atomic_load(&m->commit->latched);
+}
+
+static bool mapper_feeds_reaper(const struct commit_req *req)
+{
+	const struct change *change = &req->change;
+
+	if (req->kind != COMMIT_CHANGE)
+		return false;
+	return change->kind == CHANGE_REMOVE || change->kind == CHANGE_RESET ||
+	       (change->kind == CHANGE_EPOCH && change->truncate.n != CHANGE_NO_TRUNCATE);
+}
+
+static int mapper_apply_reqs(struct mapper *m, struct commit_group *group, struct map_txn *txn)
+{
+	struct commit_req *req;
+
+	STAILQ_FOREACH (req, &group->reqs, link) {
+		int err = 0;
+
+		if (req->kind == COMMIT_CHANGE) {
+			err = apply_change(txn, &req->change, &req->obj);
+			group->changed = true;
+		}
+		if (err < 0) {
+			log_event(LOG_ERROR, "apply", "kind=%d object=%" PRIu64 " error=%s",
+				  (int)req->change.kind, req->change.oid, err_name(err));
+			return err;
+		}
+		if (mapper_feeds_reaper(req))
+			m->reap_more = true;
+	}
+	return 0;
+}
+
+/* One transaction for the whole group: views see all of it or nothing. */
+static MAP_FN int mapper_apply_group(struct mapper *m, struct commit_group *group)
+{
+	struct map_txn *txn;
+	int err = map_txn_begin(m->commit->config.map, &txn);
+
+	if (err < 0)
+		return err;
+	err = mapper_apply_reqs(m, group, txn);
+	if (err < 0) {
+		map_txn_abort(txn);
+		return err;
+	}
+	return map_txn_commit(txn, &group->freed);
+}
+
+static MAP_FN void mapper_run_group(struct mapper *m, struct commit_group *group)
+{
+	struct commit_req *req;
+	int err = mapper_latched(m) ? -ERR_LATCHED : mapper_apply_group(m, group);
+
+	if (err < 0) {
+		commit_latch(m->commit, "apply", err);
+		STAILQ_FOREACH (req, &group->reqs, link)
+			req->err = -ERR_LATCHED;
+	} else {
+		m->applied = group->next;
+	}
+	m->groups++;
+	group->from_map = true;
+	group->reaping = m->reap_more && !mapper_latched(m);
+	commit_post_applied(group);
+	commit_group_applied(m->commit);
+}
+
+/* Releases a bounded part of the reap queue. */
+static MAP_FN void mapper_run_reap(struct mapper *m)
+{
+	struct commit_group *group = commit_group_new(m->commit);
+	struct map_txn *txn;
+	bool more = false;
+	int err = map_txn_begin(m->commit->config.map, &txn);
+
+	if (err == 0) {
+		err = map_txn_reap(txn, REAP_NODES, &more);
+		if (err == 0)
+			err = map_txn_commit(txn, &group->freed);
+		else
+			map_txn_abort(txn);
+	}
+	if (err < 0)
+		log_event(LOG_ERROR, "reap", "error=%s", err_name(err));
+	m->groups = 0;
+	group->changed = err == 0;
+	m->reap_more = more && err == 0;
+	group->from_map = true;
+	group->reaping = m->reap_more;
+	commit_post_applied(group);
+}
+
+static MAP_FN void mapper_run_cut(struct mapper *m, struct commit_cut *cut)
+{
+	struct map_tail tail = {m->applied.seq, m->applied.blk};
+
+	cut->err = map_cut(m->commit->config.map, tail);
+	cut->tail = m->applied;
+	m->waits = false;
+	loop_post(m->commit->config.loop, &cut->msg);
+}
+
+static void mapper_set_behind(struct mapper *m, bool behind)
+{
+	if (m->behind == behind)
+		return;
+	m->behind = behind;
+	commit_map_waits(m->commit, behind);
+}
+
+/* Tells the loop, once, that nothing can be applied until a checkpoint has been made. */
+static void mapper_ask_checkpoint(struct mapper *m)
+{
+	struct commit_group *group;
+
+	if (m->waits)
+		return;
+	m->waits = true;
+	mapper_set_behind(m, true);
+	group = commit_group_new(m->commit);
+	group->urgent = true;
+	commit_post_applied(group);
+}
+
+/* What is to be done next; waits for it, with the lock held. */
+static enum mapper_task mapper_next(struct mapper *m)
+{
+	for (;;) {
+		bool idle = STAILQ_EMPTY(&m->queue);
+		bool full = map_must_fold(m->commit->config.map);
+		bool reap = m->reap_more && !mapper_latched(m) && !m->stopping && !full;
+
+		if (m->cut)
+			return MAPPER_CUT;
+		if (reap && (idle || m->groups >= REAP_GROUPS))
+			return MAPPER_REAP;
+		/* what is applied to stop is never folded, so it need not fit */
+		if (!idle && (!full || m->stopping || mapper_latched(m))) {
+			mapper_set_behind(m, false);
+			return MAPPER_APPLY;
+		}
+		if (idle && m->stopping)
+			return MAPPER_STOP;
+		if (full && (!idle || m->reap_more))
+			mapper_ask_checkpoint(m);
+		pthread_cond_wait(&m->work, &m->lock);
+	}
+}
+
+static void *mapper_main(void *arg)
+{
+	struct mapper *m = arg;
+	enum mapper_task task;
+
+	thread_set_role(THREAD_MAP);
+	do {
+		struct commit_group *group = NULL;
+		struct commit_cut *cut = NULL;
+
+		pthread_mutex_lock(&m->lock);
+		task = mapper_next(m);
+		if (task == MAPPER_APPLY) {
+			group = STAILQ_FIRST(&m->queue);
+			STAILQ_REMOVE_HEAD(&m->queue, link);
+		} else if (task == MAPPER_CUT) {
+			cut = m->cut;
+			m->cut = NULL;
+		}
+		pthread_mutex_unlock(&m->lock);
+		if (task == MAPPER_APPLY)
+			mapper_run_group(m, group);
+		else if (task == MAPPER_CUT)
+			mapper_run_cut(m, cut);
+		else if (task == MAPPER_REAP)
+			mapper_run_reap(m);
+	} while (task != MAPPER_STOP);
+	return NULL;
+}
+
+struct mapper *mapper_new(struct commit *commit)
+{
+	struct mapper *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->commit = commit;
+	m->applied = commit->config.head;
+	m->reap_more = true;
+	STAILQ_INIT(&m->queue);
+	if (pthread_mutex_init(&m->lock, NULL) != 0)
+		goto fail_free;
+	if (pthread_cond_init(&m->work, NULL) != 0)
+		goto fail_destroy_lock;
+	if (pthread_create(&m->thread, NULL, mapper_main, m) != 0)
+		goto fail_destroy_cond;
+	return m;
+
+fail_destroy_cond:
+	pthread_cond_destroy(&m->work);
+fail_destroy_lock:
+	pthread_mutex_destroy(&m->lock);
+fail_free:
+	free(m);
+	return NULL;
+}
+
+void mapper_free(struct mapper *m)
+{
+	if (!m)
+		return;
+	pthread_mutex_lock(&m->lock);
+	m->stopping = true;
+	pthread_cond_signal(&m->work);
+	pthread_mutex_unlock(&m->lock);
+	pthread_join(m->thread, NULL);
+	pthread_cond_destroy(&m->work);
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+}
+
+void mapper_submit(struct mapper *m, struct commit_group *group)
+{
+	pthread_mutex_lock(&m->lock);
+	STAILQ_INSERT_TAIL(&m->queue, group, link);
+	pthread_cond_signal(&m->work);
+	pthread_mutex_unlock(&m->lock);
+}
+
+static LOOP_FN void mapper_cut_done(struct loop_msg *msg)
+{
+	struct commit_cut *cut = CONTAINER_OF(msg, struct commit_cut, msg);
+
+	cut->done(cut);
+}
+
+void mapper_cut(struct mapper *m, struct commit_cut *cut)
+{
+	ASSERT_LOOP();
+	cut->msg.fn = mapper_cut_done;
+	pthread_mutex_lock(&m->lock);
+	assert(!m->cut);
+	m->cut = cut;
+	pthread_cond_signal(&m->work);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void mapper_folded(struct mapper *m)
+{
+	ASSERT_LOOP();
+	pthread_mutex_lock(&m->lock);
+	pthread_cond_signal(&m->work);
+	pthread_mutex_unlock(&m->lock);
+}

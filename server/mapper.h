@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * mapper.h: the map thread: applies groups of durable changes to the staged map, in the order of the
+ * journal, each group in one map transaction; cuts the map between groups for a checkpoint; and
+ * takes trees that were given up apart, a bounded number of nodes at a time, when there is nothing
+ * else to do or after so many groups.
+ *
+ * It applies nothing while as much is staged as one fold can be sure to write
+ * (map_must_fold()): then it asks for a checkpoint and waits for its cut.
+ *
+ * Used by commit.c only.
+ */
+#ifndef SERVER_MAPPER_H
+#define SERVER_MAPPER_H
+
+#include "common/annot.h"
+#include "server/commit_priv.h"
+
+/* NULL: no memory, no thread. */
+struct mapper *mapper_new(struct commit *commit);
+
+/* Applies what is queued and joins the thread. */
+void mapper_free(struct mapper *mapper);
+
+/* Queues a durable group. */
+void mapper_submit(struct mapper *mapper, struct commit_group *group) COMMIT_FN;
+
+void mapper_cut(struct mapper *mapper, struct commit_cut *cut) LOOP_FN;
+
+/* The frozen part is gone: there is room again. */
+void mapper_folded(struct mapper *mapper) LOOP_FN;
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/object_op.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "common/thread.h"
+
+static void name_answer(struct name_op *op, int err, const struct map_obj *info)
+{
+	if (op->info_cb)
+		op->info_cb(op->ctx, err, info);
+	else
+		op->cb(op->ctx, err);
+}
+
+void name_finish(struct name_op *op, int err, const struct map_obj *info)
+{
+	struct objects *objs = op->objs;
+
+	ASSERT_LOOP();
+	name_answer(op, err, info);
+	if (op->obj)
+		object_put(op->obj);
+	claim_put(objs, &op->claim);
+	free(op);
+}
+
+struct name_op *name_new(struct objects *objs, object_info_cb info_cb, object_cb cb, void *ctx)
+{
+	struct name_op *op = calloc(1, sizeof(*op));
+
+	ASSERT_LOOP();
+	if (!op) {
+		if (info_cb)
+			info_cb(ctx, -ERR_NOMEM, NULL);
+		else
+			cb(ctx, -ERR_NOMEM);
+		return NULL;
+	}
+	op->objs = objs;
+	op->info_cb = info_cb;
+	op->cb = cb;
+	op->ctx = ctx;
+	return op;
+}
+
+/* ---- claimed, room, looked up ---------------------------------------------------------------- */
+
+static LOOP_FN void name_looked_up(struct object_lookup *lookup, int err)
+{
+	struct name_op *op = CONTAINER_OF(lookup, struct name_op, lookup);
+
+	op->found(op, err);
+}
+
+static void name_look_up(struct name_op *op)
+{
+	int err;
+
+	op->lookup.found = name_looked_up;
+	err = object_lookup(op->objs, op->spec, op->other[0] ? op->other : NULL, &op->lookup);
+	if (err < 0)
+		name_finish(op, err, NULL);
+}
+
+static LOOP_FN void name_granted(struct object_claim *claim, int err)
+{
+	struct name_op *op = CONTAINER_OF(claim, struct name_op, claim);
+
+	if (err < 0)
+		name_finish(op, err, NULL);
+	else
+		name_look_up(op);
+}
+
+/* What makes the map grow needs the room that deletion must find. */
+static bool name_may_grow(const struct objects *objs)
+{
+	uint64_t used;
+	uint64_t total;
+
+	map_meta_usage(objs->config.map, &used, &total);
+	return used <= total - total / META_RESERVE_PART;
+}
+
+/* What is staged has been counted at its worst before; now it is known. */
+static LOOP_FN void name_settled(struct objects_settle *settle, int err)
+{
+	struct name_op *op = CONTAINER_OF(settle, struct name_op, settle);
+
+	if (err == 0 && !name_may_grow(op->objs))
+		err = -ERR_NOSPC_META;
+	if (err < 0)
+		name_finish(op, err, NULL);
+	else
+		claim_take(op->objs, &op->claim);
+}
+
+void name_begin(struct name_op *op, bool grows)
+{
+	op->claim.granted = name_granted;
+	if (op->objs->latched) {
+		name_finish(op, -ERR_LATCHED, NULL);
+	} else if (grows && !name_may_grow(op->objs)) {
+		op->settle.ready = name_settled;
+		objects_settle(op->objs, &op->settle);
+	} else {
+		claim_take(op->objs, &op->claim);
+	}
+}
+
+int name_load(struct name_op *op, const struct map_obj *info)
+{
+	op->obj = object_load(op->objs, info);
+	return op->obj ? 0 : -ERR_NOMEM;
+}
+
+/* ---- committing ------------------------------------------------------------------------------ */
+
+void name_submit(struct name_op *op, enum change_kind kind, void (*done)(struct commit_req *req))
+{
+	op->commit.change.kind = kind;
+	op->commit.change.time_ns = clock_wall_ns();
+	op->commit.change.truncate = lblk(CHANGE_NO_TRUNCATE);
+	op->commit.done = done;
+	if (op->objs->wb.stopping) {
+		op->commit.err = -ERR_SHUTDOWN;
+		done(&op->commit);
+		return;
+	}
+	commit_submit(op->objs->commit, &op->commit);
+}
+
+void name_committed(struct commit_req *req)
+{
+	struct name_op *op = CONTAINER_OF(req, struct name_op, commit);
+
+	name_finish(op, req->err, &req->obj);
+}

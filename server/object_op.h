@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * object_op.h: what operations on names have in common: claim, look up, perhaps make room for
+ * metadata, perhaps wait for an object's epoch, commit, answer.  object_name.c makes and renames,
+ * object_remove.c removes and resets.
+ */
+#ifndef SERVER_OBJECT_OP_H
+#define SERVER_OBJECT_OP_H
+
+#include "common/label.h"
+#include "server/object_claim.h"
+#include "server/object_epoch.h"
+#include "server/object_table.h"
+
+/* One operation; the members that it uses depend on what it is. */
+struct name_op {
+	struct objects *objs;
+	struct object_claim claim;
+	struct object_lookup lookup;
+	struct object *obj; /* referenced */
+	struct epoch_waiter waiter;
+	struct objects_settle settle;
+	struct commit_req commit;
+	char spec[NAME_MAX_BYTES + 1];
+	char other[NAME_MAX_BYTES + 1]; /* "": only one is looked up */
+	char labels[LABELS_MAX_BYTES];
+	bool flag; /* exchange; with the versions */
+	/* LOOP_FN: the names are claimed and looked up: results in "lookup" */
+	void (*found)(struct name_op *op, int err);
+	object_info_cb info_cb; /* or cb */
+	object_cb cb;
+	void *ctx;
+};
+
+/* NULL: out of memory; then the callback has been called. */
+struct name_op *name_new(struct objects *objs, object_info_cb info_cb, object_cb cb,
+			 void *ctx) LOOP_FN;
+
+/* Answers, gives back what is claimed and referenced, and frees the operation. */
+void name_finish(struct name_op *op, int err, const struct map_obj *info) LOOP_FN;
+
+/*
+ * Claims what was added to op->claim, looks up op->spec and op->other, and goes on with op->found.
+ * "grows": the metadata grows, and there must be room for that.
+ */
+void name_begin(struct name_op *op, bool grows) LOOP_FN;
+
+/* Loads what "info" describes into op->obj. */
+int name_load(struct name_op *op, const struct map_obj *info) LOOP_FN MUST_CHECK;
+
+/* Commits op->commit.change. */
+void name_submit(struct name_op *op, enum change_kind kind,
+		 void (*done)(struct commit_req *req)) LOOP_FN;
+
+/* For name_submit(): answers with what was committed. */
+void name_committed(struct commit_req *req) LOOP_FN;
+
+#endif

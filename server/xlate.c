@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What is known of 128 blocks is a leaf: runs, ascending and apart.  A leaf of one run has it in
+ * itself.  The leaves of an object are a tree, those of all objects a list by last use.
+ */
+#include "server/xlate.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/thread.h"
+
+#define LEAF_SHIFT 7
+#define LEAF_BLKS  (1u << LEAF_SHIFT)
+#define HEAP_BYTES 16u /* what an allocation costs beside its own bytes */
+
+/* Blocks first to last of the leaf; at: physical block of the first, 0 for a hole. */
+struct xlate_run {
+	uint64_t at : 48;
+	uint64_t first : 8;
+	uint64_t last : 8;
+};
+
+struct xlate_leaf {
+	RB_ENTRY(xlate_leaf) tree;
+	TAILQ_ENTRY(xlate_leaf) lru_link;
+	struct xlate_object *xo;
+	uint64_t idx; /* of the leaf in the object */
+	union {
+		struct xlate_run one; /* cap 1 */
+		struct xlate_run *many;
+	};
+	uint16_t nruns; /* at least 1 */
+	uint16_t cap;
+};
+
+static_assert(sizeof(struct xlate_run) == 8, "a run is one word");
+static_assert(sizeof(struct xlate_leaf) + HEAP_BYTES <= 128, "a leaf of one extent is small");
+
+struct xlate {
+	TAILQ_HEAD(, xlate_leaf) lru; /* longest not used first */
+	size_t bytes;
+	size_t budget;
+};
+
+static int xlate_compare(const struct xlate_leaf *a, const struct xlate_leaf *b)
+{
+	return a->idx < b->idx ? -1 : a->idx > b->idx;
+}
+
+RB_GENERATE_INTERNAL(xlate_leaves, xlate_leaf, tree, xlate_compare, static __attribute__((unused)))
+
+struct xlate *xlate_new(size_t budget_bytes)
+{
+	struct xlate *xlate = calloc(1, sizeof(*xlate));
+
+	if (!xlate)
+		return NULL;
+	xlate->budget = budget_bytes;
+	TAILQ_INIT(&xlate->lru);
+	return xlate;
+}
+
+void xlate_free(struct xlate *xlate)
+{
+	if (!xlate)
+		return;
+	assert(TAILQ_EMPTY(&xlate->lru) && xlate->bytes == 0);
+	free(xlate);
+}
+
+size_t xlate_bytes(const struct xlate *xlate)
+{
+	return xlate->bytes;
+}
+
+void xlate_object_init(struct xlate_object *xo, struct xlate *xlate)
+{
+	*xo = (struct xlate_object){.xlate = xlate};
+	RB_INIT(&xo->leaves);
+}
+
+/* ---- leaves ---------------------------------------------------------------------------------- */
+
+static struct xlate_run *leaf_runs(struct xlate_leaf *leaf)
+{
+	return leaf->cap == 1 ? &leaf->one : leaf->many;
+}
+
+static size_t leaf_bytes(const struct xlate_leaf *leaf)
+{
+	size_t bytes = sizeof(*leaf) + HEAP_BYTES;
+
+	return leaf->cap == 1 ? bytes : bytes + HEAP_BYTES + leaf->cap * sizeof(struct xlate_run);
+}
+
+static void leaf_free(struct xlate_leaf *leaf)
+{
+	struct xlate_object *xo = leaf->xo;
+
+	xo->xlate->bytes -= leaf_bytes(leaf);
+	if (xo->last == leaf)
+		xo->last = NULL;
+	RB_REMOVE(xlate_leaves, &xo->leaves, leaf);
+	TAILQ_REMOVE(&xo->xlate->lru, leaf, lru_link);
+	if (leaf->cap > 1)
+		free(leaf->many);
+	free(leaf);
+}
+
+/* The object's leaf, as the one used last; NULL: there is none. */
+static struct xlate_leaf *leaf_find(struct xlate_object *xo, uint64_t idx)
+{
+	struct xlate *xlate = xo->xlate;
+	struct xlate_leaf key = {.idx = idx};
+	struct xlate_leaf *leaf = xo->last;
+
+	if (!leaf || leaf->idx != idx)
+		leaf = RB_FIND(xlate_leaves, &xo->leaves, &key);
+	if (!leaf)
+		return NULL;
+	xo->last = leaf;
+	if (TAILQ_NEXT(leaf, lru_link)) {
+		TAILQ_REMOVE(&xlate->lru, leaf, lru_link);
+		TAILQ_INSERT_TAIL(&xlate->lru, leaf, lru_link);
+	}
+	return leaf;
+}
+
+/* A leaf that knows this one run; nothing is known where there is no memory. */
+static void leaf_add(struct xlate_object *xo, uint64_t idx, struct xlate_run run)
+{
+	struct xlate_leaf *leaf = calloc(1, sizeof(*leaf));
+
+	if (!leaf)
+		return;
+	leaf->xo = xo;
+	leaf->idx = idx;
+	leaf->one = run;
+	leaf->nruns = 1;
+	leaf->cap = 1;
+	RB_INSERT(xlate_leaves, &xo->leaves, leaf);
+	TAILQ_INSERT_TAIL(&xo->xlate->lru, leaf, lru_link);
+	xo->last = leaf;
+	xo->xlate->bytes += leaf_bytes(leaf);
+}
+
+/* Puts runs in the place of those that it has; forgets the leaf where there is no memory. */
+static void leaf_store(struct xlate_leaf *leaf, const struct xlate_run *runs, uint16_t n)
+{
+	struct xlate *xlate = leaf->xo->xlate;
+	struct xlate_run *bigger;
+	uint16_t cap = leaf->cap;
+
+	if (n == 0) {
+		leaf_free(leaf);
+		return;
+	}
+	while (cap < n)
+		cap = (uint16_t)(cap * 2);
+	if (cap > leaf->cap) {
+		bigger = realloc(leaf->cap == 1 ? NULL : leaf->many, cap * sizeof(*bigger));
+		if (!bigger) {
+			leaf_free(leaf);
+			return;
+		}
+		xlate->bytes -= leaf_bytes(leaf);
+		leaf->many = bigger;
+		leaf->cap = cap;
+		xlate->bytes += leaf_bytes(leaf);
+	}
+	memcpy(leaf_runs(leaf), runs, n * sizeof(*runs));
+	leaf->nruns = n;
+}
+
+/* ---- runs ------------------------------------------------------------------------------------ */
+
+static struct xlate_run run_make(uint64_t first, uint64_t last, uint64_t at)
+{
+	/* the masks say no more than the widths of the fields */
+	return (struct xlate_run){
+	    .at = at & UINT64_C(0xffffffffffff), .first = first & 0xff, .last = last & 0xff};
+}
+
+/* The part of a run from "first" to "last". */
+static struct xlate_run run_clip(struct xlate_run run, uint64_t first, uint64_t last)
+{
+	return run_make(first, last, run.at == 0 ? 0 : run.at + (first - run.first));
+}
+
+/* Appends a run, joining it to the one before where they are of one piece. */
+static void run_append(struct xlate_run *runs, uint16_t *n, struct xlate_run run)
+{
+	struct xlate_run *prev = *n > 0 ? &runs[*n - 1] : NULL;
+
+	if (prev && prev->last + 1u == run.first &&
+	    (prev->at == 0 ? run.at == 0 : run.at == prev->at + (run.first - prev->first)))
+		prev->last = run.last;
+	else
+		runs[(*n)++] = run;
+}
+
+/*
+ * What the leaf knows but for [first, last], where it knows "with", or nothing if that is NULL.
+ * Runs are apart, so that there are never more than blocks.
+ */
+static void leaf_replace(struct xlate_leaf *leaf, uint32_t first, uint32_t last,
+			 const struct xlate_run *with)
+{
+	const struct xlate_run *old = leaf_runs(leaf);
+	struct xlate_run runs[LEAF_BLKS];
+	uint16_t n = 0;
+	uint32_t i = 0;
+
+	for (; i < leaf->nruns && old[i].first < first; i++)
+		run_append(runs, &n,
+			   old[i].last < first ? old[i]
+					       : run_clip(old[i], old[i].first, first - 1));
+	if (with)
+		run_append(runs, &n, *with);
+	for (i = i > 0 ? i - 1 : 0; i < leaf->nruns; i++)
+		if (old[i].last > last)
+			run_append(runs, &n,
+				   old[i].first > last ? old[i]
+						       : run_clip(old[i], last + 1, old[i].last));
+	leaf_store(leaf, runs, n);
+}
+
+/* The run that holds a block of the leaf, or NULL. */
+static const struct xlate_run *leaf_run(struct xlate_leaf *leaf, uint32_t blk)
+{
+	const struct xlate_run *runs = leaf_runs(leaf);
+	uint32_t low = 0;
+	uint32_t high = leaf->nruns;
+
+	while (low < high) {
+		uint32_t mid = (low + high) / 2;
+
+		if (runs[mid].last < blk)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < leaf->nruns && runs[low].first <= blk ? &runs[low] : NULL;
+}
+
+enum xlate_kind xlate_find(struct xlate_object *xo, lblk_t blk, pblk_t *at)
+{
+	struct xlate_leaf *leaf;
+	const struct xlate_run *run;
+	uint32_t in_leaf = (uint32_t)(blk.n & (LEAF_BLKS - 1));
+
+	ASSERT_LOOP();
+	leaf = leaf_find(xo, blk.n >> LEAF_SHIFT);
+	run = leaf ? leaf_run(leaf, in_leaf) : NULL;
+	if (!run)
+		return XLATE_UNKNOWN;
+	if (run->at == 0)
+		return XLATE_HOLE;
+	*at = pblk(run->at + (in_leaf - run->first));
+	return XLATE_MAPPED;
+}
+
+/* What is over the budget goes, but for the leaf that was used last. */
+static void xlate_keep_budget(struct xlate *xlate)
+{
+	struct xlate_leaf *leaf;
+
+	while (xlate->bytes > xlate->budget && (leaf = TAILQ_FIRST(&xlate->lru)) &&
+	       TAILQ_NEXT(leaf, lru_link))
+		leaf_free(leaf);
+}
+
+void xlate_set(struct xlate_object *xo, lblk_t blk, uint64_t nblks, pblk_t at)
+{
+	ASSERT_LOOP();
+	while (nblks > 0) {
+		uint64_t idx = blk.n >> LEAF_SHIFT;
+		uint32_t first = (uint32_t)(blk.n & (LEAF_BLKS - 1));
+		uint32_t n = nblks < LEAF_BLKS - first ? (uint32_t)nblks : LEAF_BLKS - first;
+		struct xlate_run run = run_make(first, first + n - 1, at.n);
+		struct xlate_leaf *leaf = leaf_find(xo, idx);
+
+		if (leaf)
+			leaf_replace(leaf, first, first + n - 1, &run);
+		else
+			leaf_add(xo, idx, run);
+		xlate_keep_budget(xo->xlate);
+		blk.n += n;
+		nblks -= n;
+		if (at.n > 0)
+			at.n += n;
+	}
+}
+
+void xlate_forget(struct xlate_object *xo, lblk_t blk)
+{
+	struct xlate_leaf key = {.idx = blk.n >> LEAF_SHIFT};
+	struct xlate_leaf *leaf;
+	struct xlate_leaf *next;
+
+	ASSERT_LOOP();
+	for (leaf = RB_NFIND(xlate_leaves, &xo->leaves, &key); leaf; leaf = next) {
+		next = RB_NEXT(xlate_leaves, &xo->leaves, leaf);
+		if (leaf->idx > key.idx)
+			leaf_free(leaf);
+		else
+			leaf_replace(leaf, (uint32_t)(blk.n & (LEAF_BLKS - 1)), LEAF_BLKS - 1,
+				     NULL);
+	}
+}

@@ -1,0 +1,625 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/lib/fake_ops.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/err.h"
+#include "common/label.h"
+#include "common/name.h"
+#include "tests/lib/fake_store.h"
+#include "tests/lib/must.h"
+
+/* An answer under construction: a status or a body. */
+struct answer {
+	struct fake_store *st;
+	const struct fake_frame *f;
+	uint32_t status;
+	char text[WIRE_TEXT_MAX];
+	uint8_t body[WIRE_BODY_MAX];
+	int len;
+	uint8_t *payload; /* heap */
+	size_t payload_len;
+};
+
+static void fail(struct answer *a, uint32_t status, const char *text)
+{
+	a->status = status;
+	(void)snprintf(a->text, sizeof(a->text), "%s", text);
+}
+
+/* ---- what operations have in common ---------------------------------------------------------- */
+
+#define DECODE(type, m)                                                      \
+	struct type m;                                                       \
+	do {                                                                 \
+		if (type##_decode(a->f->body, a->f->h.body_len, &(m)) < 0) { \
+			fail(a, ERR_INVAL, "malformed request");             \
+			return;                                              \
+		}                                                            \
+	} while (0)
+
+static bool injected(struct answer *a, const char *name)
+{
+	if (a->st->fail_status == 0 || strcmp(name, a->st->fail_name) != 0)
+		return false;
+	fail(a, a->st->fail_status, "as the test wants it");
+	return true;
+}
+
+static bool free_name(struct answer *a, const char *name, bool version)
+{
+	if (injected(a, name))
+		return false;
+	if (!strchr(name, '@') == version)
+		fail(a, ERR_INVAL, "not a name of that kind");
+	else if (fake_store_find(a->st, name))
+		fail(a, ERR_EXIST, "the name exists already");
+	return a->status == 0;
+}
+
+static struct fake_entry *known(struct answer *a, const char *spec)
+{
+	struct fake_entry *e = fake_store_find(a->st, spec);
+
+	if (injected(a, spec))
+		return NULL;
+	if (!e)
+		fail(a, ERR_NOENT, "no such object");
+	return e;
+}
+
+/* The object of a version. */
+static struct fake_entry *object_of(const struct fake_store *st, const char *spec)
+{
+	char object[NAME_OBJECT_MAX + 1];
+	char version[NAME_VERSION_MAX + 1];
+
+	return name_split(spec, object, version) == 0 ? fake_store_find(st, object) : NULL;
+}
+
+static bool good_labels(struct answer *a, const struct msg_labels *labels)
+{
+	if (label_check(labels->bytes, labels->len) == 0)
+		return true;
+	fail(a, ERR_INVAL, "bad labels");
+	return false;
+}
+
+static void answer_info(struct answer *a, const struct fake_entry *e)
+{
+	struct msg_info info = fake_store_info(a->st, e);
+
+	a->len = msg_info_encode(a->body, sizeof(a->body), &info);
+}
+
+static void set_ttl(const struct fake_store *st, struct fake_entry *e, uint64_t ttl_ms)
+{
+	e->info.expires_ns = ttl_ms > 0 ? st->now_ns + ttl_ms * 1000000u : 0;
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+static void op_create(struct answer *a)
+{
+	struct fake_entry *e;
+	DECODE(msg_create, m);
+
+	if (!free_name(a, m.name, false) || !good_labels(a, &m.labels))
+		return;
+	e = fake_store_make(a->st, m.name, NULL);
+	e->info.size_bytes = m.size_bytes;
+	e->info.labels = m.labels;
+	set_ttl(a->st, e, m.ttl_ms);
+	answer_info(a, e);
+}
+
+static void op_clone(struct answer *a)
+{
+	const struct fake_entry *src;
+	struct fake_entry *e;
+	DECODE(msg_clone, m);
+
+	src = known(a, m.src);
+	if (!src || !free_name(a, m.dst, false) || !good_labels(a, &m.labels))
+		return;
+	e = fake_store_make(a->st, m.dst, src);
+	e->info.origin = src->info.id;
+	e->info.labels = m.labels;
+	set_ttl(a->st, e, m.ttl_ms);
+	answer_info(a, e);
+}
+
+static void op_snap(struct answer *a)
+{
+	const struct fake_entry *src;
+	struct fake_entry *e;
+	DECODE(msg_snap, m);
+
+	if (!free_name(a, m.name, true) || !good_labels(a, &m.labels))
+		return;
+	src = object_of(a->st, m.name);
+	if (!src) {
+		fail(a, ERR_NOENT, "no such object");
+		return;
+	}
+	e = fake_store_make(a->st, m.name, src);
+	e->info.parent = src->info.id;
+	e->info.labels = m.labels;
+	answer_info(a, e);
+}
+
+static void op_info(struct answer *a)
+{
+	const struct fake_entry *e;
+	DECODE(msg_name, m);
+
+	e = known(a, m.name);
+	if (e)
+		answer_info(a, e);
+}
+
+static void op_reset(struct answer *a)
+{
+	const struct fake_entry *version;
+	struct fake_entry *e;
+	DECODE(msg_name, m);
+
+	version = known(a, m.name);
+	if (!version)
+		return;
+	if (version->info.parent == 0) {
+		fail(a, ERR_INVAL, "not a version");
+		return;
+	}
+	e = object_of(a->st, m.name);
+	MUST(e, "the object of %s", m.name);
+	memcpy(e->blocks, version->blocks, sizeof(e->blocks));
+	e->info.size_bytes = version->info.size_bytes;
+	e->info.mtime_ns = fake_store_tick(a->st);
+	answer_info(a, e);
+}
+
+/* Of the versions of an object that is called otherwise now. */
+static void rename_versions(struct fake_store *st, const struct fake_entry *e)
+{
+	for (size_t i = 0; i < st->count; i++) {
+		struct msg_info *info = &st->entries[i]->info;
+		char old[MSG_NAME_BYTES];
+
+		if (info->parent != e->info.id)
+			continue;
+		memcpy(old, info->name, sizeof(old));
+		(void)snprintf(info->name, sizeof(info->name), "%.191s%s", e->info.name,
+			       strchr(old, '@'));
+	}
+}
+
+static void rename_entry(struct fake_store *st, struct fake_entry *e, const char *to)
+{
+	(void)snprintf(e->info.name, sizeof(e->info.name), "%s", to);
+	rename_versions(st, e);
+}
+
+static void op_rename(struct answer *a)
+{
+	struct fake_entry *from;
+	struct fake_entry *to;
+	bool exchange;
+	DECODE(msg_rename, m);
+
+	exchange = m.flags & MSG_RENAME_EXCHANGE;
+	from = known(a, m.from);
+	to = fake_store_find(a->st, m.to);
+	if (!from)
+		return;
+	if (!strchr(m.from, '@') != !strchr(m.to, '@') || (exchange && strchr(m.to, '@')) ||
+	    object_of(a->st, m.to) != (from->info.parent ? object_of(a->st, m.from) : to))
+		fail(a, ERR_INVAL, "not two objects or two versions of one object");
+	else if (exchange && !to)
+		fail(a, ERR_NOENT, "no such object");
+	else if (!exchange && to)
+		fail(a, ERR_EXIST, "the name exists already");
+	if (a->status != 0)
+		return;
+	rename_entry(a->st, from, m.to);
+	if (to)
+		rename_entry(a->st, to, m.from);
+	fake_store_sort(a->st);
+}
+
+static void op_remove(struct answer *a)
+{
+	struct fake_entry *e;
+	DECODE(msg_remove, m);
+
+	e = known(a, m.name);
+	if (!e)
+		return;
+	if (fake_store_info(a->st, e).nversions > 0 && !(m.flags & MSG_REMOVE_VERSIONS)) {
+		fail(a, ERR_BUSY, "the object has versions");
+		return;
+	}
+	for (size_t i = 0; i < a->st->count;)
+		if (a->st->entries[i]->info.parent == e->info.id)
+			fake_store_drop(a->st, a->st->entries[i]);
+		else
+			i++;
+	fake_store_drop(a->st, e);
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+/* Adds it, or ends the page: false. */
+static bool list_add(struct answer *a, const struct fake_entry *e, uint32_t max, uint32_t *count)
+{
+	struct msg_info info = fake_store_info(a->st, e);
+	size_t used = (size_t)a->len;
+
+	if (max == 0 || (a->st->list_max > 0 && a->st->list_max < max))
+		max = a->st->list_max > 0 ? a->st->list_max : MSG_LIST_MAX;
+	if (*count == max || msg_list_add(a->body, sizeof(a->body), &used, &info) < 0)
+		return false;
+	a->len = (int)used;
+	(*count)++;
+	return true;
+}
+
+static bool in_list(const struct msg_list *m, const struct msg_info *info)
+{
+	return info->parent == 0 && strncmp(info->name, m->prefix, strlen(m->prefix)) == 0 &&
+	       strcmp(info->name, m->after) > 0 &&
+	       (!m->label[0] || label_match(info->labels.bytes, info->labels.len, m->label));
+}
+
+static void op_list(struct answer *a)
+{
+	uint32_t count = 0;
+	bool more = false;
+	DECODE(msg_list, m);
+
+	a->len = MSG_LIST_HEAD_BYTES;
+	for (size_t i = 0; !more && i < a->st->count; i++)
+		if (in_list(&m, &a->st->entries[i]->info))
+			more = !list_add(a, a->st->entries[i], m.max, &count);
+	msg_list_finish(a->body, count, more);
+}
+
+static void op_versions(struct answer *a)
+{
+	const struct fake_entry *object;
+	uint32_t count = 0;
+	bool more = false;
+	DECODE(msg_versions, m);
+
+	object = known(a, m.name);
+	if (!object)
+		return;
+	a->len = MSG_LIST_HEAD_BYTES;
+	for (size_t i = 0; !more && i < a->st->count; i++) {
+		const struct msg_info *info = &a->st->entries[i]->info;
+
+		if (info->parent == object->info.id && strcmp(info->name, m.after) > 0)
+			more = !list_add(a, a->st->entries[i], m.max, &count);
+	}
+	msg_list_finish(a->body, count, more);
+}
+
+/* By id: the entries are in the order of names. */
+static const struct fake_entry *next_child(const struct fake_store *st, uint64_t origin,
+					   uint64_t after)
+{
+	const struct fake_entry *best = NULL;
+
+	for (size_t i = 0; i < st->count; i++) {
+		const struct fake_entry *e = st->entries[i];
+
+		if (e->info.origin == origin && e->info.id > after &&
+		    (!best || e->info.id < best->info.id))
+			best = e;
+	}
+	return best;
+}
+
+static void op_children(struct answer *a)
+{
+	const struct fake_entry *source;
+	const struct fake_entry *e;
+	uint32_t count = 0;
+	bool more = false;
+	DECODE(msg_children, m);
+
+	source = known(a, m.name);
+	if (!source)
+		return;
+	a->len = MSG_LIST_HEAD_BYTES;
+	for (e = next_child(a->st, source->info.id, m.after); e && !more;
+	     e = next_child(a->st, source->info.id, e->info.id))
+		more = !list_add(a, e, m.max, &count);
+	msg_list_finish(a->body, count, more);
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static void op_statfs(struct answer *a)
+{
+	const struct msg_statfs_reply m = {
+	    .block_bytes = FAKE_BLOCK_BYTES,
+	    .total_bytes = 1u << 30,
+	    .free_bytes = 1u << 29,
+	    .reserved_bytes = 1u << 20,
+	    .mapped_bytes = 3u << 28,
+	    .meta_total_bytes = 1u << 26,
+	    .meta_used_bytes = 1u << 16,
+	    .objects = a->st->count,
+	    .versions = 7,
+	    .reaping_bytes = a->st->reaping,
+	    .staged_bytes = 1u << 18,
+	    .journal_bytes = 1u << 27,
+	    .journal_used_bytes = 1u << 21,
+	};
+
+	a->len = msg_statfs_reply_encode(a->body, sizeof(a->body), &m);
+}
+
+/* Marks what the entry maps, or takes the marks away; how many blocks changed. */
+static uint64_t mark(const struct fake_entry *e, bool counted)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < FAKE_BLOCKS; i++) {
+		if (!e->blocks[i] || e->blocks[i]->counted == counted)
+			continue;
+		e->blocks[i]->counted = counted;
+		n++;
+	}
+	return n;
+}
+
+static bool is_named(const struct fake_entry *e, char (*specs)[MSG_NAME_BYTES], uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (strcmp(e->info.name, specs[i]) == 0)
+			return true;
+	return false;
+}
+
+static void usage(const struct fake_store *st, char (*specs)[MSG_NAME_BYTES], uint32_t n,
+		  struct msg_usage_reply *m)
+{
+	for (size_t i = 0; i < st->count; i++) {
+		if (!is_named(st->entries[i], specs, n))
+			continue;
+		m->mapped_bytes += fake_store_mapped(st->entries[i]);
+		m->exclusive_bytes += mark(st->entries[i], true) * FAKE_BLOCK_BYTES;
+	}
+	for (size_t i = 0; i < st->count; i++)
+		if (!is_named(st->entries[i], specs, n))
+			m->exclusive_bytes -= mark(st->entries[i], false) * FAKE_BLOCK_BYTES;
+	for (size_t i = 0; i < st->count; i++)
+		(void)mark(st->entries[i], false);
+}
+
+static void op_usage(struct answer *a)
+{
+	struct msg_usage_reply m = {0};
+	char(*specs)[MSG_NAME_BYTES] = calloc(MSG_USAGE_MAX, MSG_NAME_BYTES);
+	uint32_t n = 0;
+
+	MUST(specs, "calloc");
+	if (msg_usage_decode(a->f->body, a->f->h.body_len, specs, MSG_USAGE_MAX, &n) < 0)
+		fail(a, ERR_INVAL, "malformed request");
+	for (uint32_t i = 0; a->status == 0 && i < n; i++)
+		(void)known(a, specs[i]);
+	if (a->status == 0)
+		usage(a->st, specs, n, &m);
+	free(specs);
+	a->len = msg_usage_reply_encode(a->body, sizeof(a->body), &m);
+}
+
+static void op_reaping(struct answer *a)
+{
+	const struct msg_reaping_reply m = {.reaping_bytes = a->st->reaping};
+	uint64_t step = a->st->reap_step;
+
+	a->st->reaping -= step < a->st->reaping ? step : a->st->reaping;
+	a->len = msg_reaping_reply_encode(a->body, sizeof(a->body), &m);
+}
+
+static void op_check(struct answer *a)
+{
+	a->len = msg_check_reply_encode(a->body, sizeof(a->body), &a->st->report);
+}
+
+/* ---- data ------------------------------------------------------------------------------------ */
+
+static struct fake_entry *by_handle(struct answer *a, uint32_t handle)
+{
+	for (size_t i = 0; i < a->st->count; i++)
+		if (a->st->entries[i]->info.id == handle)
+			return a->st->entries[i];
+	fail(a, ERR_INVAL, "no such handle");
+	return NULL;
+}
+
+static void op_open(struct answer *a)
+{
+	struct msg_open_reply reply;
+	const struct fake_entry *e;
+	DECODE(msg_open, m);
+
+	e = known(a, m.name);
+	if (!e)
+		return;
+	a->st->open_flags = m.flags;
+	if (e->info.parent != 0 && !(m.flags & MSG_OPEN_READONLY)) {
+		fail(a, ERR_PERM, "a version is read-only");
+		return;
+	}
+	reply.handle = (uint32_t)e->info.id;
+	reply.info = fake_store_info(a->st, e);
+	a->len = msg_open_reply_encode(a->body, sizeof(a->body), &reply);
+}
+
+static void op_read(struct answer *a)
+{
+	const struct fake_entry *e;
+	uint64_t left;
+	DECODE(msg_read, m);
+
+	e = by_handle(a, m.handle);
+	if (!e)
+		return;
+	left = m.offset < e->info.size_bytes ? e->info.size_bytes - m.offset : 0;
+	a->payload_len = m.len < left ? m.len : (size_t)left;
+	a->payload = calloc(1, a->payload_len + 1);
+	MUST(a->payload, "calloc");
+	for (size_t i = 0; i < a->payload_len; i++) {
+		uint64_t at = m.offset + i;
+		const struct fake_block *block = e->blocks[at / FAKE_BLOCK_BYTES];
+
+		a->payload[i] = block ? block->data[at % FAKE_BLOCK_BYTES] : 0;
+	}
+}
+
+static void op_write(struct answer *a)
+{
+	struct fake_entry *e;
+	size_t done = 0;
+	DECODE(msg_write, m);
+
+	e = by_handle(a, m.handle);
+	while (e && done < a->f->h.payload_len) {
+		uint64_t at = m.offset + done;
+		size_t room = FAKE_BLOCK_BYTES - at % FAKE_BLOCK_BYTES;
+		size_t left = a->f->h.payload_len - done;
+		size_t n = left < room ? left : room;
+
+		fake_store_write_block(a->st, e, at / FAKE_BLOCK_BYTES, at % FAKE_BLOCK_BYTES,
+				       a->f->payload + done, n);
+		done += n;
+		if (at + n > e->info.size_bytes)
+			e->info.size_bytes = at + n;
+		e->info.mtime_ns = fake_store_tick(a->st);
+	}
+}
+
+/* What is cut off is gone, the end of a block too. */
+static void cut(struct fake_store *st, struct fake_entry *e, uint64_t size_bytes)
+{
+	static const uint8_t zeros[FAKE_BLOCK_BYTES];
+	size_t first = (size_t)(size_bytes / FAKE_BLOCK_BYTES);
+	size_t rest = size_bytes % FAKE_BLOCK_BYTES;
+
+	if (rest > 0 && e->blocks[first])
+		fake_store_write_block(st, e, first, rest, zeros, FAKE_BLOCK_BYTES - rest);
+	for (size_t i = first + (rest > 0); i < FAKE_BLOCKS; i++)
+		e->blocks[i] = NULL;
+}
+
+static void op_resize(struct answer *a)
+{
+	struct fake_entry *e;
+	DECODE(msg_resize, m);
+
+	e = by_handle(a, m.handle);
+	if (!e)
+		return;
+	if (m.size_bytes < e->info.size_bytes)
+		cut(a->st, e, m.size_bytes);
+	e->info.size_bytes = m.size_bytes;
+}
+
+static void op_extents(struct answer *a)
+{
+	struct msg_extent ext = {.kind = MSG_EXTENT_DATA};
+	const struct fake_entry *e;
+	uint64_t left;
+	DECODE(msg_extents, m);
+
+	e = by_handle(a, m.handle);
+	if (!e)
+		return;
+	left = m.offset < e->info.size_bytes ? e->info.size_bytes - m.offset : 0;
+	ext.len = m.len < left ? m.len : left;
+	a->len = msg_extents_reply_encode(a->body, sizeof(a->body), &ext, ext.len > 0);
+}
+
+static void op_empty(struct answer *a)
+{
+	a->len = 0;
+}
+
+/* ---- serving --------------------------------------------------------------------------------- */
+
+static void (*const ops[WIRE_OP_END])(struct answer *a) = {
+    [WIRE_OP_PING] = op_empty,	      [WIRE_OP_CREATE] = op_create,
+    [WIRE_OP_OPEN] = op_open,	      [WIRE_OP_CLOSE] = op_empty,
+    [WIRE_OP_INFO] = op_info,	      [WIRE_OP_LIST] = op_list,
+    [WIRE_OP_CLONE] = op_clone,	      [WIRE_OP_READ] = op_read,
+    [WIRE_OP_WRITE] = op_write,	      [WIRE_OP_FSYNC] = op_empty,
+    [WIRE_OP_RESIZE] = op_resize,     [WIRE_OP_REMOVE] = op_remove,
+    [WIRE_OP_EXTENTS] = op_extents,   [WIRE_OP_STATFS] = op_statfs,
+    [WIRE_OP_SNAP] = op_snap,	      [WIRE_OP_VERSIONS] = op_versions,
+    [WIRE_OP_CHILDREN] = op_children, [WIRE_OP_RENAME] = op_rename,
+    [WIRE_OP_RESET] = op_reset,	      [WIRE_OP_USAGE] = op_usage,
+    [WIRE_OP_REAPING] = op_reaping,   [WIRE_OP_CHECK] = op_check,
+};
+
+static void serve_one(struct fake_conn *conn, const struct fake_frame *f)
+{
+	struct answer *a = calloc(1, sizeof(*a));
+
+	MUST(a && f->h.op < WIRE_OP_END && ops[f->h.op], "operation %u", f->h.op);
+	a->st = conn->ctx;
+	a->f = f;
+	fake_store_lock(a->st);
+	a->st->requests[f->h.op]++;
+	ops[f->h.op](a);
+	fake_store_unlock(a->st);
+	MUST(a->len >= 0, "encoding %u", f->h.op);
+	if (a->status != 0)
+		fake_reply_error(conn, f, a->status, a->text);
+	else
+		fake_reply(conn, f, 0, a->body, (size_t)a->len, a->payload, a->payload_len);
+	free(a->payload);
+	free(a);
+}
+
+/* The client has no reason to send more before it gets an answer. */
+static void look_for_more(struct fake_conn *conn)
+{
+	struct fake_store *st = conn->ctx;
+	char byte;
+
+	if (recv(conn->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+		st->over_batch = true;
+}
+
+void fake_ops_serve(struct fake_conn *conn)
+{
+	struct fake_frame *held = calloc(FAKE_HELD_MAX, sizeof(*held));
+	struct fake_store *st = conn->ctx;
+	unsigned int n = 0;
+
+	MUST(held && st->clone_batch <= FAKE_HELD_MAX, "memory");
+	if (!fake_hello(conn, NULL)) {
+		free(held);
+		return;
+	}
+	while (fake_recv(conn, &held[n])) {
+		if (held[n++].h.op == WIRE_OP_CLONE && n < st->clone_batch)
+			continue;
+		if (n == st->clone_batch && n > 1)
+			look_for_more(conn);
+		while (n > 0) {
+			serve_one(conn, &held[--n]);
+			fake_frame_clear(&held[n]);
+		}
+	}
+	while (n > 0)
+		fake_frame_clear(&held[--n]);
+	free(held);
+}

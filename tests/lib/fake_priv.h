@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * fake_priv.h: what the files of the engine in memory share: fake_object.c (open objects, control)
+ * and fake_name.c (names).  Nobody else includes it.
+ */
+#ifndef TESTS_LIB_FAKE_PRIV_H
+#define TESTS_LIB_FAKE_PRIV_H
+
+#include <bsd/sys/queue.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/object.h"
+
+/* An object or a version. */
+struct fake {
+	TAILQ_ENTRY(fake) link;
+	struct map_obj info;
+	uint8_t *data;
+};
+
+struct handle {
+	struct objects *objs;
+	struct fake *fake;
+	bool readonly;
+	char holder[512];
+	LIST_ENTRY(handle) link;
+};
+
+/* A callback that is due. */
+struct due {
+	STAILQ_ENTRY(due) link;
+	void (*fire)(struct due *due);
+	union {
+		object_cb plain;
+		object_info_cb info;
+		object_open_cb open;
+		object_read_cb read;
+	} cb;
+	void *ctx;
+	int err;
+	struct map_obj obj;
+	struct handle *handle;
+	struct pagevec pv;
+};
+
+struct objects {
+	TAILQ_HEAD(fake_list, fake) fakes; /* by spec */
+	LIST_HEAD(, handle) handles;
+	STAILQ_HEAD(, due) dues;
+	size_t ndues;
+	size_t nhandles;
+	uint64_t next_id;
+	struct page_pool *pages;
+	bool hold;
+	bool crowded;
+	int fail;
+	int close_err;
+	void (*on_room)(void *ctx);
+	void *room_ctx;
+};
+
+/* The planned failure, once. */
+int fake_failure(struct objects *objs);
+
+struct fake *fake_find(const struct objects *objs, const char *spec);
+int fake_resize(struct fake *f, uint64_t size);
+void fake_free(struct objects *objs, struct fake *f);
+
+/* Calls the callback, or lets it wait while callbacks are held. */
+void fake_answer(struct objects *objs, object_cb cb, void *ctx, int err);
+void fake_answer_info(struct objects *objs, object_info_cb cb, void *ctx, int err,
+		      const struct fake *f);
+
+#endif

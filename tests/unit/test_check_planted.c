@@ -1,0 +1,612 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The checker finds what it is for, and says what and where: each case plants one fault, by values
+ * whose checksums fit (or by a bad one), and looks for the sentence about it.
+ */
+#include "tests/unit/check_fixture.h"
+
+/* Changes a bit of the last byte of a table's first value that is greater than key. */
+static void damage(struct world *w, enum kv_table table, const void *key, size_t len)
+{
+	struct kv_buf at = {.data = key, .len = len};
+	uint8_t bad_key[KV_KEY_MAX];
+	uint8_t bad[MAP_VALUE_MAX];
+	struct kv_buf found;
+	struct kv_buf val;
+
+	assert_int_equal(kv_find(w->kv, table, KV_GT, at, &found, &val), 0);
+	memcpy(bad_key, found.data, found.len);
+	memcpy(bad, val.data, val.len);
+	bad[val.len - 1] ^= 1;
+	kv_put(w->kv, table, (struct kv_buf){bad_key, found.len}, (struct kv_buf){bad, val.len});
+}
+
+static void damage_first(struct world *w, enum kv_table table)
+{
+	damage(w, table, "", 1);
+}
+
+/* ---- nodes and their counts ------------------------------------------------------------------ */
+
+static void nref_high(struct world *w)
+{
+	put_nref(w, w->shared, 3);
+}
+
+static void nref_low(struct world *w)
+{
+	put_nref(w, w->root_a, 3);
+	put_reap(w, 2, w->root_a);
+	put_reap(w, 3, w->root_a);
+}
+
+static void nref_missing(struct world *w)
+{
+	map_num_del(w->kv, KV_NREF, w->shared);
+}
+
+static void nref_extra(struct world *w)
+{
+	put_nref(w, w->leaf_a, 2);
+}
+
+static void nref_of_nothing(struct world *w)
+{
+	put_nref(w, 12345, 2);
+}
+
+static void node_unreachable(struct world *w)
+{
+	struct map_node node = load_node(w, w->leaf_a);
+
+	node.id = 0xffff;
+	store_node(w, &node);
+}
+
+static void leaf_missing(struct world *w)
+{
+	map_num_del(w->kv, KV_NODE, w->leaf_c);
+}
+
+static void node_sum(struct world *w)
+{
+	struct map_node node = load_node(w, w->root_a);
+
+	node.mapped++;
+	store_node(w, &node);
+}
+
+static void node_level(struct world *w)
+{
+	struct map_node node = load_node(w, w->root_a);
+
+	node.level = 2;
+	store_node(w, &node);
+}
+
+static void next_node_low(struct world *w)
+{
+	struct map_state counters = load_state(w);
+
+	counters.next_node = w->leaf_c;
+	map_state_write(w->kv, &counters);
+}
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+static void obj_mapped(struct world *w)
+{
+	struct map_object obj = load_obj(w, OID_A);
+
+	obj.pub.mapped_nblks = 299;
+	map_object_write(w->kv, &obj);
+}
+
+static void obj_size(struct world *w)
+{
+	struct map_object obj = load_obj(w, OID_A);
+
+	obj.pub.size_bytes = 299 * BLK_BYTES;
+	map_object_write(w->kv, &obj);
+}
+
+static void obj_too_large(struct world *w)
+{
+	struct map_object obj = load_obj(w, OID_A);
+
+	obj.pub.size_bytes = UINT64_MAX;
+	map_object_write(w->kv, &obj);
+}
+
+static void obj_height(struct world *w)
+{
+	struct map_object obj = load_obj(w, OID_C);
+
+	obj.height = 3;
+	map_object_write(w->kv, &obj);
+}
+
+static void obj_root_missing(struct world *w)
+{
+	struct map_object obj = load_obj(w, OID_V);
+
+	obj.root = 4321;
+	map_object_write(w->kv, &obj);
+}
+
+static void obj_labels(struct world *w)
+{
+	struct map_object obj = load_obj(w, OID_C);
+
+	memcpy(obj.pub.labels, "k:v", 4);
+	map_object_write(w->kv, &obj);
+}
+
+static void next_object_low(struct world *w)
+{
+	struct map_state counters = load_state(w);
+
+	counters.next_object = OID_C;
+	map_state_write(w->kv, &counters);
+}
+
+/* ---- names, versions, child, ttl ------------------------------------------------------------- */
+
+static void name_to_nothing(struct world *w)
+{
+	map_name_put(w->kv, 0, "stray", 77);
+}
+
+static void name_alias(struct world *w)
+{
+	map_name_put(w->kv, 0, "alias", OID_A);
+}
+
+static void name_missing(struct world *w)
+{
+	map_name_del(w->kv, 0, "a");
+}
+
+static void name_of_other(struct world *w)
+{
+	map_name_put(w->kv, 0, "a", OID_C);
+}
+
+static void name_key(struct world *w)
+{
+	struct disk_name val = {0};
+
+	map_value_put(w->kv, KV_NAME, (struct kv_buf){"\2name", 5}, &val, sizeof(val));
+}
+
+static void version_name_missing(struct world *w)
+{
+	map_name_del(w->kv, OID_A, "v");
+}
+
+static void version_name_stray(struct world *w)
+{
+	map_name_put(w->kv, OID_C, "v", OID_V);
+}
+
+static void version_without_parent(struct world *w)
+{
+	struct map_object obj = load_obj(w, OID_V);
+
+	map_name_del(w->kv, OID_A, "v");
+	obj.pub.parent = 99;
+	map_object_write(w->kv, &obj);
+	map_name_put(w->kv, 99, "v", OID_V);
+}
+
+static void version_of_version(struct world *w)
+{
+	struct map_object obj = load_obj(w, OID_V);
+
+	map_name_del(w->kv, OID_A, "v");
+	obj.pub.parent = OID_W;
+	map_object_write(w->kv, &obj);
+	map_name_put(w->kv, OID_W, "v", OID_V);
+}
+
+static void nversions_wrong(struct world *w)
+{
+	struct map_object obj = load_obj(w, OID_A);
+
+	obj.pub.nversions = 1;
+	map_object_write(w->kv, &obj);
+}
+
+static void child_missing(struct world *w)
+{
+	map_pair_del(w->kv, KV_CHILD, (struct map_pair){OID_A, OID_C});
+}
+
+static void child_extra(struct world *w)
+{
+	map_pair_put(w->kv, KV_CHILD, (struct map_pair){OID_V, OID_C});
+}
+
+static void child_is_version(struct world *w)
+{
+	map_pair_put(w->kv, KV_CHILD, (struct map_pair){OID_A, OID_V});
+}
+
+static void child_of_nothing(struct world *w)
+{
+	map_pair_put(w->kv, KV_CHILD, (struct map_pair){OID_A, 99});
+}
+
+static void ttl_missing(struct world *w)
+{
+	map_pair_del(w->kv, KV_TTL, (struct map_pair){70, OID_C});
+}
+
+static void ttl_extra(struct world *w)
+{
+	map_pair_put(w->kv, KV_TTL, (struct map_pair){60, OID_A});
+}
+
+static void ttl_of_nothing(struct world *w)
+{
+	map_pair_put(w->kv, KV_TTL, (struct map_pair){60, 99});
+}
+
+static void pair_key(struct world *w)
+{
+	struct disk_mark val = {0};
+
+	map_value_put(w->kv, KV_TTL, (struct kv_buf){"\1\2\3", 3}, &val, sizeof(val));
+}
+
+/* ---- blocks ---------------------------------------------------------------------------------- */
+
+static void xref_missing(struct world *w)
+{
+	map_num_del(w->kv, KV_XREF, 100);
+}
+
+static void xref_count(struct world *w)
+{
+	put_xref(w, 100, 10, 3);
+}
+
+static void xref_too_long(struct world *w)
+{
+	put_xref(w, 100, 11, 2);
+}
+
+static void xref_short(struct world *w)
+{
+	put_xref(w, 100, 9, 2);
+}
+
+static void xref_extra(struct world *w)
+{
+	put_xref(w, 600, 1, 2);
+}
+
+static void xref_not_merged(struct world *w)
+{
+	put_xref(w, 100, 5, 2);
+	put_xref(w, 105, 5, 2);
+}
+
+static void xref_beyond(struct world *w)
+{
+	put_xref(w, 990, 20, 2);
+}
+
+static void xref_overlaps(struct world *w)
+{
+	put_xref(w, 101, 3, 2);
+}
+
+static void mapped_twice(struct world *w)
+{
+	struct map_node node = load_node(w, w->shared);
+
+	node.u.leaf.blk[127] = 600;
+	store_node(w, &node);
+}
+
+static void mapped_twice_in_leaf(struct world *w)
+{
+	struct map_node node = load_node(w, w->shared);
+
+	node.u.leaf.blk[5] = node.u.leaf.blk[77];
+	store_node(w, &node);
+}
+
+static void mapped_beyond(struct world *w)
+{
+	struct map_node node = load_node(w, w->shared);
+
+	node.u.leaf.blk[127] = 1000;
+	store_node(w, &node);
+}
+
+static void free_leaks(struct world *w)
+{
+	put_free(w, 601, 398);
+}
+
+static void free_missing(struct world *w)
+{
+	map_num_del(w->kv, KV_FREE, 400);
+}
+
+static void free_mapped(struct world *w)
+{
+	put_free(w, 400, 101);
+}
+
+static void free_overlaps(struct world *w)
+{
+	put_free(w, 410, 10);
+}
+
+static void free_beyond(struct world *w)
+{
+	put_free(w, 601, 400);
+}
+
+static void free_not_merged(struct world *w)
+{
+	put_free(w, 601, 100);
+	put_free(w, 701, 299);
+}
+
+static void free_header(struct world *w)
+{
+	put_free(w, 0, 1);
+}
+
+/* ---- queue, counters ------------------------------------------------------------------------- */
+
+static void reap_missing(struct world *w)
+{
+	map_num_del(w->kv, KV_REAP, 1);
+}
+
+static void reap_of_nothing(struct world *w)
+{
+	put_reap(w, 2, 4321);
+}
+
+static void reap_of_used(struct world *w)
+{
+	put_reap(w, 2, w->root_c);
+}
+
+static void count_objects(struct world *w)
+{
+	struct map_state counters = load_state(w);
+
+	counters.objects = 3;
+	map_state_write(w->kv, &counters);
+}
+
+static void count_versions(struct world *w)
+{
+	struct map_state counters = load_state(w);
+
+	counters.versions = 1;
+	map_state_write(w->kv, &counters);
+}
+
+static void count_mapped(struct world *w)
+{
+	struct map_state counters = load_state(w);
+
+	counters.mapped_nblks++;
+	map_state_write(w->kv, &counters);
+}
+
+static void count_free(struct world *w)
+{
+	struct map_state counters = load_state(w);
+
+	counters.free_nblks--;
+	map_state_write(w->kv, &counters);
+}
+
+static void count_reap(struct world *w)
+{
+	struct map_state counters = load_state(w);
+
+	counters.reap_nblks = 0;
+	map_state_write(w->kv, &counters);
+}
+
+static void counters_missing(struct world *w)
+{
+	kv_del(w->kv, KV_META, (struct kv_buf){MAP_KEY_STATE, sizeof(MAP_KEY_STATE) - 1});
+}
+
+/* ---- damage in each table -------------------------------------------------------------------- */
+
+static void bad_state(struct world *w)
+{
+	damage_first(w, KV_META);
+}
+
+static void bad_store(struct world *w)
+{
+	damage(w, KV_META, MAP_KEY_STATE, sizeof(MAP_KEY_STATE) - 1);
+}
+
+static void bad_name(struct world *w)
+{
+	damage_first(w, KV_NAME);
+}
+
+static void bad_version_name(struct world *w)
+{
+	damage(w, KV_NAME, "\1", 1);
+}
+
+static void bad_obj(struct world *w)
+{
+	damage_first(w, KV_OBJ);
+}
+
+static void bad_node(struct world *w)
+{
+	struct map_key key = map_key(w->root_b - 1);
+
+	damage(w, KV_NODE, key.bytes, sizeof(key.bytes));
+}
+
+static void bad_nref(struct world *w)
+{
+	damage_first(w, KV_NREF);
+}
+
+static void bad_xref(struct world *w)
+{
+	damage_first(w, KV_XREF);
+}
+
+static void bad_free(struct world *w)
+{
+	damage_first(w, KV_FREE);
+}
+
+static void bad_reap(struct world *w)
+{
+	damage_first(w, KV_REAP);
+}
+
+static void bad_child(struct world *w)
+{
+	damage_first(w, KV_CHILD);
+}
+
+static void bad_ttl(struct world *w)
+{
+	damage_first(w, KV_TTL);
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+/* One fault, the number of differences that come of it, and the words about it. */
+struct planted {
+	const char *name;
+	void (*plant)(struct world *w);
+	int n;
+	const char *words;
+};
+
+#define P(fn, n, words)           \
+	{                         \
+#fn, fn, n, words \
+	}
+
+static struct planted planted[] = {
+    P(nref_high, 1, "nref says 3 references to node"),
+    P(nref_low, 2, "nref says 3 references to node 1, there are 4"),
+    P(nref_missing, 1, "nref has no entry for node"),
+    P(nref_extra, 1, "nref says 2 references to node 2, there are 1"),
+    P(nref_of_nothing, 1, "nref says 2 references to node 12345, there are 0"),
+    P(node_unreachable, 2, "nothing refers to node 65535"),
+    P(leaf_missing, 4, "refers, is missing or damaged"),
+    P(node_sum, 1, "node 1 says 301 blocks are mapped, there are 300"),
+    P(node_level, 8, "node 1 is of level 2, object 1 refers to it as level 1"),
+    P(next_node_low, 1, "has an id that was not given out yet"),
+    P(obj_mapped, 1, "object 1 says 299 blocks are mapped, there are 300"),
+    P(obj_size, 1, "object 1 has 1224704 bytes, but its block 299 is mapped"),
+    P(obj_too_large, 1, "object 1 is larger than an object can be"),
+    P(obj_height, 7, "node 6 is of level 1, object 5 refers to it as level 2"),
+    P(obj_root_missing, 2, "node 4321, to which object 4 refers, is missing or damaged"),
+    P(obj_labels, 1, "the labels of object 5 have a key that"),
+    P(next_object_low, 1, "object 5 has an id that was not given out yet"),
+    P(name_to_nothing, 1, "name \"stray\" refers to object 77, which is missing"),
+    P(name_alias, 1, "name \"alias\" refers to object 1, which has another name"),
+    P(name_missing, 1, "object 1 says that its name is \"a\", which is missing"),
+    P(name_of_other, 2, "object 1 says that its name is \"a\", which refers to object 5"),
+    P(name_key, 1, "a name has a key of 5 bytes in namespace 2"),
+    P(version_name_missing, 2,
+      "its name is \"v\" among the versions of object 1, which is missing"),
+    P(version_name_stray, 2, "name \"v\" among the versions of object 5 refers to object 4, which"),
+    P(version_without_parent, 2, "object 4 is a version of object 99, which is missing"),
+    P(version_of_version, 3, "object 4 is a version of object 3, which is a version itself"),
+    P(nversions_wrong, 1, "object 1 says it has 1 versions, there are 2"),
+    P(child_missing, 1, "child has no entry for object 5 under 1"),
+    P(child_extra, 1, "child has object 5 under origin 4, which is no clone of that"),
+    P(child_is_version, 1, "child has object 4 under origin 1, which is no clone of that"),
+    P(child_of_nothing, 1, "child has object 99 under origin 1, which is missing"),
+    P(ttl_missing, 1, "ttl has no entry for object 5 under 70"),
+    P(ttl_extra, 1, "ttl has object 1 under time 60, which expires at 0"),
+    P(ttl_of_nothing, 1, "ttl has object 99 under time 60, which is missing"),
+    P(pair_key, 1, "ttl has a key of 3 bytes"),
+    P(xref_missing, 1, "xref has no entry for blocks 100+10, which 2 leaves map"),
+    P(xref_count, 1, "xref says 3 leaves map blocks 100+10, there are 2"),
+    P(xref_too_long, 2, "xref says 2 leaves map blocks 110+1, there are 1"),
+    P(xref_short, 1, "xref has no entry for blocks 109+1, which 2 leaves map"),
+    P(xref_extra, 1, "xref says 2 leaves map blocks 600+1, there are 1"),
+    P(xref_not_merged, 1, "xref range 105+5 has a count below 2, or that of its neighbour"),
+    P(xref_beyond, 1, "xref range 990+20 is empty, overlaps the one before or is not on"),
+    P(xref_overlaps, 1, "xref range 101+3 is empty, overlaps the one before"),
+    P(mapped_twice, 2, "xref has no entry for blocks 600+1, which 2 leaves map"),
+    P(mapped_twice_in_leaf, 3, "maps physical block 305 twice"),
+    P(mapped_beyond, 2, "maps physical block 1000, beyond the end of the device"),
+    P(free_leaks, 2, "blocks 999+1 are neither mapped nor free"),
+    P(free_missing, 2, "blocks 400+100 are neither mapped nor free"),
+    P(free_mapped, 2, "blocks 500+1 are free, but 1 leaves map them"),
+    P(free_overlaps, 1, "free range 410+10 is empty, overlaps the one before"),
+    P(free_beyond, 3, "free range 601+400 is empty, overlaps the one before or is not on"),
+    P(free_not_merged, 1, "free range 701+299 is not one with its neighbour"),
+    P(free_header, 1, "free range 0+1"),
+    P(reap_missing, 3, "blocks 500+2 are neither mapped nor free"),
+    P(reap_of_nothing, 1, "node 4321, to which reap entry 2 refers, is missing or damaged"),
+    P(reap_of_used, 2, "nref has no entry for node"),
+    P(count_objects, 1, "the counter of objects says 3, there are 2"),
+    P(count_versions, 1, "the counter of versions says 1, there are 2"),
+    P(count_mapped, 1, "the counter of mapped blocks says 901, there are 900"),
+    P(count_free, 1, "the counter of free blocks says 695, there are 696"),
+    P(count_reap, 1, "the counter of blocks to reap says 0, there are 2"),
+    P(counters_missing, 1, "the counters are missing or damaged"),
+    P(bad_state, 1, "the counters are missing or damaged"),
+    P(bad_store, 1, "meta value \"store\" is damaged"),
+    P(bad_name, 2, "the value of name \"a\" is damaged"),
+    P(bad_version_name, 2, "the value of name \"v\" among the versions of object 1 is damaged"),
+    P(bad_obj, 5, "obj value of 1 is damaged"),
+    P(bad_node, 3, "node 5, to which reap entry 1 refers, is missing or damaged"),
+    P(bad_nref, 2, "nref value of 1 is damaged"),
+    P(bad_xref, 2, "xref value of 100 is damaged"),
+    P(bad_free, 2, "free value of 1 is damaged"),
+    P(bad_reap, 3, "reap value of 1 is damaged"),
+    P(bad_child, 1, "child value of 1, 5 is damaged"),
+    P(bad_ttl, 1, "ttl value of 70, 5 is damaged"),
+};
+
+static void find_planted(void **state)
+{
+	const struct planted *p = *state;
+	struct fix_report report = {0};
+	struct check_totals totals;
+	struct world w;
+	int n;
+
+	world_open(&w);
+	p->plant(&w);
+	assert_int_equal(kv_write_commit(w.kv), 0);
+	n = check_map(w.fix.map, fix_report, &report, &totals);
+	if (n != p->n || !strstr(report.text, p->words))
+		fail_msg("%d differences, not %d with \"%s\":\n%s", n, p->n, p->words, report.text);
+	fix_close(&w.fix);
+}
+
+int main(void)
+{
+	struct CMUnitTest tests[ARRAY_LEN(planted)];
+
+	for (size_t i = 0; i < ARRAY_LEN(planted); i++)
+		tests[i] = (struct CMUnitTest){
+		    .name = planted[i].name,
+		    .test_func = find_planted,
+		    .initial_state = &planted[i],
+		};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

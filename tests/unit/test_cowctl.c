@@ -1,0 +1,664 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Commands of cowctl ($COWCTL) against a store in memory: what they print and ask, and how they end.
+ * What needs a real server is in tests/integration.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "common/annot.h"
+#include "common/err.h"
+#include "tests/lib/ctl.h"
+#include "tests/lib/fake_ops.h"
+#include "tests/lib/fake_store.h"
+
+struct fixture {
+	struct fake_server server;
+	struct fake_store *st;
+	char out[CTL_OUTPUT_MAX];
+	char err[CTL_OUTPUT_MAX];
+};
+
+static struct fixture *fixture_start(void)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	f->st = fake_store_new();
+	fake_server_start(&f->server, false, fake_ops_serve, f->st);
+	assert_int_equal(setenv("COW_URI", f->server.uri, 1), 0);
+	return f;
+}
+
+static void fixture_stop(struct fixture *f)
+{
+	fake_server_stop(&f->server);
+	assert_false(f->st->over_batch);
+	fake_store_free(f->st);
+	free(f);
+}
+
+static void run(struct fixture *f, int want, const char *line)
+{
+	int status = ctl_run(line, f->out, f->err);
+
+	if (status != want)
+		fail_msg("%s: status %d\n%s%s", line, status, f->out, f->err);
+}
+
+static void run_at_terminal(struct fixture *f, int want, const char *line, const char *answer)
+{
+	assert_int_equal(ctl_run_at_terminal(line, answer, f->out, f->err), want);
+}
+
+static void expect_out(const struct fixture *f, const char *want)
+{
+	assert_string_equal(f->out, want);
+	assert_string_equal(f->err, "");
+}
+
+static void expect_has(const char *text, const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("\"%s\" has no \"%s\"", text, part);
+}
+
+static size_t count_lines(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += *text == '\n';
+	return n;
+}
+
+static void expect_error(struct fixture *f, int want, const char *line, const char *part)
+{
+	run(f, want, line);
+	expect_has(f->err, part);
+	assert_string_equal(f->out, "");
+	assert_int_equal(count_lines(f->err), 1);
+}
+
+/* ---- clone ----------------------------------------------------------------------------------- */
+
+static void test_cowctl_clone_many(void **state)
+{
+	struct fixture *f = fixture_start();
+	const struct fake_entry *e;
+
+	(void)state;
+	fake_store_add(f->st, "golden", 4096);
+	run(f, 0, "clone -N 100 --ttl=1h --label role=web --label n= golden vm%03d");
+	expect_out(f, "");
+	assert_int_equal(f->st->count, 101);
+	e = fake_store_find(f->st, "vm099");
+	assert_non_null(e);
+	assert_int_equal(e->info.origin, 1);
+	assert_int_equal(e->info.labels.len, sizeof("n=") + sizeof("role=web"));
+	assert_true(e->info.expires_ns > UINT64_C(3600000000000));
+	run(f, 0, "--json clone -N 2 vm000 x%d");
+	expect_has(f->out, "\"names\": [\n    \"x0\",\n    \"x1\"\n  ]");
+	expect_has(f->out, "\"origin\": \"vm000\"");
+	fixture_stop(f);
+}
+
+static void test_cowctl_clone_many_says_what_was_made(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "golden", 4096);
+	fake_store_add(f->st, "vm3", 4096);
+	fake_store_add(f->st, "vm5", 4096);
+	run(f, 4, "clone -N 8 golden vm%d");
+	expect_has(f->err, "clone: vm3: the name exists already");
+	expect_has(f->err, "failed: vm3, vm5; made: vm0 to vm2, vm4, vm6 to vm7\n");
+	assert_string_equal(f->out, "");
+	assert_non_null(fake_store_find(f->st, "vm7"));
+	run(f, 4, "--json clone -N 4 golden vm%d");
+	expect_has(f->err, "failed: vm0 to vm3; made: none\n");
+	expect_has(f->out, "\"names\": [\n  ]");
+	run(f, 3, "clone -N 2 none vm%d");
+	expect_has(f->err, "clone: none: no such object");
+	fixture_stop(f);
+}
+
+static void test_cowctl_clone_mistakes(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "golden", 4096);
+	expect_error(f, 64, "clone -N 2 golden vm", "a pattern has one %d");
+	expect_error(f, 64, "clone golden vm%d", "needs -N COUNT");
+	expect_error(f, 64, "clone -N 0 golden vm%d", "from 1 to 1000000");
+	expect_error(f, 64, "clone -N 2x golden vm%d", "from 1 to 1000000");
+	expect_error(f, 64, "clone --ttl=soon golden vm", "soon: not a time");
+	expect_error(f, 64, "clone --label=x golden vm", "x: not a label");
+	expect_error(f, 1, "clone --label=-=x --label=-=y golden vm", "one twice");
+	expect_error(f, 1, "clone golden@ vm", "an empty version");
+	expect_error(f, 3, "clone golden@v vm", "golden@v: no such object");
+	expect_error(f, 4, "clone golden golden", "golden: the name exists already");
+	assert_int_equal(f->st->count, 1);
+	fixture_stop(f);
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+static void test_cowctl_ls(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	run(f, 0, "create --label role=web --label os=debian --ttl 30s a 1M");
+	run(f, 0, "create --label role=db b 1M");
+	run(f, 0, "create c 1M");
+	run(f, 0, "ls --label role");
+	expect_out(f, "a\nb\n");
+	run(f, 0, "ls --label role=web");
+	expect_out(f, "a\n");
+	run(f, 0, "ls -H -o name,labels,origin,parent c");
+	expect_out(f, "c\t-\t-\t-\n");
+	run(f, 0, "ls -l a");
+	expect_has(f->out, "NAME");
+	expect_has(f->out, "os=debian,role=web");
+	expect_has(f->out, "2026-01-01 00:00:31");
+	run(f, 0, "--json ls");
+	expect_has(f->out, "\"os\": \"debian\"");
+	expect_has(f->out, "\"expires\": null");
+	expect_error(f, 64, "ls --label a --label b", "only one --label");
+	expect_error(f, 64, "ls --label=", "not a label");
+	fixture_stop(f);
+}
+
+static void test_cowctl_children(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "o", 4096);
+	run(f, 0, "snap add o@v");
+	run(f, 0, "clone o z");
+	run(f, 0, "clone o@v y");
+	run(f, 0, "clone o x");
+	run(f, 0, "children o");
+	expect_out(f, "z\nx\n");
+	run(f, 0, "children o@v");
+	expect_out(f, "y\n");
+	run(f, 0, "--json children x");
+	expect_has(f->out, "\"objects\": [\n  ]");
+	expect_error(f, 3, "children none", "none: no such object");
+	fixture_stop(f);
+}
+
+/* ---- versions -------------------------------------------------------------------------------- */
+
+static void test_cowctl_snap(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "o", 4096);
+	run(f, 0, "snap add o@b --label why=test");
+	run(f, 0, "--json snap create o@a");
+	expect_has(f->out, "\"name\": \"o@a\"");
+	run(f, 0, "snap ls o");
+	expect_out(f, "o@a\no@b\n");
+	run(f, 0, "snap list -H -o name,labels,parent o");
+	expect_out(f, "o@a\t-\t1\no@b\twhy=test\t1\n");
+	run(f, 0, "snap rename o@a c");
+	run(f, 0, "snap rename o@c @d");
+	run(f, 0, "snap rename o@d o@e");
+	run(f, 0, "snap ls o");
+	expect_out(f, "o@b\no@e\n");
+	expect_error(f, 4, "snap rename o@e b", "o@b: the name exists already");
+	expect_error(f, 64, "snap rename o b", "o: not a version");
+	expect_error(f, 64, "snap add o", "o: not a version");
+	expect_error(f, 64, "snap rm o", "o: not a version");
+	expect_error(f, 64, "snap", "snap what?");
+	expect_error(f, 64, "snap ad o@x", "did you mean snap add?");
+	run(f, 0, "--json snap rm o@b o@e");
+	expect_has(f->out, "\"o@e\"");
+	assert_int_equal(f->st->count, 1);
+	fixture_stop(f);
+}
+
+static void test_cowctl_help_of_two_words(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	run(f, 0, "help snap");
+	assert_int_equal(count_lines(f->out), 6);
+	expect_has(f->out, "snap rename OBJ@VERSION VERSION");
+	run(f, 0, "snap --help");
+	assert_int_equal(count_lines(f->out), 6);
+	run(f, 0, "help snap add");
+	expect_has(f->out, "alias: snap create");
+	run(f, 0, "snap rm --help");
+	expect_has(f->out, "--dry-run");
+	run(f, 0, "--json help snap");
+	expect_has(f->out, "\"name\": \"snap ls\"");
+	assert_null(strstr(f->out, "\"name\": \"ls\""));
+	expect_error(f, 64, "help snap ad", "did you mean snap add?");
+	expect_error(f, 64, "help ls snap", "unknown command");
+	fixture_stop(f);
+}
+
+static void test_cowctl_data_of_a_version(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "o", 3);
+	fake_store_fill(f->st, "o", 1);
+	run(f, 0, "snap add o@v");
+	run(f, 0, "resize --shrink o 0");
+	run(f, 0, "cat o@v");
+	assert_string_equal(f->out, "x"); /* and two zeros */
+	assert_int_equal(f->st->open_flags, MSG_OPEN_READONLY);
+	run(f, 0, "cp o@v copy");
+	run(f, 0, "cat copy");
+	assert_string_equal(f->out, "x");
+	run(f, 0, "info -H -o name,size,parent o@v");
+	expect_out(f, "o@v\t3\t1\n");
+	expect_error(f, 6, "write o@v", "a version is read-only");
+	fixture_stop(f);
+}
+
+static void test_cowctl_reset(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	run(f, 0, "create o 1");
+	run(f, 0, "snap add o@z");
+	run(f, 0, "resize o 2");
+	run(f, 0, "snap add o@a");
+	run(f, 0, "resize o 3");
+	run(f, 0, "--json reset o"); /* the one that was made last, whatever it is called */
+	expect_has(f->out, "\"version\": \"o@a\"");
+	expect_has(f->out, "\"size\": 2");
+	run(f, 0, "reset o @z");
+	assert_int_equal(fake_store_find(f->st, "o")->info.size_bytes, 1);
+	run(f, 0, "reset o@a");
+	assert_int_equal(fake_store_find(f->st, "o")->info.size_bytes, 2);
+	run(f, 0, "reset o z");
+	assert_int_equal(fake_store_find(f->st, "o")->info.size_bytes, 1);
+	run(f, 0, "create bare 1");
+	expect_error(f, 3, "reset bare", "bare: it has no versions");
+	expect_error(f, 3, "reset none", "none: no such object");
+	expect_error(f, 3, "reset o @none", "o@none: no such object");
+	expect_error(f, 64, "reset o@a @z", "names a version already");
+	fixture_stop(f);
+}
+
+static void test_cowctl_mv(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "a", 1);
+	fake_store_add(f->st, "b", 2);
+	run(f, 0, "mv --exchange a b");
+	assert_int_equal(fake_store_find(f->st, "a")->info.size_bytes, 2);
+	run(f, 0, "--json mv a c");
+	expect_has(f->out, "\"to\": \"c\"");
+	expect_has(f->out, "\"exchanged\": false");
+	assert_null(fake_store_find(f->st, "a"));
+	expect_error(f, 4, "mv b c", "mv: c: the name exists already");
+	expect_error(f, 3, "mv none c", "mv: none: no such object");
+	expect_error(f, 3, "mv --exchange none c", "mv: none: no such object");
+	expect_error(f, 3, "mv --exchange c none", "mv: none: no such object");
+	expect_error(f, 1, "mv b b@v", "mv: not two objects");
+	fixture_stop(f);
+}
+
+/* ---- rm -------------------------------------------------------------------------------------- */
+
+static void test_cowctl_rm_says_what_it_would_do(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "o", 16384);
+	fake_store_fill(f->st, "o", 4);
+	run(f, 0, "snap add o@v");
+	run(f, 0, "clone o c");
+	fake_store_fill(f->st, "o", 1);
+	run(f, 0, "rm -n -r o");
+	expect_out(f, "o\no@v\nwould free 4 KiB\n");
+	run(f, 0, "rm -n -r c o o@v o");
+	expect_out(f, "c\no\no@v\nwould free 20 KiB\n");
+	run(f, 0, "--json snap rm -n o@v");
+	expect_has(f->out, "\"would_remove\": [\n    \"o@v\"\n  ]");
+	expect_has(f->out, "\"would_free\": 0");
+	expect_has(f->out, "\"exact\": true");
+	expect_error(f, 5, "rm -n o", "o: it has 1 version (-r removes them too)");
+	run(f, 3, "rm -n none c");
+	expect_has(f->err, "none: no such object");
+	expect_has(f->out, "c\nwould free 0 B\n");
+	assert_int_equal(f->st->count, 3);
+	assert_int_equal(f->st->requests[WIRE_OP_REMOVE], 0);
+	fixture_stop(f);
+}
+
+/* More than the server tells the exact figure of. */
+static void test_cowctl_rm_of_very_many(void **state)
+{
+	struct fixture *f = fixture_start();
+	char name[32];
+
+	(void)state;
+	fake_store_add(f->st, "o", 4096);
+	for (unsigned int i = 0; i < 300; i++) {
+		(void)snprintf(name, sizeof(name), "o@%u", i);
+		fake_store_add(f->st, name, 4096);
+		fake_store_find(f->st, name)->info.parent = 1;
+		fake_store_fill(f->st, name, 1);
+	}
+	run(f, 0, "rm -n -r o");
+	assert_int_equal(count_lines(f->out), 302);
+	expect_has(f->out, "would free at least 1.17 MiB\n");
+	assert_int_equal(f->st->requests[WIRE_OP_USAGE], 2);
+	run(f, 0, "du -r --if-deleted o");
+	expect_has(f->out, "if deleted, at least 1.17 MiB");
+	fixture_stop(f);
+}
+
+static void test_cowctl_rm_with_versions(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "o", 1);
+	fake_store_add(f->st, "p", 1);
+	run(f, 0, "snap add o@v");
+	run(f, 0, "snap add o@w");
+	expect_error(f, 5, "rm o", "o: the object has versions (-r removes its versions too)");
+	run(f, 5, "--json rm o p");
+	expect_has(f->out, "\"removed\": [\n    \"p\"\n  ]");
+	run(f, 0, "rm -r o@v o");
+	expect_out(f, "");
+	assert_int_equal(f->st->count, 0);
+	fake_store_add(f->st, "busy", 1);
+	f->st->fail_status = ERR_BUSY;
+	(void)snprintf(f->st->fail_name, sizeof(f->st->fail_name), "busy");
+	expect_error(f, 5, "rm busy", "as the test wants it");
+	assert_null(strstr(f->err, "-r"));
+	fixture_stop(f);
+}
+
+static void test_cowctl_rm_waits_for_the_space(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "o", 1);
+	fake_store_add(f->st, "p", 1);
+	f->st->reaping = 1000;
+	f->st->reap_step = 300;
+	run(f, 0, "rm --wait --progress=1 o");
+	expect_out(f, "0/100\n30/100\n60/100\n90/100\n99/100\n100/100\n");
+	assert_int_equal(f->st->requests[WIRE_OP_REAPING], 5);
+	f->st->reaping = 1000;
+	f->st->reap_step = 0;
+	expect_error(f, 7, "rm --wait --timeout=0.05 p", "its space does not come back");
+	assert_int_equal(f->st->count, 0);
+	expect_error(f, 64, "rm --wait --progress=99 p", "not an open descriptor");
+	fixture_stop(f);
+}
+
+/* Patience is with a store that gives nothing back, not with one that takes its time. */
+static void test_cowctl_rm_waits_while_space_comes_back(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "o", 1);
+	f->st->reaping = 1200;
+	f->st->reap_step = 100;
+	run(f, 0, "rm --wait --timeout=1.5 o"); /* it asks for longer than that */
+	assert_int_equal(f->st->requests[WIRE_OP_REAPING], 13);
+	fixture_stop(f);
+}
+
+static void test_cowctl_asks_at_a_terminal(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "o", 1);
+	fake_store_add(f->st, "p", 1);
+	run(f, 0, "snap add o@v");
+	run_at_terminal(f, 1, "rm -r o p", "n\n");
+	expect_has(f->err, "remove o and its 1 version, p? [y/N]");
+	run_at_terminal(f, 1, "reset o", "\n");
+	expect_has(f->err, "give o back the content of o@v, and lose what it has now? [y/N]");
+	assert_int_equal(f->st->requests[WIRE_OP_RESET], 0);
+	assert_int_equal(f->st->requests[WIRE_OP_REMOVE], 0);
+	run_at_terminal(f, 0, "reset o", "y\n");
+	run_at_terminal(f, 0, "rm p", "y\n");
+	expect_has(f->err, "remove p? [y/N]");
+	run_at_terminal(f, 0, "rm -y -r o", "n\n");
+	assert_null(strstr(f->err, "[y/N]"));
+	assert_int_equal(f->st->count, 0);
+	fixture_stop(f);
+}
+
+/* ---- tree ------------------------------------------------------------------------------------ */
+
+/* o has the version o@v with the clones b and a; a has c; gone was the origin of d. */
+static void add_family(struct fixture *f)
+{
+	fake_store_add(f->st, "o", 4096);
+	run(f, 0, "snap add o@v");
+	run(f, 0, "clone o@v b");
+	run(f, 0, "clone o@v a");
+	run(f, 0, "clone a c");
+	run(f, 0, "clone o gone");
+	run(f, 0, "clone gone d");
+	run(f, 0, "rm gone");
+}
+
+static void test_cowctl_tree(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	assert_int_equal(setenv("LC_ALL", "C", 1), 0);
+	run(f, 0, "tree");
+	expect_out(f, "");
+	add_family(f);
+	run(f, 0, "tree -o name");
+	expect_out(f, "NAME\nd\no\n`-o@v\n  |-a\n  | `-c\n  `-b\n");
+	run(f, 0, "tree -H -o name,parent o");
+	expect_out(f, "o\t-\no@v\to\na\to@v\nc\ta\nb\to@v\n");
+	run(f, 0, "tree -o name a");
+	expect_out(f, "NAME\na\n`-c\n");
+	run(f, 0, "tree -o name o@v");
+	expect_out(f, "NAME\no@v\n|-a\n| `-c\n`-b\n");
+	run(f, 0, "tree -o name d");
+	expect_out(f, "NAME\nd\n");
+	run(f, 0, "--json tree a");
+	expect_has(f->out, "\"name\": \"a\",\n      \"parent\": null");
+	expect_has(f->out, "\"name\": \"c\",\n      \"parent\": \"a\"");
+	run(f, 0, "tree");
+	expect_has(f->out, "CREATED");
+	expect_error(f, 3, "tree none", "none: no such object");
+	fixture_stop(f);
+}
+
+static void test_cowctl_tree_after_an_exchange(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	add_family(f);
+	run(f, 0, "mv --exchange o c"); /* what hangs under what stays, the names do not */
+	run(f, 0, "tree -H -o name,parent c");
+	expect_out(f, "c\t-\nc@v\tc\na\tc@v\no\ta\nb\tc@v\n");
+	fixture_stop(f);
+}
+
+/* Clones of clones may go on for ever; a line of the terminal does not. */
+static void test_cowctl_tree_that_is_deep(void **state)
+{
+	struct fixture *f = fixture_start();
+	char name[32];
+
+	(void)state;
+	for (unsigned int i = 0; i < 300; i++) {
+		(void)snprintf(name, sizeof(name), "n%03u", i);
+		fake_store_add(f->st, name, 1);
+		fake_store_find(f->st, name)->info.origin = i; /* the id of the one before */
+	}
+	assert_int_equal(setenv("LC_ALL", "C", 1), 0);
+	run(f, 0, "tree -o name n010");
+	assert_int_equal(count_lines(f->out), 291);
+	expect_has(f->out, "\n`-n011\n  `-n012\n");
+	expect_has(strstr(f->out, "n265"), "|-n266\n");
+	expect_has(strstr(f->out, "n298"), "`-n299\n");
+	run(f, 0, "tree -H -o name,parent n010");
+	expect_has(f->out, "\nn299\tn298\n");
+	fixture_stop(f);
+}
+
+/* Only a broken server says so. */
+static void test_cowctl_tree_with_a_circle(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "a", 1);
+	fake_store_add(f->st, "b", 1);
+	fake_store_find(f->st, "a")->info.origin = 2;
+	fake_store_find(f->st, "b")->info.origin = 1;
+	run(f, 0, "tree -H -o name,parent a");
+	expect_out(f, "a\t-\nb\ta\n");
+	fixture_stop(f);
+}
+
+/* ---- space ----------------------------------------------------------------------------------- */
+
+static void test_cowctl_du(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "o", 16384);
+	fake_store_fill(f->st, "o", 4);
+	run(f, 0, "snap add o@v");
+	run(f, 0, "clone o c");
+	fake_store_fill(f->st, "o", 1);
+	run(f, 0, "du -H o");
+	expect_out(f, "o\t16384\t4096\t12288\n");
+	run(f, 0, "du -H o c o@v o");
+	expect_out(f, "o\t16384\t4096\t12288\n"
+		      "c\t16384\t0\t16384\n"
+		      "o@v\t16384\t0\t16384\n"
+		      "total\t49152\t4096\t45056\n");
+	run(f, 0, "du -H -r --if-deleted o c");
+	expect_out(f, "o\t16384\t4096\t12288\n"
+		      "o@v\t16384\t0\t16384\n"
+		      "c\t16384\t0\t16384\n"
+		      "total\t49152\t4096\t45056\n"
+		      "if deleted\t49152\t20480\t28672\n");
+	run(f, 0, "--json du --if-deleted o");
+	expect_has(f->out, "\"total\": {\n    \"mapped\": 16384");
+	expect_has(f->out, "\"if_deleted\": {\n    \"free\": 4096,\n    \"exact\": true");
+	run(f, 3, "du -H none c");
+	expect_has(f->err, "none: no such object");
+	assert_string_equal(f->out, "c\t16384\t0\t16384\n");
+	expect_error(f, 3, "du none", "none: no such object");
+	fixture_stop(f);
+}
+
+static void test_cowctl_df(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	f->st->reaping = 5;
+	run(f, 0, "df -H -o total,used,free,reserved,mapped,versions,reaping");
+	expect_out(f, "1073741824\t535822336\t536870912\t1048576\t805306368\t7\t5\n");
+	run(f, 0, "df -H -o meta_total,meta_used,staged,journal,journal_used");
+	expect_out(f, "67108864\t65536\t262144\t134217728\t2097152\n");
+	run(f, 0, "--json df");
+	expect_has(f->out, "\"journal_used\": 2097152");
+	fixture_stop(f);
+}
+
+/* ---- check ----------------------------------------------------------------------------------- */
+
+static void test_cowctl_check(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	f->st->report = (struct msg_check_reply){
+	    .objects = 3, .nodes = 4, .mapped_bytes = 8192, .shared_bytes = 4096};
+	run(f, 0, "check");
+	expect_out(f, "all is well: 3 objects and versions, 4 nodes, 8 KiB mapped, 4 KiB of it "
+		      "shared\n");
+	run(f, 0, "-q check");
+	expect_out(f, "");
+	run(f, 0, "--json check");
+	expect_has(f->out, "\"differences\": 0");
+	fixture_stop(f);
+}
+
+static void test_cowctl_check_with_differences(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	f->st->report = (struct msg_check_reply){
+	    .differences = 3, .ntexts = 2, .texts = {{"node 7 is lost"}, {"block 9 is not free"}}};
+	run(f, 9, "check");
+	assert_string_equal(f->out, "node 7 is lost\nblock 9 is not free\nand 1 more\n");
+	expect_has(f->err, "3 differences");
+	assert_int_equal(count_lines(f->err), 1);
+	run(f, 9, "--json check");
+	expect_has(f->out, "\"texts\": [\n    \"node 7 is lost\",");
+	fixture_stop(f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_cowctl_clone_many),
+	    cmocka_unit_test(test_cowctl_clone_many_says_what_was_made),
+	    cmocka_unit_test(test_cowctl_clone_mistakes),
+	    cmocka_unit_test(test_cowctl_ls),
+	    cmocka_unit_test(test_cowctl_children),
+	    cmocka_unit_test(test_cowctl_snap),
+	    cmocka_unit_test(test_cowctl_help_of_two_words),
+	    cmocka_unit_test(test_cowctl_data_of_a_version),
+	    cmocka_unit_test(test_cowctl_reset),
+	    cmocka_unit_test(test_cowctl_mv),
+	    cmocka_unit_test(test_cowctl_rm_says_what_it_would_do),
+	    cmocka_unit_test(test_cowctl_rm_of_very_many),
+	    cmocka_unit_test(test_cowctl_rm_with_versions),
+	    cmocka_unit_test(test_cowctl_rm_waits_for_the_space),
+	    cmocka_unit_test(test_cowctl_rm_waits_while_space_comes_back),
+	    cmocka_unit_test(test_cowctl_asks_at_a_terminal),
+	    cmocka_unit_test(test_cowctl_tree),
+	    cmocka_unit_test(test_cowctl_tree_after_an_exchange),
+	    cmocka_unit_test(test_cowctl_tree_that_is_deep),
+	    cmocka_unit_test(test_cowctl_tree_with_a_circle),
+	    cmocka_unit_test(test_cowctl_du),
+	    cmocka_unit_test(test_cowctl_df),
+	    cmocka_unit_test(test_cowctl_check),
+	    cmocka_unit_test(test_cowctl_check_with_differences),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

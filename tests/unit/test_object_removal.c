@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * test_object_removal.c: giving up content through the engine: versions, what expires, removals
+ * that fail, and what waits for a reset.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/clock.h"
+#include "common/err.h"
+#include "tests/lib/engine.h"
+
+static int setup_untimed(void **state)
+{
+	struct engine *e;
+
+	assert_int_equal(engine_setup(state), 0);
+	e = *state;
+	e->writeback_ms = ENGINE_NO_TIMER;
+	engine_restart(e);
+	return 0;
+}
+
+static int snapshot(struct engine *e, const char *spec, const struct object_attrs *attrs)
+{
+	struct result res = {0};
+
+	object_snapshot(e->objs, spec, attrs, engine_info_cb, &res);
+	return engine_wait(e, &res);
+}
+
+static int info(struct engine *e, const char *spec)
+{
+	struct result res = {0};
+
+	object_info(e->objs, spec, engine_info_cb, &res);
+	return engine_wait(e, &res);
+}
+
+static int remove_all(struct engine *e, const char *spec)
+{
+	struct result res = {0};
+
+	object_remove(e->objs, spec, true, engine_done_cb, &res);
+	return engine_wait(e, &res);
+}
+
+/* ---- with the versions ----------------------------------------------------------------------- */
+
+static void a_version_is_removed_once(void **state)
+{
+	struct engine *e = *state;
+
+	assert_int_equal(engine_create(e, "a", MIB), 0);
+	assert_int_equal(snapshot(e, "a@1", NULL), 0);
+	assert_int_equal(snapshot(e, "a@2", NULL), 0);
+	assert_int_equal(remove_all(e, "a@1"), 0);
+	assert_int_equal(info(e, "a@1"), -ERR_NOENT);
+	assert_int_equal(info(e, "a@2"), 0);
+	assert_int_equal(remove_all(e, "a"), 0);
+	assert_int_equal(info(e, "a@2"), -ERR_NOENT);
+	assert_int_equal(info(e, "a"), -ERR_NOENT);
+	assert_int_equal(engine_create(e, "b", MIB), 0);
+}
+
+/* ---- what expires ---------------------------------------------------------------------------- */
+
+/* The name that an expired object had is no reason to remove what has it now. */
+static void what_got_the_name_of_an_expired_object_stays(void **state)
+{
+	struct engine *e = *state;
+	struct object_attrs brief = {.ttl_ms = 300};
+	uint64_t until_ns = clock_wall_ns() + 2 * brief.ttl_ms * 1000000;
+	uint64_t syncs;
+	struct result made = {0};
+	struct result swap = {0};
+
+	assert_int_equal(engine_create(e, "b", MIB), 0);
+	object_create(e->objs, "a", 0, &brief, engine_info_cb, &made);
+	assert_int_equal(engine_wait(e, &made), 0);
+	syncs = gate_dev_calls(e->gate, GATE_SYNC);
+	gate_dev_hold(e->gate, GATE_SYNC);
+	object_rename(e->objs, "a", "b", true, engine_done_cb, &swap);
+	while (gate_dev_calls(e->gate, GATE_SYNC) == syncs || clock_wall_ns() < until_ns)
+		engine_turn(e); /* the timer has found "a" meanwhile */
+	gate_dev_open(e->gate, GATE_SYNC);
+	assert_int_equal(engine_wait(e, &swap), 0);
+	while (info(e, "b") == 0)
+		engine_turn(e);
+	assert_int_equal(info(e, "a"), 0);
+}
+
+/* ---- removals that fail ---------------------------------------------------------------------- */
+
+/*
+ * What fails is answered at once, and so before what is durable has reached the map: the object is
+ * then what that makes of it.
+ */
+static void a_failed_removal_waits_for_what_is_durable(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h = engine_create_open(e, "a", 0);
+	uint64_t syncs = gate_dev_calls(e->gate, GATE_SYNC);
+	struct result gone = {0};
+	struct map_view *view;
+	uint64_t writes;
+
+	gate_dev_hold(e->gate, GATE_SYNC);
+	assert_int_equal(engine_write_blk(e, h, 0, 1), 0);
+	assert_int_equal(object_close(h), 0);
+	engine_wait_calls(e, GATE_SYNC, syncs + 1); /* the timer has closed the epoch */
+	object_remove(e->objs, "a", false, engine_done_cb, &gone);
+	engine_settle(e);
+	assert_int_equal(map_view_begin(e->map, &view), 0); /* nothing is applied */
+	writes = gate_dev_calls(e->gate, GATE_WRITE);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, writes + 2);
+	gate_dev_open(e->gate, GATE_SYNC);
+	while (gate_dev_calls(e->gate, GATE_WRITE) < writes + 2)
+		engine_turn(e);
+	for (int i = 0; i < 4; i++)
+		engine_turn(e);
+	assert_false(gone.done);
+	map_view_end(view);
+	assert_int_equal(engine_wait(e, &gone), -ERR_WRITEBACK);
+	h = engine_open(e, "a");
+	assert_int_equal(object_size(h), BLK_BYTES);
+	assert_int_equal(engine_blk_byte(e, h, 0), 1);
+	assert_int_equal(object_close(h), 0);
+	assert_int_equal(engine_remove(e, "a"), 0);
+}
+
+/* ---- reset ----------------------------------------------------------------------------------- */
+
+/* A resize that has begun before a reset ends behind it, of an object of another size. */
+static void resize_during_reset(struct engine *e, bool shrink, int want)
+{
+	struct handle *h = engine_create_open(e, "a", 0);
+	uint64_t syncs;
+	struct result reset = {0};
+	struct result resize = {0};
+	uint8_t bytes[BLK_BYTES];
+
+	assert_int_equal(engine_write_blks(e, h, 0, 10, 7), 0);
+	assert_int_equal(snapshot(e, "a@1", NULL), 0);
+	assert_int_equal(engine_resize(e, h, 1000, true), 0);
+	syncs = gate_dev_calls(e->gate, GATE_SYNC);
+	gate_dev_hold(e->gate, GATE_SYNC);
+	object_reset(e->objs, "a@1", engine_info_cb, &reset);
+	engine_wait_calls(e, GATE_SYNC, syncs + 1);
+	object_resize(h, 5000, shrink, engine_done_cb, &resize);
+	engine_settle(e);
+	assert_false(resize.done);
+	gate_dev_open(e->gate, GATE_SYNC);
+	assert_int_equal(engine_wait(e, &reset), 0);
+	assert_int_equal(engine_wait(e, &resize), want);
+	assert_int_equal(object_size(h), want == 0 ? 5000 : 10 * BLK_BYTES);
+	if (want == 0)
+		assert_int_equal(engine_resize(e, h, 10 * BLK_BYTES, false), 0);
+	assert_int_equal(engine_read(e, h, BLK_BYTES, bytes, BLK_BYTES), BLK_BYTES);
+	assert_int_equal(bytes[0], 7);
+	assert_int_equal(bytes[BLK_BYTES - 1], want == 0 ? 0 : 7);
+	assert_int_equal(object_close(h), 0);
+}
+
+static void a_resize_behind_a_reset_zeroes_what_it_cuts(void **state)
+{
+	resize_during_reset(*state, true, 0);
+}
+
+static void a_growth_behind_a_reset_does_not_shrink(void **state)
+{
+	resize_during_reset(*state, false, -ERR_SHRINK);
+}
+
+#define TIMED(name)   cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
+#define UNTIMED(name) cmocka_unit_test_setup_teardown(name, setup_untimed, engine_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    UNTIMED(a_version_is_removed_once),
+	    TIMED(what_got_the_name_of_an_expired_object_stays),
+	    TIMED(a_failed_removal_waits_for_what_is_durable),
+	    UNTIMED(a_resize_behind_a_reset_zeroes_what_it_cuts),
+	    UNTIMED(a_growth_behind_a_reset_does_not_shrink),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
