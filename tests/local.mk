@@ -73,6 +73,7 @@ unit_tests = \
 	tests/unit/test_name \
 	tests/unit/test_object \
 	tests/unit/test_object_cache \
+	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
 	tests/unit/test_object_full \
 	tests/unit/test_object_journal \
@@ -140,6 +141,7 @@ thread_tests = \
 	tests/unit/test_loop \
 	tests/unit/test_object \
 	tests/unit/test_object_cache \
+	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
 	tests/unit/test_object_journal \
 	tests/unit/test_object_limits \
