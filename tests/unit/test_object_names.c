@@ -229,15 +229,18 @@ static void writes_wait_for_a_reset_and_land_behind_it(void **state)
 	struct result write = {0};
 	struct result cut = {0};
 	struct handle *h;
+	uint64_t syncs;
 
 	make(e, "a", 4, 1);
 	assert_int_equal(snapshot(e, "a@v"), 0);
 	h = engine_open(e, "a");
 	assert_int_equal(engine_write_blk(e, h, 0, 2), 0);
 	assert_int_equal(engine_write_blk(e, h, 1, 2), 0);
+	syncs = gate_dev_calls(e->gate, GATE_SYNC);
 	gate_dev_hold(e->gate, GATE_SYNC);
 	object_reset(e->objs, "a@v", engine_info_cb, &reset_res);
-	engine_settle(e); /* it waits for the dirty blocks to be durable */
+	engine_wait_calls(e, GATE_SYNC, syncs + 1); /* for the dirty blocks */
+	engine_settle(e);
 	start_write(e, h, BLK_BYTES, BLK_BYTES, 3, &write);
 	object_resize(h, 3 * BLK_BYTES, true, engine_done_cb, &cut);
 	engine_settle(e);
