@@ -28,6 +28,15 @@ static inline void le32_put(void *p, uint32_t v)
 	le16_put(b + 2, (uint16_t)(v >> 16));
 }
 
+/* Of v the lower 48 bits. */
+static inline void le48_put(void *p, uint64_t v)
+{
+	uint8_t *b = p;
+
+	le32_put(b, (uint32_t)v);
+	le16_put(b + 4, (uint16_t)(v >> 32));
+}
+
 static inline void le64_put(void *p, uint64_t v)
 {
 	uint8_t *b = p;
@@ -48,6 +57,13 @@ static inline uint32_t le32_get(const void *p)
 	const uint8_t *b = p;
 
 	return (uint32_t)le16_get(b) | (uint32_t)le16_get(b + 2) << 16;
+}
+
+static inline uint64_t le48_get(const void *p)
+{
+	const uint8_t *b = p;
+
+	return (uint64_t)le32_get(b) | (uint64_t)le16_get(b + 4) << 32;
 }
 
 static inline uint64_t le64_get(const void *p)

@@ -59,31 +59,64 @@ int check_step(struct check *c, enum kv_table table, size_t len, struct check_po
 	return 0;
 }
 
+/* check_step() for keys that are numbers; others are reported. */
+static int num_step(struct check *c, enum kv_table table, size_t len, struct check_pos *pos,
+		    uint64_t *key, struct kv_buf *val, bool *good)
+{
+	for (;;) {
+		int err = check_step(c, table, len, pos, val, good);
+
+		if (err)
+			return err;
+		if (pos->len == sizeof(struct map_key))
+			break;
+		check_differ(c, "%s has a key of %zu bytes", kv_table_name(table), pos->len);
+	}
+	*key = be64_get(pos->bytes);
+	return 0;
+}
+
+static void num_damaged(struct check *c, enum kv_table table, uint64_t key)
+{
+	check_differ(c, "%s value of %" PRIu64 " is damaged", kv_table_name(table), key);
+	c->unsure = true;
+}
+
 int check_each(struct check *c, enum kv_table table, size_t len,
 	       int (*fn)(struct check *c, uint64_t key, struct kv_buf val))
 {
 	struct check_pos pos = CHECK_POS_FIRST;
 	struct kv_buf val;
+	uint64_t key;
 	bool good;
 	int err;
 
-	while (!(err = check_step(c, table, len, &pos, &val, &good))) {
-		uint64_t key;
-
-		if (pos.len != sizeof(struct map_key)) {
-			check_differ(c, "%s has a key of %zu bytes", kv_table_name(table), pos.len);
-			continue;
-		}
-		key = be64_get(pos.bytes);
-		if (good) {
+	while (!(err = num_step(c, table, len, &pos, &key, &val, &good))) {
+		if (good)
 			err = fn(c, key, val);
-		} else {
-			check_differ(c, "%s value of %" PRIu64 " is damaged", kv_table_name(table),
-				     key);
-			c->unsure = true;
-		}
+		else
+			num_damaged(c, table, key);
 		if (err)
 			return err;
+	}
+	return err == -ERR_NOENT ? 0 : err;
+}
+
+int check_counts(struct check *c, enum kv_table table,
+		 void (*fn)(struct check *c, uint64_t chunk, const uint64_t counts[MAP_COUNTS]))
+{
+	struct check_pos pos = CHECK_POS_FIRST;
+	uint64_t counts[MAP_COUNTS];
+	struct kv_buf val;
+	uint64_t chunk;
+	bool good;
+	int err;
+
+	while (!(err = num_step(c, table, sizeof(struct disk_counts), &pos, &chunk, &val, &good))) {
+		if (good && map_counts_parse(table, chunk, val, counts) == 0)
+			fn(c, chunk, counts);
+		else
+			num_damaged(c, table, chunk);
 	}
 	return err == -ERR_NOENT ? 0 : err;
 }

@@ -45,7 +45,7 @@ struct check {
 	uint64_t first_blk; /* behind the header and the journal */
 	uint32_t *counts;   /* for each block of the device, the leaves that map it */
 	uint64_t pos;	    /* in a table of ranges: all blocks before have been compared */
-	uint64_t pos_count; /* the count of the range that ends there, 0 where none does */
+	bool pos_joins;	    /* a range of free blocks ends there */
 };
 
 /* Counts a difference and reports it. */
@@ -78,6 +78,11 @@ int check_step(struct check *c, enum kv_table table, size_t len, struct check_po
  */
 int check_each(struct check *c, enum kv_table table, size_t len,
 	       int (*fn)(struct check *c, uint64_t key, struct kv_buf val)) MUST_CHECK;
+
+/* The same for a table of counts, chunk by chunk. */
+int check_counts(struct check *c, enum kv_table table,
+		 void (*fn)(struct check *c, uint64_t chunk,
+			    const uint64_t counts[MAP_COUNTS])) MUST_CHECK;
 
 /* The same for a table whose keys are two numbers and say all. */
 int check_pairs(struct check *c, enum kv_table table,

@@ -50,19 +50,18 @@ static uint64_t same_count(const struct check *c, uint64_t blk, uint64_t end)
 }
 
 /* A range must begin behind the one before and end within the device. */
-static bool range_fits(struct check *c, const char *table, uint64_t pos, uint64_t blk,
-		       uint64_t nblks)
+static bool range_fits(struct check *c, uint64_t pos, uint64_t blk, uint64_t nblks)
 {
 	if (nblks > 0 && blk >= pos && blk < c->dev_nblks && nblks <= c->dev_nblks - blk)
 		return true;
 	check_differ(c,
-		     "%s range %" PRIu64 "+%" PRIu64
+		     "free range %" PRIu64 "+%" PRIu64
 		     " is empty, overlaps the one before or is not on the device",
-		     table, blk, nblks);
+		     blk, nblks);
 	return false;
 }
 
-/* [walk->pos, end) has no entry in xref. */
+/* xref says, by saying nothing, that [pos, end) is mapped once or not at all. */
 static void xref_gap(struct check *c, uint64_t pos, uint64_t end)
 {
 	uint64_t n;
@@ -71,7 +70,7 @@ static void xref_gap(struct check *c, uint64_t pos, uint64_t end)
 		n = same_count(c, pos, end);
 		if (c->counts[pos] > 1)
 			check_differ(c,
-				     "xref has no entry for blocks %" PRIu64 "+%" PRIu64
+				     "xref has no count of blocks %" PRIu64 "+%" PRIu64
 				     ", which %" PRIu32 " leaves map",
 				     pos, n, c->counts[pos]);
 	}
@@ -81,6 +80,7 @@ static void xref_range(struct check *c, uint64_t pos, uint64_t end, uint64_t cou
 {
 	uint64_t n;
 
+	c->totals.shared_nblks += end - pos;
 	for (; pos < end; pos += n) {
 		n = same_count(c, pos, end);
 		if (c->counts[pos] != count)
@@ -91,25 +91,33 @@ static void xref_range(struct check *c, uint64_t pos, uint64_t end, uint64_t cou
 	}
 }
 
-static int xref_entry(struct check *c, uint64_t blk, struct kv_buf val)
+static void xref_chunk(struct check *c, uint64_t chunk, const uint64_t counts[MAP_COUNTS])
 {
-	const struct disk_xref *disk = val.data;
-	uint64_t nblks = le64_get(disk->nblks);
-	uint64_t count = le64_get(disk->count);
+	uint64_t first = chunk * MAP_COUNTS;
+	unsigned int end = MAP_COUNTS;
+	unsigned int n;
 
-	if (!range_fits(c, "xref", c->pos, blk, nblks))
-		return 0;
-	if (count < 2 || (blk == c->pos && count == c->pos_count))
-		check_differ(c,
-			     "xref range %" PRIu64 "+%" PRIu64
-			     " has a count below 2, or that of its neighbour",
-			     blk, nblks);
-	xref_gap(c, c->pos, blk);
-	xref_range(c, blk, blk + nblks, count);
-	c->totals.shared_nblks += nblks;
-	c->pos = blk + nblks;
-	c->pos_count = count;
-	return 0;
+	if (first >= c->dev_nblks)
+		end = 0;
+	else if (c->dev_nblks - first < MAP_COUNTS)
+		end = (unsigned int)(c->dev_nblks - first);
+	for (unsigned int s = end; s < MAP_COUNTS; s++)
+		if (counts[s] > 1)
+			check_differ(
+			    c, "xref has a count of block %" PRIu64 ", which is not on the device",
+			    first + s);
+	if (end == 0)
+		return;
+	xref_gap(c, c->pos, first);
+	for (unsigned int s = 0; s < end; s += n) {
+		for (n = 1; s + n < end && counts[s + n] == counts[s]; n++)
+			;
+		if (counts[s] > 1)
+			xref_range(c, first + s, first + s + n, counts[s]);
+		else
+			xref_gap(c, first + s, first + s + n);
+	}
+	c->pos = first + end;
 }
 
 int check_xref_table(struct check *c)
@@ -117,8 +125,7 @@ int check_xref_table(struct check *c)
 	int err;
 
 	c->pos = 0;
-	c->pos_count = 0;
-	err = check_each(c, KV_XREF, sizeof(struct disk_xref), xref_entry);
+	err = check_counts(c, KV_XREF, xref_chunk);
 	if (!err)
 		xref_gap(c, c->pos, c->dev_nblks);
 	return err;
@@ -158,16 +165,16 @@ static int free_entry(struct check *c, uint64_t blk, struct kv_buf val)
 {
 	uint64_t nblks = le64_get(((const struct disk_free *)val.data)->nblks);
 
-	if (!range_fits(c, "free", c->pos, blk, nblks))
+	if (!range_fits(c, c->pos, blk, nblks))
 		return 0;
-	if (blk == c->pos && c->pos_count > 0)
+	if (blk == c->pos && c->pos_joins)
 		check_differ(c, "free range %" PRIu64 "+%" PRIu64 " is not one with its neighbour",
 			     blk, nblks);
 	free_gap(c, c->pos, blk);
 	free_range(c, blk, blk + nblks);
 	c->totals.free_nblks += nblks;
 	c->pos = blk + nblks;
-	c->pos_count = 1;
+	c->pos_joins = true;
 	return 0;
 }
 
@@ -176,7 +183,7 @@ int check_free_table(struct check *c)
 	int err;
 
 	c->pos = c->first_blk;
-	c->pos_count = 0;
+	c->pos_joins = false;
 	err = check_each(c, KV_FREE, sizeof(struct disk_free), free_entry);
 	if (!err)
 		free_gap(c, c->pos, c->dev_nblks);

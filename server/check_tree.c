@@ -161,32 +161,34 @@ int check_node_table(struct check *c)
 	return check_each(c, KV_NODE, sizeof(struct disk_node), node_entry);
 }
 
-static int nref_entry(struct check *c, uint64_t id, struct kv_buf val)
+static void nref_chunk(struct check *c, uint64_t chunk, const uint64_t counts[MAP_COUNTS])
 {
-	uint64_t count = le64_get(((const struct disk_nref *)val.data)->count);
-	struct check_node *node = node_find(c, id);
-	uint64_t refs = node ? node->refs : 0;
+	for (unsigned int s = 0; s < MAP_COUNTS; s++) {
+		uint64_t id = chunk * MAP_COUNTS + s;
+		struct check_node *node = counts[s] > 1 ? node_find(c, id) : NULL;
+		uint64_t refs = node ? node->refs : 0;
 
-	if (node)
-		node->counted = true;
-	if (count != refs || count < 2)
-		check_differ(
-		    c, "nref says %" PRIu64 " references to node %" PRIu64 ", there are %" PRIu64,
-		    count, id, refs);
-	return 0;
+		if (node)
+			node->counted = true;
+		if (counts[s] > 1 && counts[s] != refs)
+			check_differ(c,
+				     "nref says %" PRIu64 " references to node %" PRIu64
+				     ", there are %" PRIu64,
+				     counts[s], id, refs);
+	}
 }
 
 int check_nref_table(struct check *c)
 {
 	struct check_node *node;
-	int err = check_each(c, KV_NREF, sizeof(struct disk_nref), nref_entry);
+	int err = check_counts(c, KV_NREF, nref_chunk);
 
 	if (err)
 		return err;
 	RB_FOREACH (node, check_nodes, &c->nodes)
 		if (node->refs > 1 && !node->counted)
 			check_differ(c,
-				     "nref has no entry for node %" PRIu64 ", which has %" PRIu64
+				     "nref has no count of node %" PRIu64 ", which has %" PRIu64
 				     " references",
 				     node->id, node->refs);
 	return 0;

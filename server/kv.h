@@ -204,4 +204,12 @@ void kv_put(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct k
  */
 void kv_del(struct kv_txn *txn, enum kv_table table, struct kv_buf key);
 
+/*
+ * kv_put(), or where val is NULL kv_del(), for who has looked the key up in this transaction and has
+ * not changed it since, which saves the search below: old_len is the length of the value that is
+ * there, 0 where there is none.  For values that are not empty.
+ */
+void kv_replace(struct kv_txn *txn, enum kv_table table, struct kv_buf key, size_t old_len,
+		const struct kv_buf *val);
+
 #endif

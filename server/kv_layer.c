@@ -38,6 +38,8 @@ static int entry_key_cmp(uint64_t prefix, struct kv_buf key, const struct kv_ent
 {
 	if (prefix != entry->prefix)
 		return prefix < entry->prefix ? -1 : 1;
+	if (key.len <= PREFIX_BYTES && entry->key_len <= PREFIX_BYTES)
+		return (key.len > entry->key_len) - (key.len < entry->key_len);
 	return kv_key_cmp(key, kv_entry_key(entry));
 }
 
@@ -296,6 +298,11 @@ void kv_layer_set(struct kv_layer *layer, enum kv_table table, struct kv_entry *
 		free(entry);
 		return;
 	}
+	if (old && !old->dead && !entry->dead && old->val_len == entry->val_len) {
+		memcpy(old->bytes + old->key_len, entry->bytes + entry->key_len, entry->val_len);
+		free(entry);
+		return;
+	}
 	if (old) {
 		if (old->dead)
 			run_split(layer, table, old);
@@ -332,16 +339,44 @@ static void layer_absorb(struct kv_layer *layer, enum kv_table table, struct kv_
 	free(entry);
 }
 
+/*
+ * Empties a tree: its entries in their order, each with the next on its right.  As in the first half
+ * of Day, Stout and Warren's balancing: rotates until nothing is on the left of anything.
+ */
+static struct kv_entry *entries_unlink(struct kv_entries *entries)
+{
+	struct kv_entry **tail = &RB_ROOT(entries);
+	struct kv_entry *first;
+
+	while (*tail) {
+		struct kv_entry *at = *tail;
+		struct kv_entry *left = RB_LEFT(at, link);
+
+		if (!left) {
+			tail = &RB_RIGHT(at, link);
+			continue;
+		}
+		RB_LEFT(at, link) = RB_RIGHT(left, link);
+		RB_RIGHT(left, link) = at;
+		*tail = left;
+	}
+	first = RB_ROOT(entries);
+	RB_INIT(entries);
+	return first;
+}
+
 void kv_layer_merge(struct kv_layer *upper, struct kv_layer *lower)
 {
 	for (int t = 0; t < KV_NTABLES; t++) {
-		struct kv_entries *entries = &upper->entries[t];
+		struct kv_entry *next = entries_unlink(&upper->entries[t]);
 		struct kv_entry *entry;
 
-		while ((entry = RB_MIN(kv_entries, entries))) {
-			layer_uncount(upper, (enum kv_table)t, entry);
-			RB_REMOVE(kv_entries, entries, entry);
+		while ((entry = next)) {
+			next = RB_RIGHT(entry, link);
 			layer_absorb(lower, (enum kv_table)t, entry);
 		}
 	}
+	memset(upper->counts, 0, sizeof(upper->counts));
+	upper->nentries = 0;
+	upper->mem_bytes = 0;
 }

@@ -95,6 +95,8 @@ int kv_get_below(struct kv_txn *txn, unsigned int layer, enum kv_table table, st
 /* ---- kv_stage.c: a stage transaction's changes ----------------------------------------------- */
 
 void kv_stage_put(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf val);
+void kv_stage_replace(struct kv_txn *txn, enum kv_table table, struct kv_buf key, size_t old_len,
+		      const struct kv_buf *val);
 void kv_stage_del(struct kv_txn *txn, enum kv_table table, struct kv_buf key);
 
 /* ---- kv_room.c ------------------------------------------------------------------------------- */

@@ -89,6 +89,17 @@ static int stage_below(struct kv_txn *txn, enum kv_table table, struct kv_buf ke
 	return 0;
 }
 
+/* The same where what is alive is known: old_len is the length of its value, or 0. */
+static uint32_t stage_base_bytes(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
+				 size_t old_len)
+{
+	const struct kv_entry *active = kv_layer_get(txn->layers[KV_ACTIVE], table, key);
+
+	if (active)
+		return active->base_bytes;
+	return old_len > 0 ? kv_page_bytes_of(key.len, old_len) : 0;
+}
+
 static void stage_set(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
 		      const struct kv_buf *val, uint32_t base_bytes)
 {
@@ -100,23 +111,44 @@ static void stage_set(struct kv_txn *txn, enum kv_table table, struct kv_buf key
 		kv_latch(txn, -ERR_NOMEM);
 }
 
+/* Where the value of an entry of the transaction's own can be written over, that is done. */
+static bool stage_write_over(struct kv_entry *own, struct kv_buf val)
+{
+	if (!own || own->dead || own->val_len != val.len)
+		return false;
+	memmove(own->bytes + own->key_len, val.data, val.len);
+	return true;
+}
+
 void kv_stage_put(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf val)
 {
 	struct kv_entry *own = kv_layer_get(txn->layers[KV_PRIVATE], table, key);
 	uint32_t base_bytes;
 	bool alive;
 
-	if (!stage_key_is_good(txn, "put", table, key))
+	if (!stage_key_is_good(txn, "put", table, key) || stage_write_over(own, val))
 		return;
-	if (own && !own->dead && own->val_len == val.len) {
-		memmove(own->bytes + own->key_len, val.data, val.len);
-		return;
-	}
 	if (own)
 		base_bytes = own->base_bytes;
 	else if (stage_below(txn, table, key, &alive, &base_bytes))
 		return;
 	stage_set(txn, table, key, &val, base_bytes);
+}
+
+void kv_stage_replace(struct kv_txn *txn, enum kv_table table, struct kv_buf key, size_t old_len,
+		      const struct kv_buf *val)
+{
+	struct kv_entry *own = kv_layer_get(txn->layers[KV_PRIVATE], table, key);
+
+	if (!stage_key_is_good(txn, "put", table, key))
+		return;
+	if (own && !val)
+		kv_stage_del(txn, table, key); /* what is below its own is to be looked up */
+	else if (!val && old_len == 0)
+		(void)kv_txn_error(txn, "delete", kv_table_name(table), MDB_NOTFOUND);
+	else if (!val || !stage_write_over(own, *val))
+		stage_set(txn, table, key, val,
+			  own ? own->base_bytes : stage_base_bytes(txn, table, key, old_len));
 }
 
 void kv_stage_del(struct kv_txn *txn, enum kv_table table, struct kv_buf key)

@@ -403,6 +403,19 @@ void kv_put(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct k
 		db_put(txn, table, key, val);
 }
 
+void kv_replace(struct kv_txn *txn, enum kv_table table, struct kv_buf key, size_t old_len,
+		const struct kv_buf *val)
+{
+	if (txn->err)
+		return;
+	if (txn->kind == KV_KIND_STAGE)
+		kv_stage_replace(txn, table, key, old_len, val);
+	else if (val)
+		db_put(txn, table, key, *val);
+	else
+		kv_del(txn, table, key);
+}
+
 void kv_del(struct kv_txn *txn, enum kv_table table, struct kv_buf key)
 {
 	MDB_val k = kv_val(key);

@@ -70,6 +70,7 @@ libserver_la_SOURCES = \
 	server/loop.h \
 	server/map.c \
 	server/map.h \
+	server/map_count.c \
 	server/map_edit.c \
 	server/map_format.h \
 	server/map_free.c \

@@ -18,8 +18,9 @@
  *	node	node id			disk_inner, then a child id for each bit that is set; or
  *					disk_node (level 0), then n extents, then a CRC-32C for
  *					each mapped block
- *	nref	node id			disk_nref	only where 2 or more
- *	xref	physical block		disk_xref	only where 2 or more
+ *	nref	node id / 64		disk_counts, then the references to each of 64 nodes:
+ *					only where one has 2 or more
+ *	xref	physical block / 64	the same: leaves that map each of 64 blocks
  *	free	physical block		disk_free
  *	reap	sequence		disk_reap
  *	child	origin, object id	disk_mark	each object with an origin
@@ -37,6 +38,10 @@
 /* An LMDB page of 4096 bytes holds two nodes of this size with keys of 8 bytes; a larger value
  * would take pages of its own. */
 #define MAP_VALUE_MAX 2022
+
+/* So many neighbours have their counts in one value. */
+#define MAP_COUNTS	      64
+#define MAP_COUNTS_LEN(width) (sizeof(struct disk_counts) + (width) * (size_t)MAP_COUNTS)
 
 #define MAP_KEY_STORE	      "store"
 #define MAP_KEY_STATE	      "state"
@@ -131,15 +136,11 @@ struct disk_inner {
 	uint8_t present[MAP_FANOUT / 8]; /* bit s of byte s / 8 */
 };
 
-struct disk_nref {
+/* MAP_COUNTS counts of 1 or more follow, each of as many bytes as the largest needs. */
+struct disk_counts {
 	uint8_t crc[4];
-	uint8_t count[8];
-};
-
-struct disk_xref {
-	uint8_t crc[4];
-	uint8_t nblks[8];
-	uint8_t count[8];
+	uint8_t width; /* 1, 2, 4 or 8 */
+	uint8_t zero[3];
 };
 
 struct disk_free {
@@ -167,8 +168,9 @@ static_assert(sizeof(struct disk_obj) == 96, "layout");
 static_assert(sizeof(struct disk_node) == 24, "layout");
 static_assert(sizeof(struct disk_extent) == 8, "layout");
 static_assert(sizeof(struct disk_inner) == 40, "layout");
-static_assert(sizeof(struct disk_xref) == 20, "layout");
+static_assert(sizeof(struct disk_counts) == 8, "layout");
 static_assert(MAP_LEAF_MAX <= MAP_VALUE_MAX, "a leaf fits inline in a page");
+static_assert(MAP_COUNTS_LEN(8) <= MAP_VALUE_MAX, "counts fit inline");
 static_assert(MAP_INNER_MAX <= MAP_VALUE_MAX, "an inner node fits inline in a page");
 #define MAP_OBJ_MAX (sizeof(struct disk_obj) + NAME_OBJECT_MAX + MAP_LABELS_MAX)
 

@@ -8,17 +8,6 @@
 
 #define BLK48_MAX ((UINT64_C(1) << 48) - 1)
 
-static uint64_t blk48_get(const uint8_t p[6])
-{
-	return (uint64_t)le32_get(p) | (uint64_t)le16_get(p + 4) << 32;
-}
-
-static void blk48_put(uint8_t p[6], uint64_t blk)
-{
-	le32_put(p, (uint32_t)blk);
-	le16_put(p + 4, (uint16_t)(blk >> 32));
-}
-
 static const struct disk_node *node_head(const struct map_node_view *view)
 {
 	return (const struct disk_node *)view->bytes;
@@ -61,7 +50,7 @@ static const char *leaf_problem(const struct map_node_view *view, size_t len)
 		const struct disk_extent *ext = node_extent(view, i);
 		unsigned int nblks = ext->last + 1u;
 
-		if (ext->slot < next || ext->slot + nblks > MAP_FANOUT || !blk48_get(ext->blk))
+		if (ext->slot < next || ext->slot + nblks > MAP_FANOUT || !le48_get(ext->blk))
 			return "extent";
 		next = ext->slot + nblks;
 		mapped += nblks;
@@ -143,7 +132,7 @@ struct map_leaf_run map_node_run(const struct map_node_view *view, unsigned int 
 	const struct disk_extent *ext = node_extent(view, i);
 
 	return (struct map_leaf_run){
-	    .slot = ext->slot, .nblks = ext->last + 1u, .blk = blk48_get(ext->blk)};
+	    .slot = ext->slot, .nblks = ext->last + 1u, .blk = le48_get(ext->blk)};
 }
 
 struct map_leaf_run map_node_run_at(const struct map_node_view *view, unsigned int slot)
@@ -225,7 +214,7 @@ static unsigned int leaf_encode(const struct map_node *node, struct cursor *c)
 			continue;
 		assert(node->u.leaf.blk[s] + n - 1 <= BLK48_MAX);
 		ext.last = (uint8_t)(n - 1);
-		blk48_put(ext.blk, node->u.leaf.blk[s]);
+		le48_put(ext.blk, node->u.leaf.blk[s]);
 		cursor_put_bytes(c, &ext, sizeof(ext));
 		nextents++;
 	}

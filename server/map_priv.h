@@ -91,7 +91,12 @@ int map_num_get(struct kv_txn *kv, enum kv_table table, uint64_t key, size_t len
 		struct kv_buf *val) MUST_CHECK;
 int map_num_find(struct kv_txn *kv, enum kv_table table, enum kv_rel rel, uint64_t key, size_t len,
 		 uint64_t *found, struct kv_buf *val) MUST_CHECK;
+
 void map_num_put(struct kv_txn *kv, enum kv_table table, uint64_t key, void *val, size_t len);
+
+/* As kv_replace(); val NULL: deletes. */
+void map_num_replace(struct kv_txn *kv, enum kv_table table, uint64_t key, size_t old_len,
+		     void *val, size_t len);
 void map_num_del(struct kv_txn *kv, enum kv_table table, uint64_t key);
 int map_num_bad(enum kv_table table, uint64_t key, const char *why);
 
@@ -228,7 +233,48 @@ static inline bool map_is_child(const struct map_obj *pub)
 	return pub->origin != 0 && pub->parent == 0;
 }
 
-/* ---- map_ref.c, map_free.c: counts and free space -------------------------------------------- */
+/* ---- map_count.c: reference counts ----------------------------------------------------------- */
+
+#define MAP_COUNTS_NONE UINT64_MAX
+
+/* A chunk of a table of counts, and what it was given; stored before the next one is loaded. */
+struct map_counts {
+	struct kv_txn *kv;
+	enum kv_table table;
+	uint64_t chunk; /* or MAP_COUNTS_NONE */
+	size_t stored_len;
+	bool dirty;
+	uint64_t counts[MAP_COUNTS];
+};
+
+struct map_counts map_counts_of(struct kv_txn *kv, enum kv_table table);
+
+/* The counts of a value that has been checked; -ERR_NODE (logged). */
+int map_counts_parse(enum kv_table table, uint64_t chunk, struct kv_buf val,
+		     uint64_t counts[MAP_COUNTS]) MUST_CHECK;
+
+/* The count at "at", and how many of the n from there on have the same: those of one chunk. */
+int map_counts_get(struct map_counts *c, uint64_t at, uint64_t n, uint64_t *same,
+		   uint64_t *count) MUST_CHECK;
+
+/* Gives the n that map_counts_get() has told of last, or the first of them, another count. */
+void map_counts_set(struct map_counts *c, uint64_t at, uint64_t n, uint64_t count);
+int map_counts_inc(struct map_counts *c, uint64_t at, uint64_t n) MUST_CHECK;
+
+/* The last one is to be stored too. */
+int map_counts_store(struct map_counts *c) MUST_CHECK;
+
+/* ---- map_ref.c, map_free.c: references and free space ---------------------------------------- */
+
+/* n neighbours from "at" on. */
+struct map_run {
+	uint64_t at;
+	uint64_t n;
+};
+
+/* One reference more to each of these nodes or blocks, of KV_NREF or KV_XREF.  Sorts the runs. */
+int map_refs_inc(struct kv_txn *kv, enum kv_table table, struct map_run *runs,
+		 size_t nruns) MUST_CHECK;
 
 /* The number of references to a node that has any. */
 int map_nref_get(struct kv_txn *kv, uint64_t node, uint64_t *count) MUST_CHECK;
@@ -237,10 +283,8 @@ int map_nref_inc(struct kv_txn *kv, uint64_t node) MUST_CHECK;
 /* Takes one reference away where there are others.  *last: there is no other, nothing was done. */
 int map_nref_dec(struct kv_txn *kv, uint64_t node, bool *last) MUST_CHECK;
 
-/* One more leaf maps these blocks. */
-int map_xref_inc(struct kv_txn *kv, uint64_t blk, uint64_t nblks) MUST_CHECK;
-
-/* How many leaves map block blk, and how many blocks from there on, at most nblks, the same. */
+/* How many leaves map block blk, and how many from there on, at most nblks, do as many: these, or
+ * the first of them. */
 int map_xref_get(struct kv_txn *kv, uint64_t blk, uint64_t nblks, uint64_t *same,
 		 uint64_t *count) MUST_CHECK;
 

@@ -15,7 +15,6 @@
  *
  * Nodes that have one reference are changed in place: the transaction makes that safe.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/err.h"
@@ -24,57 +23,24 @@
 
 /* ---- owning ---------------------------------------------------------------------------------- */
 
-/* Blocks that a leaf maps, in one piece on the device. */
-struct leaf_run {
-	uint64_t blk;
-	uint64_t nblks;
-};
-
-static int leaf_run_cmp(const void *a, const void *b)
-{
-	const struct leaf_run *x = a;
-	const struct leaf_run *y = b;
-
-	return x->blk < y->blk ? -1 : x->blk > y->blk;
-}
-
-/* One reference more to a leaf's blocks: in their order on the device, so that what lies side by
- * side there is counted at once. */
-static int leaf_share(struct map_txn *txn, const struct map_node *leaf)
-{
-	struct leaf_run runs[MAP_FANOUT];
-	size_t nruns = 0;
-	unsigned int n;
-	int err = 0;
-
-	for (unsigned int s = 0; s < MAP_FANOUT; s += n) {
-		n = map_leaf_run_len(leaf, s, MAP_FANOUT);
-		if (leaf->u.leaf.blk[s])
-			runs[nruns++] = (struct leaf_run){leaf->u.leaf.blk[s], n};
-	}
-	qsort(runs, nruns, sizeof(runs[0]), leaf_run_cmp);
-	for (size_t i = 0; i < nruns && !err;) {
-		uint64_t blk = runs[i].blk;
-		uint64_t nblks = runs[i++].nblks;
-
-		while (i < nruns && runs[i].blk == blk + nblks)
-			nblks += runs[i++].nblks;
-		err = map_xref_inc(txn->kv, blk, nblks);
-	}
-	return err;
-}
-
 /* One reference more to all that a node refers to. */
 static int tree_share_slots(struct map_txn *txn, const struct map_node *node)
 {
-	int err = 0;
+	struct map_run runs[MAP_FANOUT];
+	size_t nruns = 0;
+	unsigned int n = 1;
 
-	if (node->level == 0)
-		return leaf_share(txn, node);
-	for (unsigned int s = 0; s < MAP_FANOUT && !err; s++)
-		if (node->u.child[s])
-			err = map_nref_inc(txn->kv, node->u.child[s]);
-	return err;
+	for (unsigned int s = 0; s < MAP_FANOUT; s += n) {
+		uint64_t at = node->u.child[s];
+
+		if (node->level == 0) {
+			n = map_leaf_run_len(node, s, MAP_FANOUT);
+			at = node->u.leaf.blk[s];
+		}
+		if (at)
+			runs[nruns++] = (struct map_run){at, n};
+	}
+	return map_refs_inc(txn->kv, node->level == 0 ? KV_XREF : KV_NREF, runs, nruns);
 }
 
 /* Gives *ref, one of several references to node, a copy of its own. */

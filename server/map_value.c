@@ -134,6 +134,17 @@ void map_num_put(struct kv_txn *kv, enum kv_table table, uint64_t key, void *val
 	map_value_put(kv, table, map_key_buf(&k), val, len);
 }
 
+void map_num_replace(struct kv_txn *kv, enum kv_table table, uint64_t key, size_t old_len,
+		     void *val, size_t len)
+{
+	struct map_key k = map_key(key);
+	struct kv_buf v = {.data = val, .len = len};
+
+	if (val)
+		le32_put(val, value_crc(table, map_key_buf(&k), val, len));
+	kv_replace(kv, table, map_key_buf(&k), old_len, val ? &v : NULL);
+}
+
 void map_num_del(struct kv_txn *kv, enum kv_table table, uint64_t key)
 {
 	struct map_key k = map_key(key);

@@ -64,6 +64,7 @@ unit_tests = \
 	tests/unit/test_listen \
 	tests/unit/test_loop \
 	tests/unit/test_map \
+	tests/unit/test_map_count \
 	tests/unit/test_map_damage \
 	tests/unit/test_map_objects \
 	tests/unit/test_map_full \

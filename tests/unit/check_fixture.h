@@ -98,21 +98,41 @@ static inline void world_open(struct world *w)
 
 /* ---- values to plant ------------------------------------------------------------------------- */
 
+/* Those of n neighbours, all in one chunk. */
+static inline void put_counts(struct world *w, enum kv_table table, uint64_t at, uint64_t n,
+			      uint64_t count)
+{
+	struct map_counts counts = map_counts_of(w->kv, table);
+	uint64_t same;
+	uint64_t old;
+
+	for (uint64_t i = 0; i < n; i++) {
+		assert_int_equal(map_counts_get(&counts, at + i, 1, &same, &old), 0);
+		map_counts_set(&counts, at + i, 1, count);
+	}
+	assert_int_equal(map_counts_store(&counts), 0);
+}
+
+/* A chunk of counts, as they are. */
+static inline void put_chunk(struct world *w, enum kv_table table, uint64_t chunk,
+			     unsigned int width, size_t len, const uint8_t *counts)
+{
+	uint8_t bytes[MAP_VALUE_MAX] = {0};
+	struct disk_counts *head = (struct disk_counts *)bytes;
+
+	head->width = (uint8_t)width;
+	memcpy(head + 1, counts, len - sizeof(*head));
+	map_num_put(w->kv, table, chunk, bytes, len);
+}
+
 static inline void put_nref(struct world *w, uint64_t node, uint64_t count)
 {
-	struct disk_nref val = {0};
-
-	le64_put(val.count, count);
-	map_num_put(w->kv, KV_NREF, node, &val, sizeof(val));
+	put_counts(w, KV_NREF, node, 1, count);
 }
 
 static inline void put_xref(struct world *w, uint64_t blk, uint64_t nblks, uint64_t count)
 {
-	struct disk_xref val = {0};
-
-	le64_put(val.nblks, nblks);
-	le64_put(val.count, count);
-	map_num_put(w->kv, KV_XREF, blk, &val, sizeof(val));
+	put_counts(w, KV_XREF, blk, nblks, count);
 }
 
 static inline void put_free(struct world *w, uint64_t blk, uint64_t nblks)

@@ -42,7 +42,7 @@ static void nref_low(struct world *w)
 
 static void nref_missing(struct world *w)
 {
-	map_num_del(w->kv, KV_NREF, w->shared);
+	put_nref(w, w->shared, 1);
 }
 
 static void nref_extra(struct world *w)
@@ -263,7 +263,7 @@ static void pair_key(struct world *w)
 
 static void xref_missing(struct world *w)
 {
-	map_num_del(w->kv, KV_XREF, 100);
+	put_xref(w, 100, 10, 1);
 }
 
 static void xref_count(struct world *w)
@@ -278,7 +278,7 @@ static void xref_too_long(struct world *w)
 
 static void xref_short(struct world *w)
 {
-	put_xref(w, 100, 9, 2);
+	put_xref(w, 109, 1, 1);
 }
 
 static void xref_extra(struct world *w)
@@ -286,20 +286,53 @@ static void xref_extra(struct world *w)
 	put_xref(w, 600, 1, 2);
 }
 
-static void xref_not_merged(struct world *w)
-{
-	put_xref(w, 100, 5, 2);
-	put_xref(w, 105, 5, 2);
-}
-
 static void xref_beyond(struct world *w)
 {
-	put_xref(w, 990, 20, 2);
+	put_xref(w, 1000, 1, 2);
 }
 
-static void xref_overlaps(struct world *w)
+/* Those of the chunk that there is, but one of them. */
+static void plant_chunk(struct world *w, unsigned int width, size_t len, unsigned int at,
+			uint8_t count)
 {
-	put_xref(w, 101, 3, 2);
+	uint8_t counts[MAP_COUNTS * 8] = {0};
+
+	for (unsigned int i = 0; i < MAP_COUNTS; i++)
+		counts[i * width] = i < 36 || i == 46 ? 1 : 2;
+	counts[at * width] = count;
+	put_chunk(w, KV_XREF, 1, width, len, counts);
+}
+
+static void xref_of_none(struct world *w)
+{
+	plant_chunk(w, 1, MAP_COUNTS_LEN(1), 46, 0);
+}
+
+static void xref_too_wide(struct world *w)
+{
+	plant_chunk(w, 2, MAP_COUNTS_LEN(2), 46, 1);
+}
+
+static void xref_odd_width(struct world *w)
+{
+	plant_chunk(w, 3, MAP_COUNTS_LEN(3), 46, 1);
+}
+
+static void xref_cut_short(struct world *w)
+{
+	plant_chunk(w, 1, MAP_COUNTS_LEN(1) - 1, 46, 1);
+}
+
+static void xref_of_ones(struct world *w)
+{
+	const uint8_t ones[MAP_COUNTS] = {[0 ... MAP_COUNTS - 1] = 1};
+
+	put_chunk(w, KV_XREF, 2, 1, MAP_COUNTS_LEN(1), ones);
+}
+
+static void xref_far_beyond(struct world *w)
+{
+	put_xref(w, 64000, 1, 2);
 }
 
 static void mapped_twice(struct world *w)
@@ -506,18 +539,18 @@ struct planted {
 static struct planted planted[] = {
     P(nref_high, 1, "nref says 3 references to node"),
     P(nref_low, 2, "nref says 3 references to node 1, there are 4"),
-    P(nref_missing, 1, "nref has no entry for node"),
+    P(nref_missing, 1, "nref has no count of node"),
     P(nref_extra, 1, "nref says 2 references to node 2, there are 1"),
     P(nref_of_nothing, 1, "nref says 2 references to node 12345, there are 0"),
     P(node_unreachable, 2, "nothing refers to node 65535"),
-    P(leaf_missing, 4, "refers, is missing or damaged"),
+    P(leaf_missing, 6, "refers, is missing or damaged"),
     P(node_sum, 1, "node 1 says 301 blocks are mapped, there are 300"),
-    P(node_level, 8, "node 1 is of level 2, object 1 refers to it as level 1"),
+    P(node_level, 10, "node 1 is of level 2, object 1 refers to it as level 1"),
     P(next_node_low, 1, "has an id that was not given out yet"),
     P(obj_mapped, 1, "object 1 says 299 blocks are mapped, there are 300"),
     P(obj_size, 1, "object 1 has 1224704 bytes, but its block 299 is mapped"),
     P(obj_too_large, 1, "object 1 is larger than an object can be"),
-    P(obj_height, 7, "node 6 is of level 1, object 5 refers to it as level 2"),
+    P(obj_height, 9, "node 6 is of level 1, object 5 refers to it as level 2"),
     P(obj_root_missing, 2, "node 4321, to which object 4 refers, is missing or damaged"),
     P(obj_labels, 1, "the labels of object 5 have a key that"),
     P(next_object_low, 1, "object 5 has an id that was not given out yet"),
@@ -540,15 +573,19 @@ static struct planted planted[] = {
     P(ttl_extra, 1, "ttl has object 1 under time 60, which expires at 0"),
     P(ttl_of_nothing, 1, "ttl has object 99 under time 60, which is missing"),
     P(pair_key, 1, "ttl has a key of 3 bytes"),
-    P(xref_missing, 1, "xref has no entry for blocks 100+10, which 2 leaves map"),
+    P(xref_missing, 1, "xref has no count of blocks 100+10, which 2 leaves map"),
     P(xref_count, 1, "xref says 3 leaves map blocks 100+10, there are 2"),
-    P(xref_too_long, 2, "xref says 2 leaves map blocks 110+1, there are 1"),
-    P(xref_short, 1, "xref has no entry for blocks 109+1, which 2 leaves map"),
+    P(xref_too_long, 1, "xref says 2 leaves map blocks 110+1, there are 1"),
+    P(xref_short, 1, "xref has no count of blocks 109+1, which 2 leaves map"),
     P(xref_extra, 1, "xref says 2 leaves map blocks 600+1, there are 1"),
-    P(xref_not_merged, 1, "xref range 105+5 has a count below 2, or that of its neighbour"),
-    P(xref_beyond, 1, "xref range 990+20 is empty, overlaps the one before or is not on"),
-    P(xref_overlaps, 1, "xref range 101+3 is empty, overlaps the one before"),
-    P(mapped_twice, 2, "xref has no entry for blocks 600+1, which 2 leaves map"),
+    P(xref_of_none, 3, "xref value of 1 is damaged"),
+    P(xref_too_wide, 3, "xref value of 1 is damaged"),
+    P(xref_odd_width, 3, "xref value of 1 is damaged"),
+    P(xref_cut_short, 3, "xref value of 1 is damaged"),
+    P(xref_of_ones, 2, "xref value of 2 is damaged"),
+    P(xref_beyond, 1, "xref has a count of block 1000, which is not on the device"),
+    P(xref_far_beyond, 1, "xref has a count of block 64000, which is not on the device"),
+    P(mapped_twice, 2, "xref has no count of blocks 600+1, which 2 leaves map"),
     P(mapped_twice_in_leaf, 3, "maps physical block 305 twice"),
     P(mapped_beyond, 2, "maps physical block 1000, beyond the end of the device"),
     P(free_leaks, 2, "blocks 999+1 are neither mapped nor free"),
@@ -560,7 +597,7 @@ static struct planted planted[] = {
     P(free_header, 1, "free range 0+1"),
     P(reap_missing, 3, "blocks 500+2 are neither mapped nor free"),
     P(reap_of_nothing, 1, "node 4321, to which reap entry 2 refers, is missing or damaged"),
-    P(reap_of_used, 2, "nref has no entry for node"),
+    P(reap_of_used, 2, "nref has no count of node"),
     P(count_objects, 1, "the counter of objects says 3, there are 2"),
     P(count_versions, 1, "the counter of versions says 1, there are 2"),
     P(count_mapped, 1, "the counter of mapped blocks says 901, there are 900"),
@@ -573,8 +610,8 @@ static struct planted planted[] = {
     P(bad_version_name, 2, "the value of name \"v\" among the versions of object 1 is damaged"),
     P(bad_obj, 5, "obj value of 1 is damaged"),
     P(bad_node, 3, "node 5, to which reap entry 1 refers, is missing or damaged"),
-    P(bad_nref, 2, "nref value of 1 is damaged"),
-    P(bad_xref, 2, "xref value of 100 is damaged"),
+    P(bad_nref, 4, "nref value of 0 is damaged"),
+    P(bad_xref, 3, "xref value of 1 is damaged"),
     P(bad_free, 2, "free value of 1 is damaged"),
     P(bad_reap, 3, "reap value of 1 is damaged"),
     P(bad_child, 1, "child value of 1, 5 is damaged"),

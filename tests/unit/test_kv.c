@@ -218,12 +218,28 @@ static void compare_views(struct world *w)
 
 /* ---- changing -------------------------------------------------------------------------------- */
 
+/* Changes an entry as one who knows what is there, or as one who does not. */
+static void change(struct world *w, struct kv_txn *txn, const struct state *state, size_t t,
+		   size_t i, const struct kv_buf *val)
+{
+	struct kv_buf key = key_buf(&w->keys[i]);
+	uint8_t bytes[VAL_MAX];
+	size_t old_len = state->vals[t][i] ? make_val(state->vals[t][i], bytes).len : 0;
+
+	if (rnd_one_in(&w->rnd, 2) && (old_len > 0 || state->vals[t][i] == 0))
+		kv_replace(txn, tables[t], key, old_len, val);
+	else if (val)
+		kv_put(txn, tables[t], key, *val);
+	else
+		kv_del(txn, tables[t], key);
+}
+
 static void do_put(struct world *w, struct kv_txn *txn, struct state *state, size_t t, size_t i)
 {
 	uint8_t bytes[VAL_MAX];
 	struct kv_buf val = make_val(++w->next_val, bytes);
 
-	kv_put(txn, tables[t], key_buf(&w->keys[i]), val);
+	change(w, txn, state, t, i, &val);
 	state->vals[t][i] = w->next_val;
 }
 
@@ -239,7 +255,7 @@ static void do_del_range(struct world *w, struct kv_txn *txn, struct state *stat
 
 		if (state->vals[t][i] == 0)
 			continue;
-		kv_del(txn, tables[t], key_buf(&w->keys[i]));
+		change(w, txn, state, t, i, NULL);
 		state->vals[t][i] = 0;
 		if (rnd_one_in(&w->rnd, 3))
 			compare_find(w, txn, state);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reference counts in chunks: a value has those of MAP_COUNTS neighbours.  There is none where all of
+ * them are 1, so that what was never cloned costs nothing.
+ *
+ * A chunk does not depend on what lies beside it, so that a change is one look-up and one put, mostly
+ * of the same length: who copies a leaf in pieces changes up to 128 counts that lie anywhere.
+ */
+#include <string.h>
+
+#include "common/cursor.h"
+#include "common/err.h"
+#include "server/map_priv.h"
+
+struct map_counts map_counts_of(struct kv_txn *kv, enum kv_table table)
+{
+	return (struct map_counts){.kv = kv, .table = table, .chunk = MAP_COUNTS_NONE};
+}
+
+/* The bytes that the largest needs. */
+static unsigned int counts_width(const uint64_t counts[MAP_COUNTS])
+{
+	uint64_t all = 0;
+
+	for (unsigned int s = 0; s < MAP_COUNTS; s++)
+		all |= counts[s];
+	if (all <= UINT8_MAX)
+		return 1;
+	if (all <= UINT16_MAX)
+		return 2;
+	return all <= UINT32_MAX ? 4 : 8;
+}
+
+static bool counts_all_one(const uint64_t counts[MAP_COUNTS])
+{
+	uint64_t others = 0;
+
+	for (unsigned int s = 0; s < MAP_COUNTS; s++)
+		others |= counts[s] ^ 1;
+	return others == 0;
+}
+
+static bool counts_any_zero(const uint64_t counts[MAP_COUNTS])
+{
+	bool any = false;
+
+	for (unsigned int s = 0; s < MAP_COUNTS; s++)
+		any |= counts[s] == 0;
+	return any;
+}
+
+static void counts_decode(const uint8_t *bytes, unsigned int width, uint64_t counts[MAP_COUNTS])
+{
+	for (unsigned int s = 0; s < MAP_COUNTS; s++, bytes += width) {
+		if (width == 1)
+			counts[s] = *bytes;
+		else if (width == 2)
+			counts[s] = le16_get(bytes);
+		else
+			counts[s] = width == 4 ? le32_get(bytes) : le64_get(bytes);
+	}
+}
+
+static void counts_encode(const uint64_t counts[MAP_COUNTS], unsigned int width, uint8_t *bytes)
+{
+	for (unsigned int s = 0; s < MAP_COUNTS; s++, bytes += width) {
+		if (width == 1)
+			*bytes = (uint8_t)counts[s];
+		else if (width == 2)
+			le16_put(bytes, (uint16_t)counts[s]);
+		else if (width == 4)
+			le32_put(bytes, (uint32_t)counts[s]);
+		else
+			le64_put(bytes, counts[s]);
+	}
+}
+
+int map_counts_parse(enum kv_table table, uint64_t chunk, struct kv_buf val,
+		     uint64_t counts[MAP_COUNTS])
+{
+	const struct disk_counts *head = val.data;
+	unsigned int width = head->width;
+
+	if ((width != 1 && width != 2 && width != 4 && width != 8) ||
+	    val.len != MAP_COUNTS_LEN(width))
+		return map_num_bad(table, chunk, "length");
+	counts_decode((const uint8_t *)(head + 1), width, counts);
+	if (counts_width(counts) != width || counts_any_zero(counts) || counts_all_one(counts))
+		return map_num_bad(table, chunk, "counts");
+	return 0;
+}
+
+int map_counts_store(struct map_counts *c)
+{
+	uint8_t bytes[MAP_COUNTS_LEN(8)];
+	struct disk_counts *head = (struct disk_counts *)bytes;
+
+	if (!c->dirty)
+		return 0;
+	*head = (struct disk_counts){.width = (uint8_t)counts_width(c->counts)};
+	counts_encode(c->counts, head->width, (uint8_t *)(head + 1));
+	map_num_replace(c->kv, c->table, c->chunk, c->stored_len,
+			counts_all_one(c->counts) ? NULL : bytes, MAP_COUNTS_LEN(head->width));
+	c->dirty = false;
+	c->chunk = MAP_COUNTS_NONE;
+	return kv_error(c->kv);
+}
+
+static int counts_load(struct map_counts *c, uint64_t chunk)
+{
+	struct map_key key = map_key(chunk);
+	struct kv_buf val;
+	int err;
+
+	if (chunk == c->chunk)
+		return 0;
+	err = map_counts_store(c);
+	if (err)
+		return err;
+	c->chunk = MAP_COUNTS_NONE;
+	c->stored_len = 0;
+	err = map_value_get(c->kv, c->table, map_key_buf(&key), sizeof(struct disk_counts), &val);
+	if (!err) {
+		err = map_counts_parse(c->table, chunk, val, c->counts);
+		c->stored_len = val.len;
+	} else if (err == -ERR_NOENT) {
+		err = 0;
+		for (unsigned int s = 0; s < MAP_COUNTS; s++)
+			c->counts[s] = 1;
+	}
+	if (!err)
+		c->chunk = chunk;
+	return err;
+}
+
+int map_counts_get(struct map_counts *c, uint64_t at, uint64_t n, uint64_t *same, uint64_t *count)
+{
+	unsigned int slot = (unsigned int)(at % MAP_COUNTS);
+	unsigned int end = n < MAP_COUNTS - slot ? slot + (unsigned int)n : MAP_COUNTS;
+	int err = counts_load(c, at / MAP_COUNTS);
+
+	if (err)
+		return err;
+	*count = c->counts[slot];
+	for (*same = 1; slot + *same < end && c->counts[slot + *same] == *count;)
+		++*same;
+	return 0;
+}
+
+void map_counts_set(struct map_counts *c, uint64_t at, uint64_t n, uint64_t count)
+{
+	unsigned int slot = (unsigned int)(at % MAP_COUNTS);
+
+	for (uint64_t i = 0; i < n; i++)
+		c->counts[slot + i] = count;
+	c->dirty = true;
+}
+
+int map_counts_inc(struct map_counts *c, uint64_t at, uint64_t n)
+{
+	uint64_t same;
+	uint64_t count;
+
+	for (; n > 0; at += same, n -= same) {
+		int err = map_counts_get(c, at, n, &same, &count);
+
+		if (err)
+			return err;
+		map_counts_set(c, at, same, count + 1);
+	}
+	return 0;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Reference counts in chunks, against an array of counts. */
+#include "tests/lib/rnd.h"
+#include "tests/unit/map_fixture.h"
+
+#define COUNTS 300 /* of five chunks, the last in part */
+
+struct model {
+	struct fix fix;
+	uint64_t counts[COUNTS];
+};
+
+static int setup(void **state)
+{
+	struct model *m = calloc(1, sizeof(*m));
+
+	assert_non_null(m);
+	fix_open(&m->fix, 1000, FIX_META_BYTES);
+	for (unsigned int i = 0; i < COUNTS; i++)
+		m->counts[i] = 1;
+	*state = m;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct model *m = *state;
+
+	fix_close(&m->fix);
+	free(m);
+	return 0;
+}
+
+static void model_inc(struct model *m, struct kv_txn *kv, uint64_t at, uint64_t n)
+{
+	struct map_run run = {at, n};
+
+	assert_int_equal(map_refs_inc(kv, KV_NREF, &run, 1), 0);
+	for (uint64_t i = at; i < at + n; i++)
+		m->counts[i]++;
+}
+
+static void model_dec(struct model *m, struct kv_txn *kv, uint64_t at)
+{
+	bool last;
+
+	assert_int_equal(map_nref_dec(kv, at, &last), 0);
+	assert_int_equal(last, m->counts[at] == 1);
+	if (!last)
+		m->counts[at]--;
+}
+
+static void model_set(struct model *m, struct kv_txn *kv, uint64_t at, uint64_t count)
+{
+	struct map_counts counts = map_counts_of(kv, KV_NREF);
+	uint64_t same;
+	uint64_t old;
+
+	assert_int_equal(map_counts_get(&counts, at, 1, &same, &old), 0);
+	assert_int_equal(old, m->counts[at]);
+	map_counts_set(&counts, at, 1, count);
+	assert_int_equal(map_counts_store(&counts), 0);
+	m->counts[at] = count;
+}
+
+/* The runs that are told of are those of the array, cut at the ends of chunks. */
+static void model_compare(const struct model *m, struct kv_txn *kv)
+{
+	struct map_counts counts = map_counts_of(kv, KV_NREF);
+	uint64_t same;
+
+	for (uint64_t at = 0; at < COUNTS; at += same) {
+		uint64_t n = 1;
+		uint64_t count;
+
+		while (at + n < COUNTS && (at + n) % MAP_COUNTS != 0 &&
+		       m->counts[at + n] == m->counts[at])
+			n++;
+		assert_int_equal(map_counts_get(&counts, at, COUNTS - at, &same, &count), 0);
+		assert_int_equal(count, m->counts[at]);
+		assert_int_equal(same, n);
+	}
+}
+
+/* There is a value where a count is not 1, and no other. */
+static void model_compare_values(const struct model *m, struct kv_txn *kv)
+{
+	for (uint64_t chunk = 0; chunk * MAP_COUNTS < COUNTS; chunk++) {
+		struct map_key key = map_key(chunk);
+		struct kv_buf val;
+		uint64_t most = 1;
+		int err = map_value_get(kv, KV_NREF, map_key_buf(&key), 1, &val);
+
+		for (uint64_t i = chunk * MAP_COUNTS; i < (chunk + 1) * MAP_COUNTS; i++)
+			if (i < COUNTS && m->counts[i] > most)
+				most = m->counts[i];
+		assert_int_equal(err, most == 1 ? -ERR_NOENT : 0);
+		if (!err)
+			assert_int_equal(val.len, MAP_COUNTS_LEN(most < 256	      ? 1u
+								 : most < 65536	      ? 2u
+								 : most <= UINT32_MAX ? 4u
+										      : 8u));
+	}
+}
+
+static struct kv_txn *stage(struct model *m)
+{
+	struct kv_txn *kv;
+
+	assert_int_equal(kv_stage_begin(m->fix.map->kv, &kv), 0);
+	return kv;
+}
+
+static void test_random(void **state)
+{
+	struct model *m = *state;
+	struct rnd rnd = rnd_stream(1);
+
+	for (int round = 0; round < 300; round++) {
+		struct kv_txn *kv = stage(m);
+
+		for (int i = 0; i < 40; i++) {
+			uint64_t at = rnd_below(&rnd, COUNTS);
+
+			if (rnd_below(&rnd, 3) == 0)
+				model_inc(m, kv, at, 1 + rnd_below(&rnd, COUNTS - at));
+			else
+				model_dec(m, kv, at);
+			model_compare(m, kv);
+		}
+		model_compare_values(m, kv);
+		assert_int_equal(kv_stage_commit(kv), 0);
+		if (rnd_below(&rnd, 5) == 0)
+			fix_fold(&m->fix);
+	}
+}
+
+static void test_widths(void **state)
+{
+	static const uint64_t edges[] = {
+	    2, 255, 256, 65535, 65536, UINT32_MAX, UINT32_MAX + 1ull, UINT64_MAX - 1};
+	struct model *m = *state;
+
+	for (size_t e = 0; e < sizeof(edges) / sizeof(edges[0]); e++) {
+		struct kv_txn *kv = stage(m);
+
+		model_set(m, kv, 70, edges[e]);
+		model_compare_values(m, kv);
+		model_inc(m, kv, 60, 20); /* chunks 0 and 1 */
+		model_compare(m, kv);
+		model_compare_values(m, kv);
+		assert_int_equal(kv_stage_commit(kv), 0);
+		fix_fold(&m->fix);
+	}
+	for (uint64_t at = 60; at < 80; at++) {
+		struct kv_txn *kv = stage(m);
+
+		model_set(m, kv, at, 1);
+		model_compare(m, kv);
+		model_compare_values(m, kv);
+		assert_int_equal(kv_stage_commit(kv), 0);
+		fix_fold(&m->fix);
+	}
+}
+
+static void test_runs_of_one_call(void **state)
+{
+	struct model *m = *state;
+	struct map_run runs[] = {{130, 2}, {5, 1}, {63, 2}, {5, 1}, {200, 100}};
+	struct kv_txn *kv = stage(m);
+
+	assert_int_equal(map_refs_inc(kv, KV_NREF, runs, 5), 0);
+	for (size_t r = 0; r < 5; r++)
+		for (uint64_t i = runs[r].at; i < runs[r].at + runs[r].n; i++)
+			m->counts[i]++;
+	model_compare(m, kv);
+	model_compare_values(m, kv);
+	kv_stage_abort(kv);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_random, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_widths, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_runs_of_one_call, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("map_count", tests, NULL, NULL);
+}
