@@ -22,7 +22,7 @@
  * Groups that may be on their way into the map.  Where changes cost the map more than a record costs
  * the device, commits go at the map's speed, so that nobody finds a long queue before him.
  */
-#define APPLYING_MAX 4u
+#define APPLYING_MAX 2u
 
 /* What a group may cost the map, in leaves: each may have to be copied, with the counts of 128 blocks. */
 #define GROUP_LEAVES 768u

@@ -170,6 +170,12 @@ void kv_usage(const struct kv_env *env, uint64_t *used_bytes, uint64_t *total_by
  */
 bool kv_must_fold(const struct kv_env *env);
 
+/*
+ * What is staged is half as much: who is in no hurry waits for a fold, so that the others can go on
+ * until that has ended.  Any thread.
+ */
+bool kv_should_fold(const struct kv_env *env);
+
 #define KV_TXN_CHANGES (3u * 8192u)
 
 /* The same inside a stage transaction, with what it has done so far: may it go on? */

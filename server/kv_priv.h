@@ -58,6 +58,7 @@ struct kv_env {
 	_Atomic uint64_t staged_entries;
 	_Atomic uint64_t staged_bytes;
 	atomic_bool must_fold;
+	atomic_bool should_fold;
 };
 
 enum kv_kind { KV_KIND_READ, KV_KIND_SNAPSHOT, KV_KIND_STAGE, KV_KIND_WRITE };

@@ -272,12 +272,15 @@ void kv_room_update(struct kv_env *env)
 	uint64_t entries = env->active->nentries + (frozen ? frozen->nentries : 0);
 	uint64_t used =
 	    env->pages.used + layer_growth(env, env->active) + layer_growth(env, frozen);
+	bool must =
+	    entries > 0 && (staged >= stage_pages_max(env) || staged + txn_pages_max(env) > left);
 
 	atomic_store(&env->used_bytes, used * env->page_bytes);
 	atomic_store(&env->staged_entries, entries);
 	atomic_store(&env->staged_bytes, env->active->mem_bytes + (frozen ? frozen->mem_bytes : 0));
-	atomic_store(&env->must_fold, entries > 0 && (staged >= stage_pages_max(env) ||
-						      staged + txn_pages_max(env) > left));
+	atomic_store(&env->must_fold, must);
+	atomic_store(&env->should_fold,
+		     entries > 0 && (must || staged >= stage_pages_max(env) / 2));
 	if (env->starved)
 		late = UINT64_MAX;
 	else if (stage_pages_max(env) + txn_pages_max(env) > left)
@@ -304,4 +307,9 @@ void kv_get_staged(const struct kv_env *env, struct kv_staged *staged)
 bool kv_must_fold(const struct kv_env *env)
 {
 	return atomic_load(&env->must_fold);
+}
+
+bool kv_should_fold(const struct kv_env *env)
+{
+	return atomic_load(&env->should_fold);
 }

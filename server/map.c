@@ -280,6 +280,11 @@ bool map_must_fold(const struct map *map)
 	return kv_must_fold(map->kv);
 }
 
+bool map_should_fold(const struct map *map)
+{
+	return kv_should_fold(map->kv);
+}
+
 void map_get_staged(const struct map *map, struct map_staged *staged)
 {
 	struct kv_staged s;

@@ -348,6 +348,9 @@ int map_fold(struct map *map) ANY_FN MUST_CHECK;
  */
 bool map_must_fold(const struct map *map) ANY_FN;
 
+/* What is staged is half as much: who is in no hurry waits for a fold, and leaves the rest to others. */
+bool map_should_fold(const struct map *map) ANY_FN;
+
 struct map_staged {
 	uint64_t entries; /* of all tables, frozen ones included */
 	uint64_t bytes;	  /* of memory */

@@ -17,7 +17,7 @@
 
 /* A leaf gives up between 1 and MAP_FANOUT pieces of the device, each of which takes as long as a
  * whole compact leaf: a transaction ends after so many. */
-#define REAP_RUNS 512u
+#define REAP_RUNS 128u
 
 /* The last entry.  -ERR_NOENT: the queue is empty. */
 static int reap_last(struct kv_txn *kv, uint64_t *seq, uint64_t *node)

@@ -11,8 +11,8 @@
 #include "common/thread.h"
 #include "server/apply.h"
 
-#define REAP_NODES  256 /* of one transaction: bounds how long a group can wait behind it */
-#define REAP_GROUPS 8	/* so many groups go before reaping when there are always more */
+#define REAP_NODES  64 /* of one transaction: bounds how long a group can wait behind it */
+#define REAP_GROUPS 8  /* so many groups go before reaping when there are always more */
 
 STAILQ_HEAD(group_list, commit_group);
 
@@ -150,7 +150,7 @@ static void mapper_set_behind(struct mapper *m, bool behind)
 	commit_map_waits(m->commit, behind);
 }
 
-/* Tells the loop, once, that nothing can be applied until a checkpoint has been made. */
+/* Tells the loop, once, that something waits for a checkpoint. */
 static void mapper_ask_checkpoint(struct mapper *m)
 {
 	struct commit_group *group;
@@ -158,7 +158,6 @@ static void mapper_ask_checkpoint(struct mapper *m)
 	if (m->waits)
 		return;
 	m->waits = true;
-	mapper_set_behind(m, true);
 	group = commit_group_new(m->commit);
 	group->urgent = true;
 	commit_post_applied(group);
@@ -170,12 +169,15 @@ static enum mapper_task mapper_next(struct mapper *m)
 	for (;;) {
 		bool idle = STAILQ_EMPTY(&m->queue);
 		bool full = map_must_fold(m->commit->config.map);
-		bool reap = m->reap_more && !mapper_latched(m) && !m->stopping && !full;
+		bool crowded = map_should_fold(m->commit->config.map);
+		bool reap = m->reap_more && !mapper_latched(m) && !m->stopping;
 
 		if (m->cut)
 			return MAPPER_CUT;
-		if (reap && (idle || m->groups >= REAP_GROUPS))
+		if (reap && !crowded && (idle || m->groups >= REAP_GROUPS))
 			return MAPPER_REAP;
+		if (reap && crowded)
+			mapper_ask_checkpoint(m);
 		/* what is applied to stop is never folded, so it need not fit */
 		if (!idle && (!full || m->stopping || mapper_latched(m))) {
 			mapper_set_behind(m, false);
@@ -183,7 +185,9 @@ static enum mapper_task mapper_next(struct mapper *m)
 		}
 		if (idle && m->stopping)
 			return MAPPER_STOP;
-		if (full && (!idle || m->reap_more))
+		if (full)
+			mapper_set_behind(m, true);
+		if (full && !idle)
 			mapper_ask_checkpoint(m);
 		pthread_cond_wait(&m->work, &m->lock);
 	}

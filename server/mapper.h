@@ -6,7 +6,8 @@
  * else to do or after so many groups.
  *
  * It applies nothing while as much is staged as one fold can be sure to write
- * (map_must_fold()): then it asks for a checkpoint and waits for its cut.
+ * (map_must_fold()), and takes nothing apart from half of that on, so that changes do not wait for
+ * the fold of what trees left behind: then it asks for a checkpoint and waits for its cut.
  *
  * Used by commit.c only.
  */

@@ -17,8 +17,9 @@
 #include "common/err.h"
 #include "tests/lib/commits.h"
 
-#define META_BYTES (UINT64_C(4) << 20)
-#define AT(n)	   pblk(COMMITS_DATA + (n))
+#define META_BYTES	 (UINT64_C(4) << 20)
+#define SMALL_META_BYTES (UINT64_C(1024) << 10)
+#define AT(n)		 pblk(COMMITS_DATA + (n))
 
 static int setup_stopped(void **state)
 {
@@ -518,6 +519,51 @@ static void test_long_reaping_does_not_hold_up_others(void **state)
 	assert_int_equal(fx->nfreed, 300);
 }
 
+/* In a map where not all that a removal stages fits half of a fold. */
+static int setup_small(void **state)
+{
+	*state = commits_new(SMALL_META_BYTES);
+	commits_start(*state);
+	return 0;
+}
+
+/* The reaper stops where others still have room, and goes on behind the fold that it asks for. */
+static void test_reaping_leaves_room_to_others(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "object");
+	unsigned int folds = 0;
+	struct commits_req r;
+	char name[16];
+
+	commits_stop(fx);
+	for (uint32_t i = 0; i < 1500;
+	     i++) /* neither side by side in the object nor on the device */
+		test_store_map(fx->ts, oid, lblk(i), AT(i % 2 * 1500 + i), 1, COMMITS_SEED);
+	commits_start(fx);
+	commits_fold(fx);
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = oid;
+	fx->nurgent = 0;
+	commits_run(&r);
+	while (commit_reaping(fx->commit)) {
+		while (commit_reaping(fx->commit) && fx->nurgent == 0)
+			test_store_turn(fx->ts);
+		if (!commit_reaping(fx->commit))
+			break;
+		assert_true(map_should_fold(fx->ts->map));
+		assert_false(map_must_fold(fx->ts->map));
+		snprintf(name, sizeof(name), "n%u", folds++);
+		commits_named_init(fx, &r, CHANGE_CREATE, name);
+		commits_run(&r);
+		assert_int_equal(r.req.err, 0);
+		fx->nurgent = 0;
+		commits_fold(fx);
+	}
+	assert_true(folds > 0);
+	assert_int_equal(fx->nfreed, 1500);
+}
+
 /* What an earlier run left in the reap queue is released by the next. */
 static void test_start_goes_on_reaping(void **state)
 {
@@ -637,6 +683,8 @@ int main(void)
 	    TEST(test_removed_object_is_reaped),
 	    TEST(test_shared_blocks_go_with_the_last_clone),
 	    TEST(test_long_reaping_does_not_hold_up_others),
+	    cmocka_unit_test_setup_teardown(test_reaping_leaves_room_to_others, setup_small,
+					    teardown),
 	    TEST_STOPPED(test_start_goes_on_reaping),
 	    TEST(test_crash_after_a_cut),
 	    TEST_STOPPED(test_free_commits_and_answers_what_was_submitted),
