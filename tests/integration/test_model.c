@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Random operations on objects and their clones, against a model in memory, with restarts between.
+ * Random operations on objects, their clones and their versions, against a model in memory, with
+ * restarts between.
  * $TEST_SEED and $TEST_OPS repeat a run.
  */
 #include <setjmp.h>
@@ -24,6 +25,7 @@
 #include "tests/lib/rnd.h"
 
 #define OBJECTS	    12
+#define VERSIONS    2 /* of an object, at most */
 #define CONNECTIONS 2
 #define WRITE_MAX   (3u << 20)
 #define DENSE_MAX   (8u << 20) /* the largest dense object */
@@ -34,11 +36,18 @@
 /* Where the windows of a sparse object begin. */
 static const uint64_t windows[] = {0, (UINT64_C(1) << 30) + 12345, (UINT64_C(1) << 40) - 1000001};
 
+struct version {
+	bool live;
+	char name[16];
+	struct model model;
+};
+
 struct file {
 	bool live;
 	bool sparse;
 	char name[32];
 	struct model model;
+	struct version versions[VERSIONS];
 	cow_object_t *handles[CONNECTIONS];
 };
 
@@ -88,6 +97,33 @@ static struct file *pick_free(struct world *w)
 			return &w->files[i];
 	}
 	return NULL;
+}
+
+static struct version *pick_version(struct world *w, struct file *f, bool live)
+{
+	size_t start = rnd_below(&w->rnd, VERSIONS);
+
+	for (size_t i = 0; i < VERSIONS; i++) {
+		struct version *v = &f->versions[(start + i) % VERSIONS];
+
+		if (v->live == live)
+			return v;
+	}
+	return NULL;
+}
+
+/* The name of an object, or of a version of it. */
+struct spec {
+	char text[64];
+};
+
+static struct spec spec_of(const struct file *f, const struct version *v)
+{
+	struct spec spec;
+
+	(void)snprintf(spec.text, sizeof(spec.text), "%s%s%s", f->name, v ? "@" : "",
+		       v ? v->name : "");
+	return spec;
 }
 
 /* A range for a read or a write, within what the object may become. */
@@ -157,14 +193,25 @@ static void op_create(struct world *w, struct file *f)
 
 static void op_clone(struct world *w, struct file *f)
 {
+	struct version *v = rnd_one_in(&w->rnd, 2) ? pick_version(w, f, true) : NULL;
 	struct file *made = pick_free(w);
 
 	if (!made)
 		return;
 	name_file(w, made);
 	made->sparse = f->sparse;
-	model_copy(&made->model, &f->model);
-	OK(cow_clone(any_cow(w), f->name, made->name));
+	model_copy(&made->model, v ? &v->model : &f->model);
+	OK(cow_clone(any_cow(w), spec_of(f, v).text, made->name));
+}
+
+static void forget(struct file *f)
+{
+	model_fini(&f->model);
+	for (size_t i = 0; i < VERSIONS; i++) {
+		model_fini(&f->versions[i].model);
+		f->versions[i].live = false;
+	}
+	f->live = false;
 }
 
 static void op_remove(struct world *w, struct file *f)
@@ -174,10 +221,71 @@ static void op_remove(struct world *w, struct file *f)
 	if (f->handles[0] || f->handles[1])
 		MUST(cow_remove(any_cow(w), f->name) == -COW_EBUSY, "%s is open", f->name);
 	close_handles(w, f);
-	OK(cow_remove(any_cow(w), f->name));
+	if (pick_version(w, f, true)) {
+		MUST(cow_remove(any_cow(w), f->name) == -COW_EBUSY, "%s has versions", f->name);
+		OK(cow_remove_with(any_cow(w), f->name, COW_REMOVE_VERSIONS));
+	} else {
+		OK(cow_remove(any_cow(w), f->name));
+	}
 	MUST(cow_remove(any_cow(w), f->name) == -COW_ENOENT, "%s is gone", f->name);
+	forget(f);
+}
+
+/* A version is made, or the one there is removed or gets another name. */
+static void op_version(struct world *w, struct file *f)
+{
+	struct version *v = pick_version(w, f, false);
+	struct spec old;
+
+	if (v) {
+		(void)snprintf(v->name, sizeof(v->name), "v%u", w->names++);
+		OK(cow_snap(any_cow(w), spec_of(f, v).text, NULL, 0));
+		model_copy(&v->model, &f->model);
+		v->live = true;
+		return;
+	}
+	v = pick_version(w, f, true);
+	old = spec_of(f, v);
+	if (rnd_one_in(&w->rnd, 3)) {
+		(void)snprintf(v->name, sizeof(v->name), "v%u", w->names++);
+		OK(cow_rename(any_cow(w), old.text, spec_of(f, v).text, 0));
+	} else {
+		OK(cow_remove(any_cow(w), old.text));
+		model_fini(&v->model);
+		v->live = false;
+	}
+}
+
+/* Handles stay open over a reset, but only the one that is asked tells of the new size. */
+static void op_reset(struct world *w, struct file *f)
+{
+	struct version *v = pick_version(w, f, true);
+
+	if (!v)
+		return;
+	if (rnd_one_in(&w->rnd, 2))
+		close_handles(w, f);
+	OK(cow_reset(any_cow(w), spec_of(f, v).text, NULL));
 	model_fini(&f->model);
-	f->live = false;
+	model_copy(&f->model, &v->model);
+}
+
+/* Another name, or that of another object, which gets its: handles and versions go along. */
+static void op_rename(struct world *w, struct file *f)
+{
+	struct file *other = pick_live(w);
+	char old[sizeof(f->name)];
+
+	memcpy(old, f->name, sizeof(old));
+	if (other == f || rnd_one_in(&w->rnd, 2)) {
+		name_file(w, f);
+		OK(cow_rename(any_cow(w), old, f->name, 0));
+		return;
+	}
+	MUST(cow_rename(any_cow(w), f->name, other->name, 0) == -COW_EEXIST, "%s", other->name);
+	OK(cow_rename(any_cow(w), f->name, other->name, COW_RENAME_EXCHANGE));
+	memcpy(f->name, other->name, sizeof(old));
+	memcpy(other->name, old, sizeof(old));
 }
 
 static void op_write(struct world *w, struct file *f)
@@ -192,25 +300,46 @@ static void op_write(struct world *w, struct file *f)
 	model_write(&f->model, off, data, len);
 }
 
-static void op_read(struct world *w, struct file *f)
+static void compare_read(struct world *w, const char *name, const struct model *model,
+			 cow_object_t *handle, uint64_t off, size_t len)
 {
-	uint64_t off;
-	size_t len, want;
-	ssize_t got;
+	size_t want = model_read(model, off, w->want, len);
+	ssize_t got = cow_pread(handle, w->got, len, off);
 
-	pick_range(w, f, &off, &len);
-	if (rnd_one_in(&w->rnd, 10))
-		off = f->model.size - (f->model.size < len ? 0 : len / 2);
-	want = model_read(&f->model, off, w->want, len);
-	got = cow_pread(handle_of(w, f), w->got, len, off);
 	OK(got);
-	MUST((size_t)got == want, "%s at %" PRIu64 ": %zd bytes of %zu", f->name, off, got, want);
+	MUST((size_t)got == want, "%s at %" PRIu64 ": %zd bytes of %zu", name, off, got, want);
 	for (size_t i = 0; i < want; i++)
 		MUST(w->got[i] == w->want[i],
 		     "%s: byte %" PRIu64 " (size %" PRIu64 ", read from %" PRIu64 " on) is %02x,"
 		     " not %02x; operation %" PRIu64 ", seed %" PRIu64,
-		     f->name, off + i, f->model.size, off, w->got[i], w->want[i], w->op,
-		     rnd_seed());
+		     name, off + i, model->size, off, w->got[i], w->want[i], w->op, rnd_seed());
+}
+
+static void op_read(struct world *w, struct file *f)
+{
+	uint64_t off;
+	size_t len;
+
+	pick_range(w, f, &off, &len);
+	if (rnd_one_in(&w->rnd, 10))
+		off = f->model.size - (f->model.size < len ? 0 : len / 2);
+	compare_read(w, f->name, &f->model, handle_of(w, f), off, len);
+}
+
+static void op_read_version(struct world *w, struct file *f)
+{
+	struct version *v = pick_version(w, f, true);
+	cow_object_t *handle;
+	uint64_t off;
+	size_t len;
+
+	if (!v)
+		return;
+	pick_range(w, f, &off, &len);
+	OK(cow_open(any_cow(w), spec_of(f, v).text, COW_OPEN_READONLY, &handle));
+	MUST(cow_object_size(handle) == v->model.size, "size of %s", spec_of(f, v).text);
+	compare_read(w, spec_of(f, v).text, &v->model, handle, off, len);
+	OK(cow_close(handle));
 }
 
 static void op_resize(struct world *w, struct file *f)
@@ -271,8 +400,9 @@ struct op_row {
 };
 
 static const struct op_row ops[] = {
-    {op_write, 42}, {op_read, 28},  {op_fsync, 5},  {op_resize, 5},	{op_extents, 5},
-    {op_clone, 4},  {op_remove, 3}, {op_create, 2}, {close_handles, 3}, {op_info, 3},
+    {op_write, 38}, {op_read, 25},	  {op_fsync, 5},      {op_resize, 5},  {op_extents, 4},
+    {op_clone, 4},  {op_remove, 3},	  {op_create, 2},     {op_version, 3}, {op_reset, 2},
+    {op_rename, 2}, {op_read_version, 2}, {close_handles, 3}, {op_info, 2},
 };
 
 static void run_one(struct world *w)
@@ -307,20 +437,40 @@ static void disconnect_all(struct world *w)
 }
 
 /* All that is there by "cowctl cat", and of a sparse object each window and the holes' edges. */
-static void compare_file(struct world *w, const struct file *f)
+static void compare_content(struct world *w, const char *name, const struct model *model)
 {
 	const char *uri = w->d.uri[w->kinds[0]];
 	uint64_t off = 0, len = 0;
 
-	if (f->model.size <= DENSE_MAX + WRITE_MAX) {
-		ctl_compare(uri, f->name, &f->model, 0, f->model.size);
+	if (model->size <= DENSE_MAX + WRITE_MAX) {
+		ctl_compare(uri, name, model, 0, model->size);
 		return;
 	}
-	while (model_next_run(&f->model, &off, &len)) {
-		ctl_compare(uri, f->name, &f->model, off, len + 5000);
+	while (model_next_run(model, &off, &len)) {
+		ctl_compare(uri, name, model, off, len + 5000);
 		off += len;
 	}
-	ctl_compare(uri, f->name, &f->model, f->model.size - 1, 2);
+	ctl_compare(uri, name, model, model->size - 1, 2);
+}
+
+static void compare_file(struct world *w, struct file *f)
+{
+	struct cow_info *infos;
+	size_t count, live = 0;
+
+	op_info(w, f);
+	compare_content(w, f->name, &f->model);
+	OK(cow_list_versions(w->cow[0], f->name, &infos, &count));
+	for (size_t i = 0; i < VERSIONS; i++) {
+		const struct version *v = &f->versions[i];
+
+		if (!v->live)
+			continue;
+		live++;
+		compare_content(w, spec_of(f, v).text, &v->model);
+	}
+	MUST(count == live, "%s has %zu versions, not %zu", f->name, count, live);
+	cow_list_free(infos, count);
 }
 
 static void compare_all(struct world *w)
@@ -333,7 +483,6 @@ static void compare_all(struct world *w)
 		if (!w->files[i].live)
 			continue;
 		live++;
-		op_info(w, &w->files[i]);
 		compare_file(w, &w->files[i]);
 	}
 	MUST(count == live, "%zu objects, not %zu", count, live);
@@ -361,9 +510,8 @@ static void remove_all(struct world *w, uint64_t free_bytes)
 		if (!f->live)
 			continue;
 		close_handles(w, f);
-		OK(cow_remove(w->cow[0], f->name));
-		model_fini(&f->model);
-		f->live = false;
+		OK(cow_remove_with(w->cow[0], f->name, COW_REMOVE_VERSIONS));
+		forget(f);
 	}
 	while (st.free != free_bytes)
 		OK(cow_get_statfs(w->cow[0], &st));
@@ -385,7 +533,7 @@ static void run_world(const struct daemon_config *config, int kind0, int kind1, 
 	struct cow_statfs st;
 
 	MUST(w, "memory");
-	must_end_within(800);
+	must_end_within(400 + (unsigned int)(count / 50));
 	w->rnd = rnd_stream(stream);
 	w->kinds[0] = kind0;
 	w->kinds[1] = kind1;
@@ -423,7 +571,7 @@ static void test_model_unix(void **state)
 /* Most of the data does not fit in memory: blocks are evicted, and writes must wait. */
 static void test_model_tcp_small_cache(void **state)
 {
-	struct daemon_config config = {.cache = "16M", .writeback_ms = "50", .size = "400M"};
+	struct daemon_config config = {.cache = "16M", .writeback_ms = "50", .size = "600M"};
 
 	(void)state;
 	run_world(&config, DAEMON_TCP, DAEMON_UNIX, 2);
