@@ -542,6 +542,41 @@ static void test_last_block_of_largest_object(void **state)
 	fix_close(&fix);
 }
 
+/* A write below shared nodes copies those on its path and no others; another one there, none. */
+static void test_first_write_copies_its_path_only(void **state)
+{
+	enum { HEIGHT = 3, STEP = 128, LEAVES = 300 };
+	struct map_txn *txn;
+	struct map_obj clone;
+	struct fix fix;
+	uint64_t nodes;
+	uint64_t src;
+
+	(void)state;
+	fix_open(&fix, 50000, FIX_META_BYTES);
+	txn = fix_begin(&fix);
+	src = fix_create(txn, "source", LEAVES * STEP);
+	for (uint64_t i = 0; i < LEAVES; i++)
+		fix_remap(txn, src, i * STEP, 10 + 3 * i, 2);
+	assert_int_equal(fix_try_clone(txn, src, "clone", &clone), 0);
+	fix_commit(txn);
+	nodes = fix_check(&fix).nodes;
+	assert_int_equal(nodes, LEAVES + 3 + 1);
+	txn = fix_begin(&fix);
+	fix_remap(txn, clone.id, 200 * STEP, 10000, 1);
+	fix_commit(txn);
+	assert_int_equal(fix_check(&fix).nodes, nodes + HEIGHT);
+	txn = fix_begin(&fix);
+	fix_remap(txn, clone.id, 200 * STEP + 1, 10001, 1);
+	fix_commit(txn);
+	assert_int_equal(fix_check(&fix).nodes, nodes + HEIGHT);
+	txn = fix_begin(&fix);
+	fix_remap(txn, src, 201 * STEP, 10002, 1); /* the upper two are its own by now */
+	fix_commit(txn);
+	assert_int_equal(fix_check(&fix).nodes, nodes + HEIGHT + 1);
+	fix_close(&fix);
+}
+
 /* Truncating a clone leaves the other as it was; what only the clone had becomes free at once
  * within the last leaf, and by reaping elsewhere. */
 static void test_truncated_clone_leaves_its_source(void **state)
@@ -637,6 +672,7 @@ int main(void)
 	    cmocka_unit_test(test_thousand_generations),
 	    cmocka_unit_test(test_clones_removed_in_any_order),
 	    cmocka_unit_test(test_last_block_of_largest_object),
+	    cmocka_unit_test(test_first_write_copies_its_path_only),
 	    cmocka_unit_test(test_truncated_clone_leaves_its_source),
 	    cmocka_unit_test(test_reaping_of_pieces_is_bounded),
 	};

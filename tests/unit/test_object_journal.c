@@ -232,6 +232,25 @@ static void after_a_failed_checkpoint_a_start_has_all(void **state)
 	assert_int_equal(byte_of(e, "a", 7), 1);
 }
 
+/* Nobody asks for it, and nothing else is done. */
+static void what_is_written_becomes_durable_in_time(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h = engine_create_open(e, "a", 0);
+	struct map_obj info = {0};
+
+	assert_int_equal(engine_write_blk(e, h, 0, 1), 0);
+	assert_int_equal(engine_write_blks(e, h, 9, ENGINE_WRITTEN_BLKS, 2), 0);
+	while (info.mapped_nblks < 1 + ENGINE_WRITTEN_BLKS) {
+		engine_turn(e);
+		assert_int_equal(info_of(e, "a", &info), 0);
+	}
+	assert_int_equal(object_close(h), 0);
+	crash(e);
+	assert_int_equal(byte_of(e, "a", 0), 1);
+	assert_int_equal(byte_of(e, "a", 9), 2);
+}
+
 #define TEST(name)	   cmocka_unit_test_setup_teardown(name, setup_untimed, engine_teardown)
 #define TEST_TICKING(name) cmocka_unit_test_setup_teardown(name, setup_ticking, engine_teardown)
 
@@ -246,6 +265,7 @@ int main(void)
 	    TEST(a_flush_leaves_nothing_to_recover),
 	    TEST(an_overwritten_block_is_free_behind_a_checkpoint),
 	    TEST(a_long_row_of_small_writes_goes_on),
+	    TEST_TICKING(what_is_written_becomes_durable_in_time),
 	    TEST_TICKING(a_checkpoint_that_fails_loses_nothing),
 	    TEST(after_a_failed_checkpoint_a_start_has_all),
 	};
