@@ -113,7 +113,10 @@ int check_counts(struct check *c, enum kv_table table,
 	int err;
 
 	while (!(err = num_step(c, table, sizeof(struct disk_counts), &pos, &chunk, &val, &good))) {
-		if (good && map_counts_parse(table, chunk, val, counts) == 0)
+		if (chunk > UINT64_MAX / MAP_COUNTS)
+			check_differ(c, "%s has a key %" PRIu64 ", which is of no chunk",
+				     kv_table_name(table), chunk);
+		else if (good && map_counts_parse(table, chunk, val, counts) == 0)
 			fn(c, chunk, counts);
 		else
 			num_damaged(c, table, chunk);

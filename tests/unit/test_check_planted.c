@@ -335,6 +335,31 @@ static void xref_far_beyond(struct world *w)
 	put_xref(w, 64000, 1, 2);
 }
 
+/* A chunk under a key that is the same number modulo 2^64. */
+static void move_chunk(struct world *w, enum kv_table table, uint64_t chunk)
+{
+	struct map_key key = map_key(chunk);
+	uint8_t bytes[MAP_VALUE_MAX];
+	struct kv_buf val;
+	size_t len;
+
+	assert_int_equal(map_value_get(w->kv, table, map_key_buf(&key), 1, &val), 0);
+	len = val.len;
+	memcpy(bytes, val.data, len);
+	map_num_put(w->kv, table, chunk + (UINT64_MAX / MAP_COUNTS + 1), bytes, len);
+	map_num_del(w->kv, table, chunk);
+}
+
+static void nref_of_no_chunk(struct world *w)
+{
+	move_chunk(w, KV_NREF, w->shared / MAP_COUNTS);
+}
+
+static void xref_of_no_chunk(struct world *w)
+{
+	move_chunk(w, KV_XREF, 3);
+}
+
 static void mapped_twice(struct world *w)
 {
 	struct map_node node = load_node(w, w->shared);
@@ -585,6 +610,8 @@ static struct planted planted[] = {
     P(xref_of_ones, 2, "xref value of 2 is damaged"),
     P(xref_beyond, 1, "xref has a count of block 1000, which is not on the device"),
     P(xref_far_beyond, 1, "xref has a count of block 64000, which is not on the device"),
+    P(nref_of_no_chunk, 4, "which is of no chunk"),
+    P(xref_of_no_chunk, 2, "which is of no chunk"),
     P(mapped_twice, 2, "xref has no count of blocks 600+1, which 2 leaves map"),
     P(mapped_twice_in_leaf, 3, "maps physical block 305 twice"),
     P(mapped_beyond, 2, "maps physical block 1000, beyond the end of the device"),
