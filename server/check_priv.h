@@ -44,7 +44,7 @@ struct check {
 	uint64_t dev_nblks;
 	uint64_t first_blk; /* behind the header and the journal */
 	uint32_t *counts;   /* for each block of the device, the leaves that map it */
-	uint64_t pos;	    /* in a table of ranges: all blocks before have been compared */
+	uint64_t pos;	    /* in a table of blocks: all before have been compared */
 	bool pos_joins;	    /* a range of free blocks ends there */
 };
 

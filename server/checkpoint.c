@@ -124,6 +124,12 @@ void checkpoint_freed(struct checkpoint *cp, const struct map_freed *freed)
 		log_event(LOG_WARN, "free-blocks-lost-until-restart", "ranges=%zu", freed->n);
 }
 
+bool checkpoint_fails(const struct checkpoint *cp)
+{
+	ASSERT_LOOP();
+	return cp->state == CHECKPOINT_RETRY;
+}
+
 uint64_t checkpoint_freed_nblks(const struct checkpoint *cp)
 {
 	return cp->freed.nblks + cp->cut_freed.nblks;

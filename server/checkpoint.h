@@ -87,6 +87,9 @@ void checkpoint_tick(struct checkpoint *cp) LOOP_FN;
 /* Calls back when everything that is applied now has been folded; at once where it has. */
 void checkpoint_wait(struct checkpoint *cp, struct checkpoint_waiter *waiter) LOOP_FN;
 
+/* The last one failed, and until one succeeds nothing that was freed can be used again. */
+bool checkpoint_fails(const struct checkpoint *cp) LOOP_FN;
+
 /* Blocks that were freed and wait for a checkpoint. */
 uint64_t checkpoint_freed_nblks(const struct checkpoint *cp) LOOP_FN;
 

@@ -511,7 +511,7 @@ unsigned int commit_sync_gen(const struct commit *commit)
 bool commit_busy(const struct commit *commit)
 {
 	ASSERT_LOOP();
-	return commit->submitted > 0 || commit->reaping || commit->answering;
+	return commit->submitted > 0 || commit->answering;
 }
 
 bool commit_reaping(const struct commit *commit)

@@ -99,10 +99,11 @@ void commit_submit(struct commit *commit, struct commit_req *req) LOOP_FN;
 /* The number of failed syncs so far. */
 unsigned int commit_sync_gen(const struct commit *commit);
 
-/* Something is queued, on its way into the map, or being reaped, so that space may become free. */
+/* Something is queued or on its way into the map, so that space may become free. */
 bool commit_busy(const struct commit *commit) LOOP_FN;
 
-/* Trees are being taken apart, or the last of their blocks has not been told of yet. */
+/* Trees are being taken apart, or wait for a checkpoint to go on, or the last of their blocks has not
+ * been told of yet. */
 bool commit_reaping(const struct commit *commit) LOOP_FN;
 
 /* Blocks of the journal in use, as of the last group. */

@@ -96,7 +96,7 @@ struct kv_entry *kv_layer_first(struct kv_layer *layer, enum kv_table table);
 struct kv_entry *kv_layer_next(struct kv_entry *entry);
 struct kv_entry *kv_layer_prev(struct kv_entry *entry);
 
-/* Takes the entry, in the place of another of its key. */
+/* Takes the entry, in the place of another of its key; or its value, and frees it. */
 void kv_layer_set(struct kv_layer *layer, enum kv_table table, struct kv_entry *entry);
 
 /* Removes and frees an entry that is alive. */

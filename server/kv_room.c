@@ -272,6 +272,7 @@ void kv_room_update(struct kv_env *env)
 	uint64_t entries = env->active->nentries + (frozen ? frozen->nentries : 0);
 	uint64_t used =
 	    env->pages.used + layer_growth(env, env->active) + layer_growth(env, frozen);
+	uint64_t room = least(stage_pages_max(env), left - least(left, txn_pages_max(env)));
 	bool must =
 	    entries > 0 && (staged >= stage_pages_max(env) || staged + txn_pages_max(env) > left);
 
@@ -279,8 +280,7 @@ void kv_room_update(struct kv_env *env)
 	atomic_store(&env->staged_entries, entries);
 	atomic_store(&env->staged_bytes, env->active->mem_bytes + (frozen ? frozen->mem_bytes : 0));
 	atomic_store(&env->must_fold, must);
-	atomic_store(&env->should_fold,
-		     entries > 0 && (must || staged >= stage_pages_max(env) / 2));
+	atomic_store(&env->should_fold, entries > 0 && (must || staged >= room / 2));
 	if (env->starved)
 		late = UINT64_MAX;
 	else if (stage_pages_max(env) + txn_pages_max(env) > left)

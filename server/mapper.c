@@ -138,7 +138,7 @@ static MAP_FN void mapper_run_cut(struct mapper *m, struct commit_cut *cut)
 
 	cut->err = map_cut(m->commit->config.map, tail);
 	cut->tail = m->applied;
-	m->waits = false;
+	m->waits = cut->err < 0 && m->waits; /* where it failed the next one comes by itself */
 	loop_post(m->commit->config.loop, &cut->msg);
 }
 

@@ -142,6 +142,7 @@ static void write_park(struct write_op *op, int err)
 	prepare_pause(objs->prepare);
 	if (prepare_held_nblks(objs->prepare) > 0 || freeload_is_busy(objs->freeload) ||
 	    epoch_any_moving(objs) || commit_busy(objs->commit) || objs->wb.releasing > 0 ||
+	    (commit_reaping(objs->commit) && !checkpoint_fails(objs->checkpoint)) ||
 	    checkpoint_want_space(objs->checkpoint, err == -ERR_NOSPC_META))
 		TAILQ_INSERT_TAIL(&objs->parked, op, parked_link);
 	else

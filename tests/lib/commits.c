@@ -52,7 +52,7 @@ static bool is_idle(void *ctx)
 {
 	struct commits *fx = ctx;
 
-	return !commit_busy(fx->commit);
+	return !commit_busy(fx->commit) && !commit_reaping(fx->commit);
 }
 
 static int load_free(void *ctx, pblk_t blk, uint64_t nblks)

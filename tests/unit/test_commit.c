@@ -573,7 +573,7 @@ static void test_start_goes_on_reaping(void **state)
 	test_store_map(fx->ts, oid, lblk(0), AT(0), 20, COMMITS_SEED);
 	test_store_remove(fx->ts, oid);
 	commits_start(fx);
-	assert_true(commit_busy(fx->commit));
+	assert_true(commit_reaping(fx->commit));
 	commits_run_until_idle(fx);
 	assert_int_equal(fx->nfreed, 20);
 }

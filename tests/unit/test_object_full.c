@@ -27,6 +27,12 @@ static int setup_small_map(void **state)
 	return engine_setup_sized(state, 100 * MIB, 2 * MIB);
 }
 
+/* One that the device fits into, though a removal of all of it is more than a fold takes at once. */
+static int setup_midsize_map(void **state)
+{
+	return engine_setup_sized(state, 100 * MIB, 8 * MIB);
+}
+
 static uint64_t space_empty(struct engine *e)
 {
 	engine_reap(e);
@@ -165,6 +171,39 @@ static void filled_by_scattered_writes(void **state)
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
 #define SMALL_MAP(name) cmocka_unit_test_setup_teardown(name, setup_small_map, engine_teardown)
 
+/* Nothing that is removed comes back while checkpoints fail: who waits for it is told so, whatever
+ * the reaper has left to do. */
+static void no_space_while_checkpoints_fail(void **state)
+{
+	enum { STEP = 128 };
+	struct engine *e = *state;
+	struct handle *h = engine_create_open(e, "a", 0);
+	struct handle *other = engine_create_open(e, "b", 0);
+	struct result removed = {0};
+	uint64_t syncs;
+	uint64_t n = 0;
+
+	while (engine_write_blk(e, h, STEP * n, 1) == 0)
+		n++;
+	assert_int_equal(engine_fsync(e, h), 0);
+	assert_int_equal(object_close(h), 0);
+	engine_flush(e);
+	syncs = gate_dev_calls(e->gate, GATE_SYNC);
+	gate_dev_hold(e->gate, GATE_SYNC);
+	object_remove(e->objs, "a", false, engine_done_cb, &removed);
+	engine_wait_calls(e, GATE_SYNC, syncs + 1);
+	gate_dev_release(e->gate, GATE_SYNC, 1); /* that of the removal */
+	assert_int_equal(engine_wait(e, &removed), 0);
+	gate_dev_fail_upto(e->gate, GATE_SYNC, UINT64_MAX);
+	gate_dev_open(e->gate, GATE_SYNC);
+	engine_settle(e);
+	assert_int_equal(engine_write_blk(e, other, 0, 1), -ERR_NOSPC);
+	gate_dev_fail_upto(e->gate, GATE_SYNC, 0);
+	assert_int_equal(object_close(other), 0);
+	engine_remove_all(e);
+	engine_reap(e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,6 +211,8 @@ int main(void)
 	    TEST(filled_by_clones),
 	    SMALL_MAP(filled_by_names),
 	    SMALL_MAP(filled_by_scattered_writes),
+	    cmocka_unit_test_setup_teardown(no_space_while_checkpoints_fail, setup_midsize_map,
+					    engine_teardown),
 	};
 
 	return cmocka_run_group_tests_name("object_full", tests, NULL, NULL);
