@@ -104,14 +104,10 @@ static int cp_open_sink(struct cp *cp)
 static void cp_start_progress(struct cp *cp)
 {
 	bool data_on_terminal = cp->dst_kind == END_STREAM && isatty(STDOUT_FILENO);
-	enum progress_kind kind = PROGRESS_NONE;
+	bool quiet = cp->ctl->quiet || data_on_terminal;
 
-	if (cp->progress_fd >= 0)
-		kind = PROGRESS_LINES;
-	else if (!cp->ctl->quiet && isatty(STDERR_FILENO) && !data_on_terminal)
-		kind = PROGRESS_BAR;
-	progress_start(&cp->progress, kind, cp->progress_fd,
-		       cp->src.size_known ? cp->src.size : PROGRESS_UNKNOWN, clock_now_ns());
+	progress_start(&cp->progress, progress_choose(cp->progress_fd, quiet), cp->progress_fd,
+		       NULL, cp->src.size_known ? cp->src.size : PROGRESS_UNKNOWN, clock_now_ns());
 }
 
 static int cp_run(struct cp *cp)

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/out.h"
 #include "client/progress.h"
@@ -163,17 +162,6 @@ static int rm_all(const struct rm *rm, json_object *removed)
 /* So long it waits for a store that gives nothing back. */
 #define WAIT_PATIENCE_MS 60000u
 
-static void wait_start_progress(const struct rm *rm, struct progress *progress, uint64_t total)
-{
-	enum progress_kind kind = PROGRESS_NONE;
-
-	if (rm->progress_fd >= 0)
-		kind = PROGRESS_LINES;
-	else if (!rm->ctl->quiet && isatty(STDERR_FILENO))
-		kind = PROGRESS_BAR;
-	progress_start(progress, kind, rm->progress_fd, total, clock_now_ns());
-}
-
 /* Others may remove things meanwhile: the least that was left yet is what counts. */
 static int wait_run(const struct rm *rm, struct progress *progress, uint64_t total)
 {
@@ -213,7 +201,8 @@ static int rm_wait(const struct rm *rm)
 
 	if (err < 0)
 		return ctl_fail_cow(rm->ctl, err, NULL);
-	wait_start_progress(rm, &progress, total);
+	progress_start(&progress, progress_choose(rm->progress_fd, rm->ctl->quiet), rm->progress_fd,
+		       NULL, total, clock_now_ns());
 	status = wait_run(rm, &progress, total);
 	progress_end(&progress, status == CTL_OK);
 	return status;

@@ -15,7 +15,7 @@
 #define LONG	  (TABLE | ARGS_BIT(ARGS_LONG))
 #define LABEL	  ARGS_BIT(ARGS_LABEL)
 #define ATTRS	  (LABEL | ARGS_BIT(ARGS_TTL))
-#define CLONE	  (ATTRS | ARGS_BIT(ARGS_COPIES))
+#define CLONE	  (ATTRS | ARGS_BIT(ARGS_COPIES) | ARGS_BIT(ARGS_PROGRESS))
 #define SHRINK	  ARGS_BIT(ARGS_SHRINK)
 #define YES	  ARGS_BIT(ARGS_YES)
 #define EXCHANGE  ARGS_BIT(ARGS_EXCHANGE)
@@ -31,7 +31,8 @@ const struct ctl_command commands[] = {
      LONG | LABEL, cmd_ls},
     {"info", NULL, "[-o FIELDS] [-H] OBJ...", "show what is known of objects and versions", 1, MANY,
      TABLE, cmd_info},
-    {"clone", NULL, "[-N COUNT] [--ttl=TIME] [--label=KEY=VALUE]... SRC DST|PATTERN%d",
+    {"clone", NULL,
+     "[-N COUNT [--progress=FD]] [--ttl=TIME] [--label=KEY=VALUE]... SRC DST|PATTERN%d",
      "make DST an instant copy of SRC, or make COUNT of them", 2, 2, CLONE, cmd_clone},
     {"tree", NULL, "[-o FIELDS] [-H] [OBJ]", "show what was cloned from what", 0, 1, TABLE,
      cmd_tree},

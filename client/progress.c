@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,35 +28,55 @@ unsigned int progress_percent(uint64_t done, uint64_t total)
 	return (unsigned int)(done * 100 / total);
 }
 
-static void progress_rate(char buf[SIZE_TEXT_MAX], uint64_t done, uint64_t elapsed_ns)
+/* Room for a size, and for any number. */
+#define PROGRESS_AMOUNT_MAX SIZE_TEXT_MAX
+
+static const char *progress_amount(char buf[PROGRESS_AMOUNT_MAX], const char *noun, uint64_t n)
+{
+	if (!noun)
+		return size_format(buf, n);
+	(void)snprintf(buf, PROGRESS_AMOUNT_MAX, "%" PRIu64, n);
+	return buf;
+}
+
+static uint64_t progress_rate(uint64_t done, uint64_t elapsed_ns)
 {
 	double rate = elapsed_ns > 0 ? (double)done * 1e9 / (double)elapsed_ns : 0.0;
 
-	(void)size_format(buf, rate < 1e18 ? (uint64_t)rate : 0);
+	return rate < 1e18 ? (uint64_t)rate : 0;
 }
 
-void progress_line(char buf[PROGRESS_LINE_MAX], uint64_t done, uint64_t total, uint64_t elapsed_ns)
+static void progress_bar(char bar[PROGRESS_BAR_WIDTH + 1], unsigned int percent)
 {
-	char bar[PROGRESS_BAR_WIDTH + 1];
-	char done_text[SIZE_TEXT_MAX];
-	char total_text[SIZE_TEXT_MAX];
-	char rate[SIZE_TEXT_MAX];
-	unsigned int percent = progress_percent(done, total);
 	size_t filled = PROGRESS_BAR_WIDTH * percent / 100;
 
-	progress_rate(rate, done, elapsed_ns);
-	(void)size_format(done_text, done);
-	if (total == PROGRESS_UNKNOWN) {
-		(void)snprintf(buf, PROGRESS_LINE_MAX, "%s  %s/s", done_text, rate);
-		return;
-	}
 	memset(bar, ' ', PROGRESS_BAR_WIDTH);
 	memset(bar, '=', filled);
 	if (filled < PROGRESS_BAR_WIDTH)
 		bar[filled] = '>';
 	bar[PROGRESS_BAR_WIDTH] = '\0';
-	(void)snprintf(buf, PROGRESS_LINE_MAX, "[%s] %3u %%  %s of %s  %s/s", bar, percent,
-		       done_text, size_format(total_text, total), rate);
+}
+
+void progress_line(char buf[PROGRESS_LINE_MAX], const char *noun, uint64_t done, uint64_t total,
+		   uint64_t elapsed_ns)
+{
+	char bar[PROGRESS_BAR_WIDTH + 1];
+	char done_text[PROGRESS_AMOUNT_MAX];
+	char total_text[PROGRESS_AMOUNT_MAX];
+	char rate[PROGRESS_AMOUNT_MAX];
+	unsigned int percent = progress_percent(done, total);
+
+	(void)progress_amount(rate, noun, progress_rate(done, elapsed_ns));
+	(void)progress_amount(done_text, noun, done);
+	if (total == PROGRESS_UNKNOWN) {
+		(void)snprintf(buf, PROGRESS_LINE_MAX, "%s%s%s  %s/s", done_text, noun ? " " : "",
+			       noun ? noun : "", rate);
+		return;
+	}
+	progress_bar(bar, percent);
+	(void)progress_amount(total_text, noun, total);
+	(void)snprintf(buf, PROGRESS_LINE_MAX, "[%s] %3u %%  %s of %s%s%s  %s/s", bar, percent,
+		       done_text, total_text, noun ? " " : "", noun ? noun : "", rate);
 }
 
 int progress_parse_fd(const char *text, int *fd)
@@ -114,12 +135,20 @@ static void progress_show_bar(struct progress *p, const char *line)
 	progress_write(p, out, (size_t)n);
 }
 
-void progress_start(struct progress *p, enum progress_kind kind, int fd, uint64_t total,
-		    uint64_t now_ns)
+enum progress_kind progress_choose(int fd, bool quiet)
+{
+	if (fd >= 0)
+		return PROGRESS_LINES;
+	return !quiet && isatty(STDERR_FILENO) ? PROGRESS_BAR : PROGRESS_NONE;
+}
+
+void progress_start(struct progress *p, enum progress_kind kind, int fd, const char *noun,
+		    uint64_t total, uint64_t now_ns)
 {
 	*p = (struct progress){
 	    .kind = kind,
 	    .fd = kind == PROGRESS_BAR ? STDERR_FILENO : fd,
+	    .noun = noun,
 	    .total = total,
 	    .start_ns = now_ns,
 	    .shown_ns = now_ns,
@@ -140,7 +169,7 @@ void progress_update(struct progress *p, uint64_t done, uint64_t now_ns)
 		progress_show_number(p, percent < 100 ? percent : 99);
 	} else if (p->kind == PROGRESS_BAR && now_ns - p->shown_ns >= PROGRESS_EVERY_NS) {
 		p->shown_ns = now_ns;
-		progress_line(line, done, p->total, now_ns - p->start_ns);
+		progress_line(line, p->noun, done, p->total, now_ns - p->start_ns);
 		progress_show_bar(p, line);
 	}
 }

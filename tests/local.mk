@@ -47,6 +47,7 @@ unit_tests = \
 	tests/unit/test_conn_limits \
 	tests/unit/test_copy \
 	tests/unit/test_cowctl \
+	tests/unit/test_cowctl_clone \
 	tests/unit/test_dev \
 	tests/unit/test_dispatch \
 	tests/unit/test_fetch \
@@ -224,6 +225,7 @@ libtest_la_SOURCES = \
 	tests/lib/world.h \
 	tests/unit/cache_fixture.h \
 	tests/unit/check_fixture.h \
+	tests/unit/cowctl_fixture.h \
 	tests/unit/kv_fixture.h \
 	tests/unit/map_fixture.h \
 	tests/unit/object_fixture.h \

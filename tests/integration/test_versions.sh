@@ -86,6 +86,24 @@ says 'and the clone of the clone under that' $'leaf\tvm000'
 good 'tree in JSON' cowctl --json tree vm000
 json_is 'has the clone of the clone' objects.1.parent vm000
 
+# Very many, of which it makes some before it is ended.
+mkfifo "$dir/fifo"
+"$COWCTL" clone -N 1000000 --progress=3 golden@one 'many%d' 3>"$dir/fifo" >"$dir/out" 2>"$dir/err" &
+many=$!
+exec 7<"$dir/fifo"
+until ! read -r line <&7 || [ "$line" = 1/100 ]; do :; done
+kill -TERM $many
+wait $many
+check 'many clones end by the signal' [ $? -eq 143 ]
+exec 7<&-
+err=$(cat "$dir/err")
+says 'they say that they were interrupted' 'clone: interrupted; made: many0 to many'
+made=${err##*many}
+cowctl ls many >"$dir/out"
+check 'and which were made' [ "$(wc -l <"$dir/out")" -eq $((made + 1)) ]
+good 'which can be used' cowctl info "many$made"
+check 'it is the last' [ "$made" -ge 10000 ]
+
 # An object that has expired goes away by itself; the clone of it stays.
 good 'an object that lives for a second' cowctl create --ttl=1s brief 1M
 good 'and a clone of it' cowctl clone brief lasting

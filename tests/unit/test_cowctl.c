@@ -3,152 +3,9 @@
  * Commands of cowctl ($COWCTL) against a store in memory: what they print and ask, and how they end.
  * What needs a real server is in tests/integration.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
 #include "common/annot.h"
 #include "common/err.h"
-#include "tests/lib/ctl.h"
-#include "tests/lib/fake_ops.h"
-#include "tests/lib/fake_store.h"
-
-struct fixture {
-	struct fake_server server;
-	struct fake_store *st;
-	char out[CTL_OUTPUT_MAX];
-	char err[CTL_OUTPUT_MAX];
-};
-
-static struct fixture *fixture_start(void)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	assert_non_null(f);
-	f->st = fake_store_new();
-	fake_server_start(&f->server, false, fake_ops_serve, f->st);
-	assert_int_equal(setenv("COW_URI", f->server.uri, 1), 0);
-	return f;
-}
-
-static void fixture_stop(struct fixture *f)
-{
-	fake_server_stop(&f->server);
-	assert_false(f->st->over_batch);
-	fake_store_free(f->st);
-	free(f);
-}
-
-static void run(struct fixture *f, int want, const char *line)
-{
-	int status = ctl_run(line, f->out, f->err);
-
-	if (status != want)
-		fail_msg("%s: status %d\n%s%s", line, status, f->out, f->err);
-}
-
-static void run_at_terminal(struct fixture *f, int want, const char *line, const char *answer)
-{
-	assert_int_equal(ctl_run_at_terminal(line, answer, f->out, f->err), want);
-}
-
-static void expect_out(const struct fixture *f, const char *want)
-{
-	assert_string_equal(f->out, want);
-	assert_string_equal(f->err, "");
-}
-
-static void expect_has(const char *text, const char *part)
-{
-	if (!strstr(text, part))
-		fail_msg("\"%s\" has no \"%s\"", text, part);
-}
-
-static size_t count_lines(const char *text)
-{
-	size_t n = 0;
-
-	for (; *text; text++)
-		n += *text == '\n';
-	return n;
-}
-
-static void expect_error(struct fixture *f, int want, const char *line, const char *part)
-{
-	run(f, want, line);
-	expect_has(f->err, part);
-	assert_string_equal(f->out, "");
-	assert_int_equal(count_lines(f->err), 1);
-}
-
-/* ---- clone ----------------------------------------------------------------------------------- */
-
-static void test_cowctl_clone_many(void **state)
-{
-	struct fixture *f = fixture_start();
-	const struct fake_entry *e;
-
-	(void)state;
-	fake_store_add(f->st, "golden", 4096);
-	run(f, 0, "clone -N 100 --ttl=1h --label role=web --label n= golden vm%03d");
-	expect_out(f, "");
-	assert_int_equal(f->st->count, 101);
-	e = fake_store_find(f->st, "vm099");
-	assert_non_null(e);
-	assert_int_equal(e->info.origin, 1);
-	assert_int_equal(e->info.labels.len, sizeof("n=") + sizeof("role=web"));
-	assert_true(e->info.expires_ns > UINT64_C(3600000000000));
-	run(f, 0, "--json clone -N 2 vm000 x%d");
-	expect_has(f->out, "\"names\": [\n    \"x0\",\n    \"x1\"\n  ]");
-	expect_has(f->out, "\"origin\": \"vm000\"");
-	fixture_stop(f);
-}
-
-static void test_cowctl_clone_many_says_what_was_made(void **state)
-{
-	struct fixture *f = fixture_start();
-
-	(void)state;
-	fake_store_add(f->st, "golden", 4096);
-	fake_store_add(f->st, "vm3", 4096);
-	fake_store_add(f->st, "vm5", 4096);
-	run(f, 4, "clone -N 8 golden vm%d");
-	expect_has(f->err, "clone: vm3: the name exists already");
-	expect_has(f->err, "failed: vm3, vm5; made: vm0 to vm2, vm4, vm6 to vm7\n");
-	assert_string_equal(f->out, "");
-	assert_non_null(fake_store_find(f->st, "vm7"));
-	run(f, 4, "--json clone -N 4 golden vm%d");
-	expect_has(f->err, "failed: vm0 to vm3; made: none\n");
-	expect_has(f->out, "\"names\": [\n  ]");
-	run(f, 3, "clone -N 2 none vm%d");
-	expect_has(f->err, "clone: none: no such object");
-	fixture_stop(f);
-}
-
-static void test_cowctl_clone_mistakes(void **state)
-{
-	struct fixture *f = fixture_start();
-
-	(void)state;
-	fake_store_add(f->st, "golden", 4096);
-	expect_error(f, 64, "clone -N 2 golden vm", "a pattern has one %d");
-	expect_error(f, 64, "clone golden vm%d", "needs -N COUNT");
-	expect_error(f, 64, "clone -N 0 golden vm%d", "from 1 to 1000000");
-	expect_error(f, 64, "clone -N 2x golden vm%d", "from 1 to 1000000");
-	expect_error(f, 64, "clone --ttl=soon golden vm", "soon: not a time");
-	expect_error(f, 64, "clone --label=x golden vm", "x: not a label");
-	expect_error(f, 1, "clone --label=-=x --label=-=y golden vm", "one twice");
-	expect_error(f, 1, "clone golden@ vm", "an empty version");
-	expect_error(f, 3, "clone golden@v vm", "golden@v: no such object");
-	expect_error(f, 4, "clone golden golden", "golden: the name exists already");
-	assert_int_equal(f->st->count, 1);
-	fixture_stop(f);
-}
+#include "tests/unit/cowctl_fixture.h"
 
 /* ---- lists ----------------------------------------------------------------------------------- */
 
@@ -634,9 +491,6 @@ static void test_cowctl_check_with_differences(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_cowctl_clone_many),
-	    cmocka_unit_test(test_cowctl_clone_many_says_what_was_made),
-	    cmocka_unit_test(test_cowctl_clone_mistakes),
 	    cmocka_unit_test(test_cowctl_ls),
 	    cmocka_unit_test(test_cowctl_children),
 	    cmocka_unit_test(test_cowctl_snap),

@@ -32,17 +32,23 @@ static void test_progress_line(void **state)
 	char buf[PROGRESS_LINE_MAX];
 
 	(void)state;
-	progress_line(buf, 0, 2048, 0);
+	progress_line(buf, NULL, 0, 2048, 0);
 	assert_string_equal(buf, "[>                       ]   0 %  0 B of 2 KiB  0 B/s");
-	progress_line(buf, 1024, 2048, 1000000000);
+	progress_line(buf, NULL, 1024, 2048, 1000000000);
 	assert_string_equal(buf, "[============>           ]  50 %  1 KiB of 2 KiB  1 KiB/s");
-	progress_line(buf, 2048, 2048, 500000000);
+	progress_line(buf, NULL, 2048, 2048, 500000000);
 	assert_string_equal(buf, "[========================] 100 %  2 KiB of 2 KiB  4 KiB/s");
-	progress_line(buf, 2048, PROGRESS_UNKNOWN, 2000000000);
+	progress_line(buf, NULL, 2048, PROGRESS_UNKNOWN, 2000000000);
 	assert_string_equal(buf, "2 KiB  1 KiB/s");
+	progress_line(buf, "clones", 1024, 4096, 500000000);
+	assert_string_equal(buf, "[======>                 ]  25 %  1024 of 4096 clones  2048/s");
+	progress_line(buf, "clones", 7, PROGRESS_UNKNOWN, 1000000000);
+	assert_string_equal(buf, "7 clones  7/s");
 	/* the widest */
-	progress_line(buf, UINT64_MAX - 2, UINT64_MAX - 1, 1);
+	progress_line(buf, NULL, UINT64_MAX - 2, UINT64_MAX - 1, 1);
 	assert_non_null(strstr(buf, "99 %"));
+	progress_line(buf, "clones", UINT64_MAX - 2, UINT64_MAX - 1, 1);
+	assert_non_null(strstr(buf, "18446744073709551614 clones"));
 }
 
 static void test_progress_fd(void **state)
@@ -73,7 +79,7 @@ static void run_lines(uint64_t total, bool success, char *out, size_t len)
 	ssize_t n;
 
 	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
-	progress_start(&p, PROGRESS_LINES, fds[1], total, 0);
+	progress_start(&p, PROGRESS_LINES, fds[1], NULL, total, 0);
 	progress_update(&p, 10, 1);
 	progress_update(&p, 10, 2);
 	progress_update(&p, 555, 3);
