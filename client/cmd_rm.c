@@ -246,12 +246,30 @@ static int rm_run(const struct rm *rm)
 	return status != CTL_OK ? status : printed;
 }
 
+/* Options that do nothing together are not taken. */
+static int rm_check_options(const struct ctl *ctl)
+{
+	const struct args *args = &ctl->args;
+
+	if (args_has(args, ARGS_DRY_RUN) && args_has(args, ARGS_WAIT))
+		return ctl_fail(ctl, CTL_USAGE, NULL,
+				"-n removes nothing that --wait could wait for");
+	if (args_has(args, ARGS_DRY_RUN) && args_has(args, ARGS_PROGRESS))
+		return ctl_fail(ctl, CTL_USAGE, NULL,
+				"-n removes nothing that --progress could be of");
+	if (args_has(args, ARGS_PROGRESS) && !args_has(args, ARGS_WAIT))
+		return ctl_fail(ctl, CTL_USAGE, NULL, "--progress is that of --wait: give both");
+	return CTL_OK;
+}
+
 static int rm_begin(struct ctl *ctl, bool recursive)
 {
 	struct rm rm = {.ctl = ctl, .recursive = recursive, .progress_fd = -1};
 	const char *fd = ctl->args.values[ARGS_PROGRESS];
-	int status;
+	int status = rm_check_options(ctl);
 
+	if (status != CTL_OK)
+		return status;
 	if (fd && progress_parse_fd(fd, &rm.progress_fd) < 0)
 		return ctl_fail(ctl, CTL_USAGE, fd, "not an open descriptor");
 	if (args_has(&ctl->args, ARGS_DRY_RUN)) {

@@ -273,6 +273,21 @@ static void test_cowctl_rm_waits_for_the_space(void **state)
 	fixture_stop(f);
 }
 
+static void test_cowctl_rm_takes_no_options_in_vain(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "o", 1);
+	run(f, 0, "snap add o@v");
+	expect_error(f, 64, "rm --progress=1 o", "--progress is that of --wait");
+	expect_error(f, 64, "snap rm --progress=1 o@v", "--progress is that of --wait");
+	expect_error(f, 64, "rm -n --wait -r o", "-n removes nothing that --wait");
+	expect_error(f, 64, "rm -n --progress=1 -r o", "-n removes nothing that --progress");
+	assert_int_equal(f->st->count, 2);
+	fixture_stop(f);
+}
+
 /* Patience is with a store that gives nothing back, not with one that takes its time. */
 static void test_cowctl_rm_waits_while_space_comes_back(void **state)
 {
@@ -502,6 +517,7 @@ int main(void)
 	    cmocka_unit_test(test_cowctl_rm_of_very_many),
 	    cmocka_unit_test(test_cowctl_rm_with_versions),
 	    cmocka_unit_test(test_cowctl_rm_waits_for_the_space),
+	    cmocka_unit_test(test_cowctl_rm_takes_no_options_in_vain),
 	    cmocka_unit_test(test_cowctl_rm_waits_while_space_comes_back),
 	    cmocka_unit_test(test_cowctl_asks_at_a_terminal),
 	    cmocka_unit_test(test_cowctl_tree),
