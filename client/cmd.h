@@ -7,6 +7,7 @@
 #define CLIENT_CMD_H
 
 #include "client/ctl.h"
+#include "client/out.h"
 
 /* cmd_names.c */
 int cmd_create(struct ctl *ctl);
@@ -34,10 +35,16 @@ int cmd_snap_ls(struct ctl *ctl);
 
 /* cmd_tree.c */
 int cmd_tree(struct ctl *ctl);
+#define CMD_TREE_COLUMNS 7
+extern const struct out_column cmd_tree_columns[CMD_TREE_COLUMNS];
 
 /* cmd_space.c */
 int cmd_df(struct ctl *ctl);
 int cmd_du(struct ctl *ctl);
+#define CMD_DF_COLUMNS 15
+#define CMD_DU_COLUMNS 4
+extern const struct out_column cmd_df_columns[CMD_DF_COLUMNS];
+extern const struct out_column cmd_du_columns[CMD_DU_COLUMNS];
 
 /* cmd_server.c */
 int cmd_ping(struct ctl *ctl);

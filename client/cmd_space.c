@@ -9,7 +9,7 @@
 
 /* ---- df -------------------------------------------------------------------------------------- */
 
-static const struct out_column df_columns[] = {
+const struct out_column cmd_df_columns[CMD_DF_COLUMNS] = {
     {"total", "TOTAL", OUT_SIZE},
     {"used", "USED", OUT_SIZE},
     {"free", "FREE", OUT_SIZE},
@@ -54,8 +54,8 @@ int cmd_df(struct ctl *ctl)
 	struct out_choice choice;
 	struct cow_statfs st;
 	uint64_t used;
-	int err = out_choose(ctl, df_columns, ARRAY_LEN(df_columns), ctl->args.values[ARGS_FIELDS],
-			     &choice);
+	int err =
+	    out_choose(ctl, cmd_df_columns, CMD_DF_COLUMNS, ctl->args.values[ARGS_FIELDS], &choice);
 
 	if (err == 0)
 		err = ctl_connect(ctl);
@@ -91,7 +91,9 @@ int cmd_df(struct ctl *ctl)
 
 enum du_column { DU_NAME, DU_MAPPED, DU_EXCLUSIVE, DU_SHARED, DU_COLUMNS };
 
-static const struct out_column du_columns[DU_COLUMNS] = {
+_Static_assert((int)DU_COLUMNS == CMD_DU_COLUMNS, "all of them");
+
+const struct out_column cmd_du_columns[CMD_DU_COLUMNS] = {
     [DU_NAME] = {"name", "NAME", OUT_TEXT},
     [DU_MAPPED] = {"mapped", "MAPPED", OUT_SIZE},
     [DU_EXCLUSIVE] = {"exclusive", "EXCLUSIVE", OUT_SIZE},
@@ -147,7 +149,7 @@ static json_object *du_json_sum(const struct du *du, const struct cow_usage *usa
 
 	du_fill(row, NULL, usage);
 	obj = out_json_record(&du->choice, row);
-	json_object_object_del(obj, du_columns[DU_NAME].name);
+	json_object_object_del(obj, cmd_du_columns[DU_NAME].name);
 	return obj;
 }
 
@@ -209,7 +211,7 @@ int cmd_du(struct ctl *ctl)
 	struct du du = {.n = 0};
 	struct specs specs = {.n = 0};
 	int status =
-	    out_choose(ctl, du_columns, DU_COLUMNS, ctl->args.values[ARGS_FIELDS], &du.choice);
+	    out_choose(ctl, cmd_du_columns, DU_COLUMNS, ctl->args.values[ARGS_FIELDS], &du.choice);
 	int found;
 
 	if (status == CTL_OK)

@@ -41,7 +41,9 @@ enum tree_column {
 	TREE_COLUMNS,
 };
 
-static const struct out_column tree_columns[TREE_COLUMNS] = {
+_Static_assert((int)TREE_COLUMNS == CMD_TREE_COLUMNS, "all of them");
+
+const struct out_column cmd_tree_columns[CMD_TREE_COLUMNS] = {
     [TREE_NAME] = {"name", "NAME", OUT_TEXT},
     [TREE_PARENT] = {"parent", "PARENT", OUT_TEXT},
     [TREE_SIZE] = {"size", "SIZE", OUT_SIZE},
@@ -263,7 +265,7 @@ int cmd_tree(struct ctl *ctl)
 	if (!fields && !ctl->json)
 		fields = args_has(&ctl->args, ARGS_NO_HEADER) ? "name,parent,size,mapped,created"
 							      : "name,size,mapped,created";
-	err = out_choose(ctl, tree_columns, TREE_COLUMNS, fields, &choice);
+	err = out_choose(ctl, cmd_tree_columns, TREE_COLUMNS, fields, &choice);
 	if (err == 0)
 		err = ctl_connect(ctl);
 	if (err != 0)

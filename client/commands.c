@@ -6,6 +6,7 @@
 
 #include "client/cmd.h"
 #include "client/near.h"
+#include "client/show.h"
 
 #define NONE	  0u
 #define TABLE	  (ARGS_BIT(ARGS_FIELDS) | ARGS_BIT(ARGS_NO_HEADER))
@@ -71,6 +72,29 @@ const struct ctl_command commands[] = {
 };
 
 const size_t ncommands = ARRAY_LEN(commands);
+
+/* What -o takes. */
+static const struct {
+	int (*run)(struct ctl *ctl);
+	const struct out_column *columns;
+	size_t n;
+} commands_columns[] = {
+    {cmd_ls, show_columns, SHOW_COLUMNS},	    {cmd_info, show_columns, SHOW_COLUMNS},
+    {cmd_children, show_columns, SHOW_COLUMNS},	    {cmd_snap_ls, show_columns, SHOW_COLUMNS},
+    {cmd_tree, cmd_tree_columns, CMD_TREE_COLUMNS}, {cmd_du, cmd_du_columns, CMD_DU_COLUMNS},
+    {cmd_df, cmd_df_columns, CMD_DF_COLUMNS},
+};
+
+/* Where an option means something else than in most commands. */
+static const struct {
+	int (*run)(struct ctl *ctl);
+	enum args_id id;
+	struct args_spec spec;
+} commands_options[] = {
+    {cmd_ls,
+     ARGS_LABEL,
+     {"label", 0, "KEY[=VALUE]", "only what has this label, with any or this value"}},
+};
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
@@ -144,13 +168,21 @@ const char *commands_unknown(char buf[COMMANDS_TEXT_MAX], char *const *words, si
 
 /* ---- usage ----------------------------------------------------------------------------------- */
 
-/* "  -o, --fields=FIELDS    the columns" */
-static void commands_print_options(FILE *out, unsigned int mask)
+static const struct args_spec *commands_option(const struct ctl_command *command, enum args_id id)
+{
+	for (size_t i = 0; command && i < ARRAY_LEN(commands_options); i++)
+		if (commands_options[i].run == command->run && commands_options[i].id == id)
+			return &commands_options[i].spec;
+	return &args_specs[id];
+}
+
+/* "  -o, --fields=FIELDS    the columns"; command: whose options they are, or NULL. */
+static void commands_print_options(FILE *out, const struct ctl_command *command, unsigned int mask)
 {
 	char left[64];
 
 	for (size_t i = 0; i < ARGS_COUNT; i++) {
-		const struct args_spec *spec = &args_specs[i];
+		const struct args_spec *spec = commands_option(command, (enum args_id)i);
 		char letter[8] = "    ";
 
 		if (!(mask & ARGS_BIT(i)))
@@ -159,8 +191,19 @@ static void commands_print_options(FILE *out, unsigned int mask)
 			(void)snprintf(letter, sizeof(letter), "-%c, ", spec->letter);
 		(void)snprintf(left, sizeof(left), "%s--%s%s%s", letter, spec->name,
 			       spec->value ? "=" : "", spec->value ? spec->value : "");
-		(void)fprintf(out, "  %-22s %s\n", left, spec->help);
+		(void)fprintf(out, "  %-23s %s\n", left, spec->help);
 	}
+}
+
+static void commands_print_fields(FILE *out, const struct ctl_command *command)
+{
+	char names[OUT_NAMES_MAX];
+
+	for (size_t i = 0; i < ARRAY_LEN(commands_columns); i++)
+		if (commands_columns[i].run == command->run)
+			(void)fprintf(
+			    out, "\nfields: %s\n",
+			    out_names(names, commands_columns[i].columns, commands_columns[i].n));
 }
 
 void commands_print_all(FILE *out)
@@ -169,7 +212,7 @@ void commands_print_all(FILE *out)
 	for (size_t i = 0; i < ncommands; i++)
 		(void)fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
 	(void)fprintf(out, "\noptions of every command:\n");
-	commands_print_options(out, ARGS_COMMON);
+	commands_print_options(out, NULL, ARGS_COMMON);
 	(void)fprintf(out, "\n\"cowctl help COMMAND\" says more; so does cowctl(1).\n");
 }
 
@@ -180,7 +223,8 @@ void commands_print_usage(FILE *out, const struct ctl_command *command)
 	if (command->alias)
 		(void)fprintf(out, "alias: %s\n", command->alias);
 	(void)fprintf(out, "\n%s\n\noptions:\n", command->summary);
-	commands_print_options(out, command->options | ARGS_COMMON);
+	commands_print_options(out, command, command->options | ARGS_COMMON);
+	commands_print_fields(out, command);
 }
 
 void commands_print_group(FILE *out, const char *word)

@@ -27,9 +27,21 @@ static void *out_must(void *p)
 
 /* ---- columns --------------------------------------------------------------------------------- */
 
+const char *out_names(char buf[OUT_NAMES_MAX], const struct out_column *columns, size_t ncolumns)
+{
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < ncolumns && n < OUT_NAMES_MAX; i++)
+		n += (size_t)snprintf(buf + n, OUT_NAMES_MAX - n, "%s%s", i > 0 ? ", " : "",
+				      columns[i].name);
+	return buf;
+}
+
 static int out_choose_one(const struct ctl *ctl, const char *field, struct out_choice *choice)
 {
 	const char *names[OUT_COLUMNS_MAX] = {NULL};
+	char all[OUT_NAMES_MAX];
 	const char *near;
 
 	for (size_t i = 0; i < choice->ncolumns; i++) {
@@ -44,8 +56,8 @@ static int out_choose_one(const struct ctl *ctl, const char *field, struct out_c
 	near = near_find(field, names, choice->ncolumns);
 	if (near)
 		return ctl_fail(ctl, CTL_USAGE, field, "no such field; did you mean %s?", near);
-	return ctl_fail(ctl, CTL_USAGE, field, "no such field (cowctl help %s lists them)",
-			ctl->command->name);
+	return ctl_fail(ctl, CTL_USAGE, field, "no such field (there are %s)",
+			out_names(all, choice->columns, choice->ncolumns));
 }
 
 int out_choose(const struct ctl *ctl, const struct out_column *columns, size_t ncolumns,

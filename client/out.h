@@ -40,6 +40,10 @@ union out_value {
 
 #define OUT_COLUMNS_MAX 16
 
+/* "name, size, mapped".  Returns buf. */
+#define OUT_NAMES_MAX 256
+const char *out_names(char buf[OUT_NAMES_MAX], const struct out_column *columns, size_t ncolumns);
+
 /* Which columns, in which order. */
 struct out_choice {
 	const struct out_column *columns;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct out_column show_columns[SHOW_COLUMNS] = {
+const struct out_column show_columns[SHOW_COLUMNS] = {
     [SHOW_NAME] = {"name", "NAME", OUT_TEXT},
     [SHOW_SIZE] = {"size", "SIZE", OUT_SIZE},
     [SHOW_MAPPED] = {"mapped", "MAPPED", OUT_SIZE},

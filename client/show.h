@@ -28,6 +28,8 @@ enum show_column {
 	SHOW_COLUMNS,
 };
 
+extern const struct out_column show_columns[SHOW_COLUMNS];
+
 /* out_choose() of these columns. */
 int show_choose(const struct ctl *ctl, const char *fields, struct out_choice *choice) MUST_CHECK;
 

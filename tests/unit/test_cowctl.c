@@ -109,6 +109,65 @@ static void test_cowctl_help_of_two_words(void **state)
 	fixture_stop(f);
 }
 
+/* The fields that the help of a command lists, without the blanks. */
+static void get_fields(struct fixture *f, const char *command, char fields[CTL_OUTPUT_MAX])
+{
+	char line[64];
+	size_t n = 0;
+
+	(void)snprintf(line, sizeof(line), "help %s", command);
+	run(f, 0, line);
+	expect_has(f->out, "\nfields: ");
+	for (const char *p = strstr(f->out, "\nfields: ") + strlen("\nfields: "); *p != '\n'; p++)
+		if (*p != ' ')
+			fields[n++] = *p;
+	fields[n] = '\0';
+}
+
+static void test_cowctl_fields(void **state)
+{
+	static const char *const lines[][2] = {
+	    {"ls", ""},	  {"info", " o"}, {"children", " o"}, {"snap ls", " o"},
+	    {"tree", ""}, {"du", " o"},	  {"df", ""},
+	};
+	static char fields[CTL_OUTPUT_MAX];
+	struct fixture *f = fixture_start();
+	char line[400];
+
+	(void)state;
+	fake_store_add(f->st, "o", 1);
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		get_fields(f, lines[i][0], fields);
+		(void)snprintf(line, sizeof(line), "%s -H -o %.300s%s", lines[i][0], fields,
+			       lines[i][1]);
+		run(f, 0, line);
+		(void)snprintf(line, sizeof(line), "%s -o unheard-of%s", lines[i][0], lines[i][1]);
+		expect_error(f, 64, line, "unheard-of: no such field (there are ");
+		(void)snprintf(line, sizeof(line), "%.*s, ", (int)strcspn(fields, ","), fields);
+		expect_has(f->err, line);
+	}
+	expect_error(f, 64, "ls -o mappd", "did you mean mapped?");
+	fixture_stop(f);
+}
+
+static void test_cowctl_help_of_options(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	run(f, 0, "help ls");
+	expect_has(f->out, "--label=KEY[=VALUE] ");
+	assert_null(strstr(f->out, "again"));
+	run(f, 0, "help create");
+	expect_has(f->out, "--label=KEY=VALUE ");
+	expect_has(f->out, "again");
+	run(f, 0, "help rm");
+	expect_has(f->out, "[-n | --wait [--progress=FD]]");
+	run(f, 0, "help snap rm");
+	expect_has(f->out, "[-n | --wait [--progress=FD]]");
+	fixture_stop(f);
+}
+
 static void test_cowctl_data_of_a_version(void **state)
 {
 	struct fixture *f = fixture_start();
@@ -510,6 +569,8 @@ int main(void)
 	    cmocka_unit_test(test_cowctl_children),
 	    cmocka_unit_test(test_cowctl_snap),
 	    cmocka_unit_test(test_cowctl_help_of_two_words),
+	    cmocka_unit_test(test_cowctl_fields),
+	    cmocka_unit_test(test_cowctl_help_of_options),
 	    cmocka_unit_test(test_cowctl_data_of_a_version),
 	    cmocka_unit_test(test_cowctl_reset),
 	    cmocka_unit_test(test_cowctl_mv),
