@@ -2,6 +2,8 @@
 /* Commands that make or change one object as a whole: create, mv, resize, fsync. */
 #include "client/cmd.h"
 
+#include <string.h>
+
 #include "client/attrs.h"
 #include "client/out.h"
 
@@ -65,8 +67,11 @@ int cmd_mv(struct ctl *ctl)
 	const char *to = ctl->args.operands[1];
 	bool exchange = args_has(&ctl->args, ARGS_EXCHANGE);
 	json_object *obj;
-	int err = ctl_connect(ctl);
+	int err;
 
+	if (strcmp(from, to) == 0)
+		return ctl_fail(ctl, CTL_USAGE, from, "both names are the same");
+	err = ctl_connect(ctl);
 	if (err != 0)
 		return err;
 	err = cow_rename(ctl->cow, from, to, exchange ? COW_RENAME_EXCHANGE : 0);

@@ -80,6 +80,10 @@ static int snap_ls_get(const struct ctl *ctl, struct cow_info **infos, size_t *n
 
 int cmd_snap_ls(struct ctl *ctl)
 {
+	const char *name = ctl->args.operands[0];
+
+	if (strchr(name, '@'))
+		return ctl_fail(ctl, CTL_USAGE, name, "names a version; snap ls takes an object");
 	return list_show(ctl, snap_ls_get);
 }
 

@@ -30,6 +30,16 @@ static int snap_check(const struct ctl *ctl, const char *spec)
 	return ctl_fail(ctl, CTL_USAGE, spec, "not a version (OBJ@VERSION)");
 }
 
+/* What is missing is the object. */
+static int snap_add_fail(const struct ctl *ctl, int err, const char *spec)
+{
+	char *object = err == -COW_ENOENT ? strndup(spec, strcspn(spec, "@")) : NULL;
+	int status = ctl_fail_cow(ctl, err, object ? object : spec);
+
+	free(object);
+	return status;
+}
+
 int cmd_snap_add(struct ctl *ctl)
 {
 	const char *spec = ctl->args.operands[0];
@@ -44,7 +54,7 @@ int cmd_snap_add(struct ctl *ctl)
 		return err;
 	err = cow_snap(ctl->cow, spec, attrs.cow.labels, attrs.cow.nlabels);
 	if (err < 0)
-		return ctl_fail_cow(ctl, err, spec);
+		return snap_add_fail(ctl, err, spec);
 	return snap_report(ctl, spec, NULL, NULL);
 }
 
@@ -64,24 +74,33 @@ static char *snap_join(const char *spec, const char *version)
 	return asprintf(&joined, "%.*s@%s", object_len, spec, version) < 0 ? NULL : joined;
 }
 
+static int snap_rename(struct ctl *ctl, const char *from, const char *to)
+{
+	int err;
+
+	if (strcmp(from, to) == 0)
+		return ctl_fail(ctl, CTL_USAGE, from, "both names are the same");
+	err = ctl_connect(ctl);
+	if (err != 0)
+		return err;
+	err = cow_rename(ctl->cow, from, to, 0);
+	if (err < 0)
+		return ctl_fail_cow(ctl, err, err == -COW_EEXIST ? to : from);
+	return snap_report(ctl, from, "to", to);
+}
+
 int cmd_snap_rename(struct ctl *ctl)
 {
 	const char *from = ctl->args.operands[0];
 	char *to;
 	int err = snap_check(ctl, from);
 
-	if (err == 0)
-		err = ctl_connect(ctl);
 	if (err != 0)
 		return err;
 	to = snap_join(from, ctl->args.operands[1]);
 	if (!to)
 		return ctl_fail(ctl, CTL_ERROR, NULL, "out of memory");
-	err = cow_rename(ctl->cow, from, to, 0);
-	if (err < 0)
-		err = ctl_fail_cow(ctl, err, err == -COW_EEXIST ? to : from);
-	else
-		err = snap_report(ctl, from, "to", to);
+	err = snap_rename(ctl, from, to);
 	free(to);
 	return err;
 }

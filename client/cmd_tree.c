@@ -163,6 +163,8 @@ static int tree_link(const struct ctl *ctl, struct tree *tree)
 /* From here on it is the tree of one node only. */
 static int tree_choose(const struct ctl *ctl, struct tree *tree, const char *spec)
 {
+	char text[CTL_MESSAGE_MAX];
+
 	for (size_t i = 0; i < tree->n; i++) {
 		struct node *node = &tree->nodes[i];
 
@@ -173,7 +175,7 @@ static int tree_choose(const struct ctl *ctl, struct tree *tree, const char *spe
 		tree->first = node;
 		return CTL_OK;
 	}
-	return ctl_fail(ctl, CTL_NOT_FOUND, spec, "no such object (cowctl ls shows what there is)");
+	return ctl_fail(ctl, CTL_NOT_FOUND, spec, "%s", ctl_missing_message(text, spec));
 }
 
 /* The next one in the order of the tree: its children, then its brothers, then its parent's. */

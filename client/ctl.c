@@ -44,13 +44,14 @@ int ctl_exit_code(int code)
 	}
 }
 
-static const char *ctl_hint(int code)
+static const char *ctl_hint(int code, bool version)
 {
 	switch (code < 0 ? -code : code) {
 	case COW_ENOENT:
 		return " (cowctl ls shows what there is)";
 	case COW_EEXIST:
-		return " (choose another name, or remove it: cowctl rm)";
+		return version ? " (choose another name, or remove it: cowctl snap rm)"
+			       : " (choose another name, or remove it: cowctl rm)";
 	case COW_ENOSPC:
 		return " (cowctl df shows the space, cowctl rm frees some)";
 	case COW_ETIMEDOUT:
@@ -99,12 +100,31 @@ static int ctl_message_len(const char *message, const char *subject)
 	return (int)(len - tail - 2);
 }
 
+const char *ctl_missing_message(char buf[CTL_MESSAGE_MAX], const char *spec)
+{
+	size_t object_len = strcspn(spec, "@");
+
+	if (spec[object_len] == '@')
+		(void)snprintf(buf, CTL_MESSAGE_MAX,
+			       "no such version (cowctl snap ls %.*s shows what there is)",
+			       (int)object_len, spec);
+	else
+		(void)snprintf(buf, CTL_MESSAGE_MAX, "%s%s", cow_strerror(COW_ENOENT),
+			       ctl_hint(COW_ENOENT, false));
+	return buf;
+}
+
 const char *ctl_cow_message(char buf[CTL_MESSAGE_MAX], cow_t *cow, int code, const char *subject)
 {
 	const char *message = cow_error(cow);
+	const char *missing = cow_strerror(COW_ENOENT);
+	int len = ctl_message_len(message, subject);
 
-	(void)snprintf(buf, CTL_MESSAGE_MAX, "%.*s%s", ctl_message_len(message, subject), message,
-		       ctl_hint(code));
+	if (subject && (size_t)len == strlen(missing) &&
+	    strncmp(message, missing, (size_t)len) == 0)
+		return ctl_missing_message(buf, subject);
+	(void)snprintf(buf, CTL_MESSAGE_MAX, "%.*s%s", len, message,
+		       ctl_hint(code, subject && strchr(subject, '@')));
 	return buf;
 }
 

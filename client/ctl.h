@@ -72,6 +72,9 @@ int ctl_fail_cow(const struct ctl *ctl, int code, const char *subject);
 #define CTL_MESSAGE_MAX 768
 const char *ctl_cow_message(char buf[CTL_MESSAGE_MAX], cow_t *cow, int code, const char *subject);
 
+/* The sentence about an object, or a version, that is not there.  Returns buf.  ANY_FN. */
+const char *ctl_missing_message(char buf[CTL_MESSAGE_MAX], const char *spec);
+
 /* A remark on stderr, if -v was given. */
 void ctl_remark(const struct ctl *ctl, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -40,7 +40,12 @@ check 'which are listed alone' [ "$out" = golden ]
 bad 'a version is not written to' 6 cowctl write golden@one
 bad 'nor resized' 6 cowctl resize golden@one 5M
 bad 'a version that exists already' 4 cowctl snap add golden@two
+says 'it says how to remove it' 'cowctl snap rm'
 bad 'a version of nothing' 3 cowctl snap add none@one
+says 'it says what is missing' 'snap add: none: no such object (cowctl ls '
+bad 'a version that is not there' 3 cowctl info golden@none
+says 'it says what is missing' 'golden@none: no such version (cowctl snap ls golden '
+bad 'versions of a version' 64 cowctl snap ls golden@one
 bad 'a version with a name that is not allowed' 1 cowctl snap add golden@a/b
 good 'a version gets another name' cowctl snap rename golden@two 2nd
 check 'under which it is found' holds golden@2nd "$dir/second"
@@ -131,6 +136,8 @@ good 'mv --exchange' cowctl mv --exchange golden disks/golden
 check 'swaps the names' [ "$(field golden id)" = "$id" ]
 check 'and the versions' holds golden@one "$dir/first"
 bad 'mv to a name that exists' 4 cowctl mv golden disks/golden
+bad 'mv to the same name' 64 cowctl mv golden golden
+says 'it does not say to remove it' 'golden: both names are the same'
 bad 'mv of nothing' 3 cowctl mv none new
 bad 'mv --exchange with nothing' 3 cowctl mv --exchange golden none
 bad 'mv of an object to a version' 1 cowctl mv golden disks/golden@new

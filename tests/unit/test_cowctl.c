@@ -76,6 +76,11 @@ static void test_cowctl_snap(void **state)
 	run(f, 0, "snap ls o");
 	expect_out(f, "o@b\no@e\n");
 	expect_error(f, 4, "snap rename o@e b", "o@b: the name exists already");
+	expect_has(f->err, "cowctl snap rm)");
+	expect_error(f, 64, "snap rename o@e e", "o@e: both names are the same");
+	expect_error(f, 3, "snap rename o@x e2", "o@x: no such version");
+	expect_error(f, 3, "snap add none@x", "snap add: none: no such object (cowctl ls ");
+	expect_error(f, 64, "snap ls o@e", "o@e: names a version; snap ls takes an object");
 	expect_error(f, 64, "snap rename o b", "o: not a version");
 	expect_error(f, 64, "snap add o", "o: not a version");
 	expect_error(f, 64, "snap rm o", "o: not a version");
@@ -211,7 +216,7 @@ static void test_cowctl_reset(void **state)
 	run(f, 0, "create bare 1");
 	expect_error(f, 3, "reset bare", "bare: it has no versions");
 	expect_error(f, 3, "reset none", "none: no such object");
-	expect_error(f, 3, "reset o @none", "o@none: no such object");
+	expect_error(f, 3, "reset o @none", "o@none: no such version (cowctl snap ls o shows");
 	expect_error(f, 64, "reset o@a @z", "names a version already");
 	fixture_stop(f);
 }
@@ -234,6 +239,8 @@ static void test_cowctl_mv(void **state)
 	expect_error(f, 3, "mv --exchange none c", "mv: none: no such object");
 	expect_error(f, 3, "mv --exchange c none", "mv: none: no such object");
 	expect_error(f, 1, "mv b b@v", "mv: not two objects");
+	expect_error(f, 64, "mv b b", "mv: b: both names are the same");
+	expect_error(f, 64, "mv --exchange b b", "mv: b: both names are the same");
 	fixture_stop(f);
 }
 
@@ -423,7 +430,8 @@ static void test_cowctl_tree(void **state)
 	expect_has(f->out, "\"name\": \"c\",\n      \"parent\": \"a\"");
 	run(f, 0, "tree");
 	expect_has(f->out, "CREATED");
-	expect_error(f, 3, "tree none", "none: no such object");
+	expect_error(f, 3, "tree none", "none: no such object (cowctl ls ");
+	expect_error(f, 3, "tree o@none", "o@none: no such version (cowctl snap ls o ");
 	fixture_stop(f);
 }
 

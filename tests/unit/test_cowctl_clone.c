@@ -63,7 +63,8 @@ static void test_cowctl_clone_mistakes(void **state)
 	expect_error(f, 1, "clone -N 3 golden@ vm%d", "clone: golden@: the object's name");
 	expect_error(f, 64, "clone --progress=1 golden vm", "-N COUNT");
 	expect_error(f, 64, "clone -N 2 --progress=99 golden vm%d", "not an open descriptor");
-	expect_error(f, 3, "clone golden@v vm", "golden@v: no such object");
+	expect_error(f, 3, "clone golden@v vm",
+		     "golden@v: no such version (cowctl snap ls golden ");
 	expect_error(f, 4, "clone golden golden", "golden: the name exists already");
 	assert_int_equal(f->st->count, 1);
 	fixture_stop(f);
