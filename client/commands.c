@@ -141,9 +141,45 @@ bool commands_is_group(const char *word)
 	return false;
 }
 
-const char *commands_unknown(char buf[COMMANDS_TEXT_MAX], char *const *words, size_t nwords)
+/* What other tools call it; a word of the second column is a command. */
+static const char *const commands_elsewhere[][2] = {
+    {"rename", "mv"},
+    {"move", "mv"},
+    {"delete", "rm"},
+    {"remove", "rm"},
+    {"destroy", "rm"},
+    {"rollback", "reset"},
+    {"revert", "reset"},
+    {"snapshot", "snap add"},
+    {"stat", "info"},
+    {"show", "info"},
+    {"snap delete", "snap rm"},
+    {"snap remove", "snap rm"},
+    {"snap destroy", "snap rm"},
+    {"snap mv", "snap rename"},
+    {"snap move", "snap rename"},
+    {"snap rollback", "reset"},
+    {"snap revert", "reset"},
+    {"snap reset", "reset"},
+};
+
+/* The command that was meant, or NULL. */
+static const char *commands_guess(const char *text)
 {
 	const char *names[2 * ARRAY_LEN(commands)];
+
+	for (size_t i = 0; i < ARRAY_LEN(commands_elsewhere); i++)
+		if (strcmp(commands_elsewhere[i][0], text) == 0)
+			return commands_elsewhere[i][1];
+	for (size_t i = 0; i < ncommands; i++) {
+		names[2 * i] = commands[i].name;
+		names[2 * i + 1] = commands[i].alias;
+	}
+	return near_find(text, names, ARRAY_LEN(names));
+}
+
+const char *commands_unknown(char buf[COMMANDS_TEXT_MAX], char *const *words, size_t nwords)
+{
 	bool two = nwords > 1 && commands_is_group(words[0]);
 	const char *near;
 	char text[128];
@@ -153,13 +189,9 @@ const char *commands_unknown(char buf[COMMANDS_TEXT_MAX], char *const *words, si
 			       words[0]);
 		return buf;
 	}
-	for (size_t i = 0; i < ncommands; i++) {
-		names[2 * i] = commands[i].name;
-		names[2 * i + 1] = commands[i].alias;
-	}
 	(void)snprintf(text, sizeof(text), "%.60s%s%.60s", words[0], two ? " " : "",
 		       two ? words[1] : "");
-	near = near_find(text, names, ARRAY_LEN(names));
+	near = commands_guess(text);
 	(void)snprintf(buf, COMMANDS_TEXT_MAX, "unknown command %s%s%s%s", text,
 		       near ? "; did you mean " : " (cowctl help lists them)", near ? near : "",
 		       near ? "?" : "");

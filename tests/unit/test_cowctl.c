@@ -173,6 +173,27 @@ static void test_cowctl_help_of_options(void **state)
 	fixture_stop(f);
 }
 
+static void test_cowctl_knows_the_words_of_others(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	expect_error(f, 64, "rename a b", "unknown command rename; did you mean mv?");
+	expect_error(f, 64, "move a b", "did you mean mv?");
+	expect_error(f, 64, "delete a", "did you mean rm?");
+	expect_error(f, 64, "remove a", "did you mean rm?");
+	expect_error(f, 64, "destroy a", "did you mean rm?");
+	expect_error(f, 64, "rollback a@v", "did you mean reset?");
+	expect_error(f, 64, "revert a@v", "did you mean reset?");
+	expect_error(f, 64, "snapshot a@v", "did you mean snap add?");
+	expect_error(f, 64, "stat a", "did you mean info?");
+	expect_error(f, 64, "show a", "did you mean info?");
+	expect_error(f, 64, "snap remove a@v", "did you mean snap rm?");
+	expect_error(f, 64, "snap rollback a@v", "did you mean reset?");
+	expect_error(f, 64, "help delete", "did you mean rm?");
+	fixture_stop(f);
+}
+
 static void test_cowctl_data_of_a_version(void **state)
 {
 	struct fixture *f = fixture_start();
@@ -579,6 +600,7 @@ int main(void)
 	    cmocka_unit_test(test_cowctl_help_of_two_words),
 	    cmocka_unit_test(test_cowctl_fields),
 	    cmocka_unit_test(test_cowctl_help_of_options),
+	    cmocka_unit_test(test_cowctl_knows_the_words_of_others),
 	    cmocka_unit_test(test_cowctl_data_of_a_version),
 	    cmocka_unit_test(test_cowctl_reset),
 	    cmocka_unit_test(test_cowctl_mv),
