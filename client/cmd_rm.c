@@ -131,8 +131,14 @@ static int rm_fail(const struct rm *rm, int err, const char *name)
 	return ctl_fail(rm->ctl, ctl_exit_code(err), name, "%s", text);
 }
 
+/* What became of the operands: arrays of names, both NULL without --json. */
+struct rm_names {
+	json_object *removed;
+	json_object *failed;
+};
+
 /* Each of them; the first failure gives the exit status. */
-static int rm_all(const struct rm *rm, json_object *removed)
+static int rm_all(const struct rm *rm, const struct rm_names *names)
 {
 	const struct ctl *ctl = rm->ctl;
 	int status = CTL_OK;
@@ -141,9 +147,10 @@ static int rm_all(const struct rm *rm, json_object *removed)
 		const char *name = ctl->args.operands[i];
 		bool versions = rm->recursive && !strchr(name, '@');
 		int err = cow_remove_with(ctl->cow, name, versions ? COW_REMOVE_VERSIONS : 0);
+		json_object *array = err < 0 ? names->failed : names->removed;
 
-		if (err == 0 && removed)
-			(void)json_object_array_add(removed, json_object_new_string(name));
+		if (array)
+			(void)json_object_array_add(array, json_object_new_string(name));
 		if (err < 0) {
 			int failed = rm_fail(rm, err, name);
 
@@ -222,25 +229,34 @@ static int rm_ask(const struct rm *rm)
 	return wanted ? CTL_OK : ctl_fail(rm->ctl, CTL_ERROR, NULL, "nothing was removed");
 }
 
+static int rm_report(const struct ctl *ctl, const struct rm_names *names, bool waited)
+{
+	json_object *obj = out_json_new();
+
+	out_json_add(obj, "removed", names->removed);
+	out_json_add(obj, "failed", names->failed);
+	out_json_add(obj, "waited", json_object_new_boolean(waited));
+	return out_json_print(ctl, obj);
+}
+
 static int rm_run(const struct rm *rm)
 {
 	struct ctl *ctl = rm->ctl;
-	json_object *obj = NULL;
-	json_object *removed = NULL;
+	bool wait = args_has(&ctl->args, ARGS_WAIT);
+	struct rm_names names = {NULL, NULL};
 	int printed = CTL_OK;
 	int waited = CTL_OK;
 	int status;
 
 	if (ctl->json) {
-		obj = out_json_new();
-		removed = json_object_new_array();
-		out_json_add(obj, "removed", removed);
+		names.removed = json_object_new_array();
+		names.failed = json_object_new_array();
 	}
-	status = rm_all(rm, removed);
-	if (args_has(&ctl->args, ARGS_WAIT))
+	status = rm_all(rm, &names);
+	if (wait)
 		waited = rm_wait(rm);
-	if (obj)
-		printed = out_json_print(ctl, obj);
+	if (ctl->json)
+		printed = rm_report(ctl, &names, wait && waited == CTL_OK);
 	if (status == CTL_OK)
 		status = waited;
 	return status != CTL_OK ? status : printed;

@@ -329,6 +329,8 @@ static void test_cowctl_rm_with_versions(void **state)
 	expect_error(f, 5, "rm o", "o: the object has versions (-r removes its versions too)");
 	run(f, 5, "--json rm o p");
 	expect_has(f->out, "\"removed\": [\n    \"p\"\n  ]");
+	expect_has(f->out, "\"failed\": [\n    \"o\"\n  ]");
+	expect_has(f->out, "\"waited\": false");
 	run(f, 0, "rm -r o@v o");
 	expect_out(f, "");
 	assert_int_equal(f->st->count, 0);
@@ -352,9 +354,17 @@ static void test_cowctl_rm_waits_for_the_space(void **state)
 	run(f, 0, "rm --wait --progress=1 o");
 	expect_out(f, "0/100\n30/100\n60/100\n90/100\n99/100\n100/100\n");
 	assert_int_equal(f->st->requests[WIRE_OP_REAPING], 5);
+	fake_store_add(f->st, "q", 1);
+	run(f, 0, "--json rm --wait q");
+	expect_has(f->out, "\"failed\": [\n  ]");
+	expect_has(f->out, "\"waited\": true");
 	f->st->reaping = 1000;
 	f->st->reap_step = 0;
 	expect_error(f, 7, "rm --wait --timeout=0.05 p", "its space does not come back");
+	fake_store_add(f->st, "q", 1);
+	run(f, 7, "--json rm --wait --timeout=0.05 q");
+	expect_has(f->out, "\"removed\": [\n    \"q\"\n  ]");
+	expect_has(f->out, "\"waited\": false");
 	assert_int_equal(f->st->count, 0);
 	expect_error(f, 64, "rm --wait --progress=99 p", "not an open descriptor");
 	fixture_stop(f);
