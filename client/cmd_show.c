@@ -38,6 +38,8 @@ static int list_show(struct ctl *ctl, list_get_fn get)
 	if (err != 0)
 		return err;
 	err = get(ctl, &infos, &n);
+	if (err == -COW_ENOMEM)
+		return ctl_fail(ctl, CTL_ERROR, NULL, "out of memory");
 	if (err < 0)
 		return ctl_fail_cow(ctl, err, subject);
 	err = show_objects(ctl, &choice, infos, n, names_only ? SHOW_NAMES : SHOW_TABLE);
@@ -63,15 +65,86 @@ int cmd_ls(struct ctl *ctl)
 	return list_show(ctl, ls_get);
 }
 
+/* ---- children -------------------------------------------------------------------------------- */
+
+static int children_by_id(const void *a, const void *b)
+{
+	const struct cow_info *x = a;
+	const struct cow_info *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+/* A list that grows; it owns its infos. */
+struct children {
+	struct cow_info *infos;
+	size_t n;
+};
+
+/* Adds those of an object or version.  As libcow. */
+static int children_add(const struct ctl *ctl, struct children *all, const char *spec)
+{
+	struct cow_info *infos;
+	struct cow_info *grown;
+	size_t n;
+	int err = cow_list_children(ctl->cow, spec, &infos, &n);
+
+	if (err < 0)
+		return err;
+	grown = realloc(all->infos, (all->n + n + 1) * sizeof(*grown));
+	if (!grown) {
+		cow_list_free(infos, n);
+		return -COW_ENOMEM;
+	}
+	all->infos = grown;
+	for (size_t i = 0; i < n; i++)
+		grown[all->n++] = infos[i];
+	free(infos);
+	return 0;
+}
+
+/* Of each version; one that was removed meanwhile has none to show. */
+static int children_add_versions(const struct ctl *ctl, struct children *all, const char *name)
+{
+	struct cow_info *versions;
+	size_t n;
+	int err = cow_list_versions(ctl->cow, name, &versions, &n);
+
+	if (err < 0)
+		return err;
+	for (size_t i = 0; err == 0 && i < n; i++) {
+		err = children_add(ctl, all, versions[i].name);
+		if (err == -COW_ENOENT)
+			err = 0;
+	}
+	cow_list_free(versions, n);
+	return err;
+}
+
 static int children_get(const struct ctl *ctl, struct cow_info **infos, size_t *n)
 {
-	return cow_list_children(ctl->cow, ctl->args.operands[0], infos, n);
+	const char *spec = ctl->args.operands[0];
+	struct children all = {.n = 0};
+	int err = children_add(ctl, &all, spec);
+
+	if (err == 0 && args_has(&ctl->args, ARGS_RECURSIVE) && !strchr(spec, '@'))
+		err = children_add_versions(ctl, &all, spec);
+	if (err < 0) {
+		cow_list_free(all.infos, all.n);
+		return err;
+	}
+	qsort(all.infos, all.n, sizeof(*all.infos), children_by_id);
+	*infos = all.infos;
+	*n = all.n;
+	return 0;
 }
 
 int cmd_children(struct ctl *ctl)
 {
 	return list_show(ctl, children_get);
 }
+
+/* ---- versions -------------------------------------------------------------------------------- */
 
 static int snap_ls_get(const struct ctl *ctl, struct cow_info **infos, size_t *n)
 {

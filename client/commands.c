@@ -37,8 +37,8 @@ const struct ctl_command commands[] = {
      "make DST an instant copy of SRC, or make COUNT of them", 2, 2, CLONE, cmd_clone},
     {"tree", NULL, "[-o FIELDS] [-H] [OBJ]", "show what was cloned from what", 0, 1, TABLE,
      cmd_tree},
-    {"children", NULL, "[-l] [-o FIELDS] [-H] OBJ", "list the clones of an object or version", 1, 1,
-     LONG, cmd_children},
+    {"children", NULL, "[-r] [-l] [-o FIELDS] [-H] OBJ", "list the clones of an object or version",
+     1, 1, LONG | RECURSIVE, cmd_children},
     {"snap add", "snap create", "[--label=KEY=VALUE]... OBJ@VERSION",
      "make a version of an object, which stays as it is", 1, 1, LABEL, cmd_snap_add},
     {"snap ls", "snap list", "[-l] [-o FIELDS] [-H] OBJ", "list the versions of an object", 1, 1,
@@ -94,6 +94,7 @@ static const struct {
     {cmd_ls,
      ARGS_LABEL,
      {"label", 0, "KEY[=VALUE]", "only what has this label, with any or this value"}},
+    {cmd_children, ARGS_RECURSIVE, {"recursive", 'r', NULL, "with the clones of its versions"}},
 };
 
 /* ---- finding --------------------------------------------------------------------------------- */

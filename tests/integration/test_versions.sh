@@ -83,6 +83,8 @@ run cowctl children golden@one
 check 'they are the children of the version' [ "$(wc -l <"$dir/out")" -eq 200 ]
 run cowctl children golden
 check 'and not of its object' [ -z "$out" ]
+run cowctl children -r golden
+check 'unless those of versions are asked for' [ "$(wc -l <"$dir/out")" -eq 200 ]
 good 'a clone of a clone' cowctl clone vm000 leaf
 good 'tree of the object' cowctl tree -H -o name,parent golden
 says 'has the version under the object' $'golden@one\tgolden'

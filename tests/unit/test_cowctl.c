@@ -49,6 +49,16 @@ static void test_cowctl_children(void **state)
 	expect_out(f, "z\nx\n");
 	run(f, 0, "children o@v");
 	expect_out(f, "y\n");
+	run(f, 0, "clone o@v w");
+	run(f, 0, "children -r o"); /* in the order in which they were made */
+	expect_out(f, "z\ny\nx\nw\n");
+	run(f, 0, "children -r o@v");
+	expect_out(f, "y\nw\n");
+	run(f, 0, "children -r x");
+	expect_out(f, "");
+	run(f, 0, "help children");
+	expect_has(f->out, "with the clones of its versions");
+	expect_error(f, 3, "children -r none", "none: no such object");
 	run(f, 0, "--json children x");
 	expect_has(f->out, "\"objects\": [\n  ]");
 	expect_error(f, 3, "children none", "none: no such object");
