@@ -36,6 +36,10 @@
 	X(SHRINK, INVAL, "would shrink the object")                                         \
 	X(NOSPC_META, NOSPC, "no space left for metadata")                                  \
 	X(HAS_VERSIONS, BUSY, "the object has versions")                                    \
+	X(CHECKING, BUSY, "another check is under way")                                     \
+	X(LATE, BUSY,                                                                       \
+	  "too much was written meanwhile for an exact answer; try again when less is "     \
+	  "written")                                                                        \
 	X(LOCKED, BUSY, "the store is in use")                                              \
 	X(SHORT_IO, IO, "device ended early")                                               \
 	X(LATCHED, IO, "the store has stopped taking writes")                               \

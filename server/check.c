@@ -49,7 +49,7 @@ int check_step(struct check *c, enum kv_table table, size_t len, struct check_po
 	int err;
 
 	if (map_snapshot_is_late(c->view))
-		return -ERR_BUSY;
+		return -ERR_LATE;
 	err = kv_find(c->view->kv, table, KV_GT, check_pos_key(pos), &found, val);
 	if (err)
 		return err;

@@ -43,7 +43,7 @@ typedef int (*check_read_fn)(void *ctx, pblk_t blk, uint64_t nblks, uint8_t *buf
 int check_map(struct map *map, check_report_fn report, void *ctx,
 	      struct check_totals *totals) MUST_CHECK;
 
-/* The same for a view that the caller holds.  -ERR_BUSY: it is a snapshot, and late. */
+/* The same for a view that the caller holds.  -ERR_LATE: it is a snapshot, and late. */
 int check_view(struct map_view *view, check_report_fn report, void *ctx,
 	       struct check_totals *totals) MUST_CHECK;
 

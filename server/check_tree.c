@@ -103,7 +103,7 @@ int check_ref(struct check *c, uint64_t id, int level, const char *by, uint64_t 
 
 	if (!n) {
 		if (map_snapshot_is_late(c->view))
-			return -ERR_BUSY;
+			return -ERR_LATE;
 		n = calloc(1, sizeof(*n));
 		if (!n)
 			return -ERR_NOMEM;

@@ -224,7 +224,7 @@ static LOOP_FN void checkpoint_synced(struct commit_req *req)
 	cp->state = CHECKPOINT_FOLDING;
 	cp->fold.run = checkpoint_fold_run;
 	cp->fold.done = checkpoint_fold_done;
-	worker_submit(cp->config.pool, &cp->fold);
+	worker_submit(cp->config.fold_pool, &cp->fold);
 }
 
 /* ---- bringing blocks home -------------------------------------------------------------------- */

@@ -38,6 +38,7 @@ struct checkpoint_config {
 	struct map *map;
 	struct dev *dev;
 	struct worker_pool *pool;
+	struct worker_pool *fold_pool; /* for folds: they wait for no read, write or walk */
 	struct commit *commit;
 	uint64_t journal_nblks; /* of the whole region */
 	size_t home_max;	/* blocks not yet home that start one */

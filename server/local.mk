@@ -106,6 +106,8 @@ libserver_la_SOURCES = \
 	server/object_store.c \
 	server/object_table.c \
 	server/object_table.h \
+	server/object_walk.c \
+	server/object_walk.h \
 	server/object_write.c \
 	server/objects.c \
 	server/options.c \

@@ -156,7 +156,8 @@ typedef void (*object_usage_cb)(void *ctx, int err, const struct object_usage *u
 
 /*
  * What n objects and versions use in the map; what is named twice counts once.  "specs" and its
- * strings stay the caller's and must be there until the callback.
+ * strings stay the caller's and must be there until the callback.  -ERR_LATE: too much was written
+ * meanwhile, again and again.
  */
 void object_usage(struct objects *objs, const char *const *specs, uint32_t n, object_usage_cb cb,
 		  void *ctx) LOOP_FN;
@@ -181,7 +182,10 @@ struct object_check {
 
 typedef void (*object_check_cb)(void *ctx, int err, const struct object_check *check);
 
-/* Checks the map, not the data, beside all other work.  -ERR_BUSY while another one is under way. */
+/*
+ * Checks the map, not the data, beside all other work.  -ERR_CHECKING while another one is under way,
+ * -ERR_LATE as in object_usage().
+ */
 void object_check(struct objects *objs, object_check_cb cb, void *ctx) LOOP_FN;
 
 /* ---- open objects ---------------------------------------------------------------------------- */

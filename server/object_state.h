@@ -69,6 +69,7 @@ struct claimed;
 struct event;
 struct object;
 struct object_claim;
+struct object_walk;
 
 /* Waits for an epoch: an fsync, a clone, a flush. */
 struct epoch_waiter {
@@ -156,6 +157,7 @@ struct objects {
 	struct objects_config config;
 	struct page_pool *pages;
 	struct worker_pool *pool;
+	struct worker_pool *fold_pool; /* of one thread */
 	struct fetcher fetcher;
 	struct alloc *alloc;
 	struct freeload *freeload;
@@ -185,6 +187,7 @@ struct objects {
 	bool latched;
 	bool expiring; /* what has expired is being removed */
 	bool checking;
+	TAILQ_HEAD(, object_walk) walks; /* the first is under way, the others wait for it */
 	bool was_crowded;
 	void (*progress)(struct objects *objs); /* space or memory may have become free */
 	/* the data of an inlined batch is in the journal only: its pages are kept for it */

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * object_store.c: looking at the store as a whole: space, usage, what is being reaped, the checker.
- *
- * What must be exact and takes long (usage, the checker) first waits until all that was committed is
- * in the map proper, and then walks a snapshot of it, which holds nobody up.  Where so much is written
- * meanwhile that the snapshot is in the way it begins again, and in the end is answered -ERR_BUSY.
+ * What must be exact and takes long (usage, the checker) is a walk: object_walk.h.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -13,8 +10,7 @@
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_op.h"
-
-#define WALK_TRIES 4u
+#include "server/object_walk.h"
 
 /* ---- space ----------------------------------------------------------------------------------- */
 
@@ -118,26 +114,14 @@ void object_reaping(struct objects *objs, object_reaping_cb cb, void *ctx)
 /* ---- usage ----------------------------------------------------------------------------------- */
 
 struct usage_op {
-	struct worker_job job;
-	struct objects *objs;
-	struct objects_settle settle;
+	struct object_walk walk;
 	const char *const *specs;
 	uint32_t n;
-	unsigned int tries;
-	int err;
 	struct map_usage usage;
 	object_usage_cb cb;
 	void *ctx;
 	uint64_t ids[];
 };
-
-static void usage_finish(struct usage_op *op, int err)
-{
-	struct object_usage usage = {op->usage.mapped_nblks, op->usage.exclusive_nblks};
-
-	op->cb(op->ctx, err, &usage);
-	free(op);
-}
 
 /* The ids, each once. */
 static int usage_look_up(struct usage_op *op, struct map_view *view, uint32_t *nids)
@@ -164,45 +148,24 @@ static bool usage_is_late(void *ctx)
 	return map_snapshot_is_late(ctx);
 }
 
-static WORKER_FN void usage_run(struct worker_job *job)
+static WORKER_FN int usage_run(struct object_walk *walk, struct map_view *view)
 {
-	struct usage_op *op = CONTAINER_OF(job, struct usage_op, job);
-	struct map_view *view;
+	struct usage_op *op = CONTAINER_OF(walk, struct usage_op, walk);
 	uint32_t nids;
+	int err = usage_look_up(op, view, &nids);
 
-	ASSERT_WORKER();
-	op->err = map_snapshot_begin(op->objs->config.map, &view);
-	if (op->err < 0)
-		return;
-	op->err = usage_look_up(op, view, &nids);
-	if (op->err == 0)
-		op->err = map_usage(view, op->ids, nids, usage_is_late, view, &op->usage);
-	if (op->err < 0 && map_snapshot_is_late(view))
-		op->err = -ERR_BUSY;
-	map_view_end(view);
+	if (err == 0)
+		err = map_usage(view, op->ids, nids, usage_is_late, view, &op->usage);
+	return err < 0 && map_snapshot_is_late(view) ? -ERR_LATE : err;
 }
 
-static LOOP_FN void usage_done(struct worker_job *job)
+static LOOP_FN void usage_ended(struct object_walk *walk, int err)
 {
-	struct usage_op *op = CONTAINER_OF(job, struct usage_op, job);
+	struct usage_op *op = CONTAINER_OF(walk, struct usage_op, walk);
+	struct object_usage usage = {op->usage.mapped_nblks, op->usage.exclusive_nblks};
 
-	if (op->err == -ERR_BUSY && op->tries++ < WALK_TRIES)
-		objects_settle(op->objs, &op->settle); /* and from the beginning */
-	else
-		usage_finish(op, op->err);
-}
-
-static LOOP_FN void usage_settled(struct objects_settle *settle, int err)
-{
-	struct usage_op *op = CONTAINER_OF(settle, struct usage_op, settle);
-
-	if (err < 0) {
-		usage_finish(op, err);
-		return;
-	}
-	op->job.run = usage_run;
-	op->job.done = usage_done;
-	worker_submit(op->objs->pool, &op->job);
+	op->cb(op->ctx, err, &usage);
+	free(op);
 }
 
 void object_usage(struct objects *objs, const char *const *specs, uint32_t n, object_usage_cb cb,
@@ -215,35 +178,25 @@ void object_usage(struct objects *objs, const char *const *specs, uint32_t n, ob
 		cb(ctx, -ERR_NOMEM, NULL);
 		return;
 	}
-	op->objs = objs;
 	op->specs = specs;
 	op->n = n;
 	op->cb = cb;
 	op->ctx = ctx;
-	op->settle.ready = usage_settled;
-	objects_settle(objs, &op->settle);
+	op->walk.run = usage_run;
+	op->walk.ended = usage_ended;
+	object_walk_start(objs, &op->walk);
 }
 
 /* ---- the checker ----------------------------------------------------------------------------- */
 
 struct check_op {
-	struct worker_job job;
+	struct object_walk walk;
 	struct objects *objs;
-	struct objects_settle settle;
 	struct object_check check;
-	unsigned int tries;
-	int err;
 	object_check_cb cb;
 	void *ctx;
 	char texts[OBJECT_CHECK_TEXTS_MAX][OBJECT_CHECK_TEXT_BYTES];
 };
-
-static void check_finish(struct check_op *op, int err)
-{
-	op->objs->checking = false;
-	op->cb(op->ctx, err, &op->check);
-	free(op);
-}
 
 static void check_text(void *ctx, const char *text)
 {
@@ -256,44 +209,23 @@ static void check_text(void *ctx, const char *text)
 	op->texts[op->check.ntexts++][len] = '\0';
 }
 
-static WORKER_FN void check_run(struct worker_job *job)
+static WORKER_FN int check_run(struct object_walk *walk, struct map_view *view)
 {
-	struct check_op *op = CONTAINER_OF(job, struct check_op, job);
-	struct map_view *view;
+	struct check_op *op = CONTAINER_OF(walk, struct check_op, walk);
 
-	ASSERT_WORKER();
-	op->err = map_snapshot_begin(op->objs->config.map, &view);
-	if (op->err < 0)
-		return;
-	op->err = check_view(view, check_text, op, &op->check.totals);
-	map_view_end(view);
+	op->check.ntexts = 0;
+	return check_view(view, check_text, op, &op->check.totals);
 }
 
-static LOOP_FN void check_done(struct worker_job *job)
+static LOOP_FN void check_ended(struct object_walk *walk, int err)
 {
-	struct check_op *op = CONTAINER_OF(job, struct check_op, job);
+	struct check_op *op = CONTAINER_OF(walk, struct check_op, walk);
 
-	if (op->err == -ERR_BUSY && op->tries++ < WALK_TRIES) {
-		op->check.ntexts = 0;
-		objects_settle(op->objs, &op->settle); /* and from the beginning */
-		return;
-	}
-	if (op->err > 0)
-		op->check.differences = (uint64_t)op->err;
-	check_finish(op, op->err < 0 ? op->err : 0);
-}
-
-static LOOP_FN void check_settled(struct objects_settle *settle, int err)
-{
-	struct check_op *op = CONTAINER_OF(settle, struct check_op, settle);
-
-	if (err < 0) {
-		check_finish(op, err);
-		return;
-	}
-	op->job.run = check_run;
-	op->job.done = check_done;
-	worker_submit(op->objs->pool, &op->job);
+	if (err > 0)
+		op->check.differences = (uint64_t)err;
+	op->objs->checking = false;
+	op->cb(op->ctx, err < 0 ? err : 0, &op->check);
+	free(op);
 }
 
 void object_check(struct objects *objs, object_check_cb cb, void *ctx)
@@ -302,7 +234,7 @@ void object_check(struct objects *objs, object_check_cb cb, void *ctx)
 
 	ASSERT_LOOP();
 	if (!op) {
-		cb(ctx, objs->checking ? -ERR_BUSY : -ERR_NOMEM, NULL);
+		cb(ctx, objs->checking ? -ERR_CHECKING : -ERR_NOMEM, NULL);
 		return;
 	}
 	objs->checking = true;
@@ -310,6 +242,7 @@ void object_check(struct objects *objs, object_check_cb cb, void *ctx)
 	op->check.texts = op->texts;
 	op->cb = cb;
 	op->ctx = ctx;
-	op->settle.ready = check_settled;
-	objects_settle(objs, &op->settle);
+	op->walk.run = check_run;
+	op->walk.ended = check_ended;
+	object_walk_start(objs, &op->walk);
 }

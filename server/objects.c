@@ -13,6 +13,7 @@
 #include "server/object_epoch.h"
 #include "server/object_io.h"
 #include "server/object_table.h"
+#include "server/object_walk.h"
 
 #define IDLE_OBJECTS_MAX  4096u
 #define TIMER_MS_MIN	  20u
@@ -210,6 +211,7 @@ static struct checkpoint *objects_new_checkpoint(struct objects *objs)
 	    .map = objs->config.map,
 	    .dev = objs->config.dev,
 	    .pool = objs->pool,
+	    .fold_pool = objs->fold_pool,
 	    .commit = objs->commit,
 	    .journal_nblks = recover_region(objs->config.map).nblks,
 	    .home_max = (objs->config.cache_bytes >> BLK_SHIFT) / HOME_PART,
@@ -266,7 +268,8 @@ static int objects_start_threads(struct objects *objs)
 	int err;
 
 	objs->pool = worker_pool_new(objs->config.loop, objs->config.nworkers);
-	if (!objs->pool)
+	objs->fold_pool = worker_pool_new(objs->config.loop, 1);
+	if (!objs->pool || !objs->fold_pool)
 		return -ERR_NOMEM;
 	fetcher_init(&objs->fetcher, objs->config.map, objs->config.dev, objs->pool);
 	objs->commit = commit_new(&commit);
@@ -307,6 +310,7 @@ int objects_new(const struct objects_config *config, struct objects **out)
 	TAILQ_INIT(&objs->idle);
 	TAILQ_INIT(&objs->parked);
 	TAILQ_INIT(&objs->claims);
+	TAILQ_INIT(&objs->walks);
 	err = objects_load_space(objs);
 	if (err == 0)
 		err = objects_start_cache(objs);
@@ -451,6 +455,7 @@ void objects_free(struct objects *objs)
 		event_free(objs->timer);
 	objs->wb.stopping = true;
 	objs->fetcher.stopping = true;
+	object_walk_stop(objs);
 	if (objs->checkpoint)
 		checkpoint_stop(objs->checkpoint);
 	if (objs->prepare)
@@ -459,6 +464,7 @@ void objects_free(struct objects *objs)
 		freeload_stop(objs->freeload);
 	/* who may still submit to the other is joined first */
 	worker_pool_free(objs->pool);
+	worker_pool_free(objs->fold_pool);
 	loop_finish(objs->config.loop);
 	commit_free(objs->commit);
 	checkpoint_free(objs->checkpoint);

@@ -163,6 +163,7 @@ void commits_start_checkpoint(struct commits *fx, unsigned int age_ms)
 	fx->pool = worker_pool_new(fx->ts->loop, 2);
 	assert_non_null(fx->pool);
 	config.pool = fx->pool;
+	config.fold_pool = fx->pool;
 	config.commit = fx->commit;
 	fx->checkpoint = checkpoint_new(&config);
 	assert_non_null(fx->checkpoint);

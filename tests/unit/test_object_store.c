@@ -3,7 +3,11 @@
  * test_object_store.c: looking at the store: lists, labels, children, what expires, what is used by
  * whom, what becomes free again, and the checker beside all other work.
  */
-#include "server/object_state.h"
+#include <event2/event.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "server/object_walk.h"
 #include "tests/unit/object_fixture.h"
 
 /* ---- lists ----------------------------------------------------------------------------------- */
@@ -323,6 +327,131 @@ static void usage_tells_what_would_become_free(void **state)
 	assert_int_equal(usage.mapped_nblks, 0);
 }
 
+/* ---- long walks ------------------------------------------------------------------------------- */
+
+/* A walk that takes until the test lets it go. */
+struct held {
+	struct object_walk walk;
+	struct result res;
+	atomic_bool begun;
+	sem_t go;
+};
+
+static int held_run(struct object_walk *walk, struct map_view *view)
+{
+	struct held *held = CONTAINER_OF(walk, struct held, walk);
+
+	(void)view;
+	atomic_store(&held->begun, true);
+	(void)sem_wait(&held->go);
+	return 0;
+}
+
+static void held_ended(struct object_walk *walk, int err)
+{
+	engine_done_cb(&CONTAINER_OF(walk, struct held, walk)->res, err);
+}
+
+static void held_start(struct engine *e, struct held *held)
+{
+	*held = (struct held){.walk = {.run = held_run, .ended = held_ended}};
+	assert_int_equal(sem_init(&held->go, 0, 0), 0);
+	object_walk_start(e->objs, &held->walk);
+}
+
+static void held_wait_begun(struct engine *e, const struct held *held)
+{
+	while (!atomic_load(&held->begun))
+		(void)event_base_loop(loop_base(e->loop), EVLOOP_NONBLOCK);
+}
+
+static void restart_with_workers(struct engine *e, unsigned int nworkers)
+{
+	e->nworkers = nworkers;
+	engine_restart(e);
+}
+
+static void cold_reads_pass_long_walks(void **state)
+{
+	static const char *const specs[] = {"a"};
+	struct engine *e = *state;
+	struct usage usage = {0};
+	struct held held[3];
+	struct handle *h;
+
+	make(e, "a", 4, 7);
+	restart_with_workers(e, 2);
+	for (size_t i = 0; i < ARRAY_LEN(held); i++)
+		held_start(e, &held[i]);
+	object_usage(e->objs, specs, 1, usage_cb, &usage);
+	held_wait_begun(e, &held[0]);
+	h = engine_open(e, "a");
+	assert_int_equal(engine_blk_byte(e, h, 3), 7);
+	assert_int_equal(object_close(h), 0);
+	engine_settle(e);
+	for (size_t i = 0; i < ARRAY_LEN(held); i++) {
+		assert_int_equal(atomic_load(&held[i].begun), i == 0);
+		assert_false(held[i].res.done);
+	}
+	assert_false(usage.res.done);
+	for (size_t i = 0; i < ARRAY_LEN(held); i++) {
+		(void)sem_post(&held[i].go);
+		assert_int_equal(engine_wait(e, &held[i].res), 0);
+	}
+	assert_int_equal(engine_wait(e, &usage.res), 0);
+	assert_int_equal(usage.usage.mapped_nblks, 4);
+}
+
+struct settled {
+	struct objects_settle settle;
+	struct result res;
+};
+
+static void settled_ready(struct objects_settle *settle, int err)
+{
+	engine_done_cb(&CONTAINER_OF(settle, struct settled, settle)->res, err);
+}
+
+/* Even where it takes all workers. */
+static void a_fold_passes_a_long_walk(void **state)
+{
+	struct engine *e = *state;
+	struct settled settled = {.settle = {.ready = settled_ready}};
+	struct handle *h;
+	struct held held;
+
+	restart_with_workers(e, 1);
+	h = engine_create_open(e, "a", 0);
+	held_start(e, &held);
+	held_wait_begun(e, &held);
+	assert_int_equal(engine_resize(e, h, 5, false), 0);
+	assert_int_equal(engine_fsync(e, h), 0);
+	objects_settle(e->objs, &settled.settle);
+	assert_int_equal(engine_wait(e, &settled.res), 0);
+	assert_false(held.res.done);
+	(void)sem_post(&held.go);
+	assert_int_equal(engine_wait(e, &held.res), 0);
+	assert_int_equal(object_close(h), 0);
+}
+
+static void walks_that_wait_end_with_the_engine(void **state)
+{
+	static const char *const specs[] = {"a"};
+	struct engine *e = *state;
+	struct usage usage = {0};
+	struct held held;
+
+	assert_int_equal(engine_create(e, "a", 0), 0);
+	held_start(e, &held);
+	object_usage(e->objs, specs, 1, usage_cb, &usage);
+	held_wait_begun(e, &held);
+	(void)sem_post(&held.go);
+	crash(e);
+	assert_true(held.res.done && usage.res.done);
+	assert_int_equal(held.res.err, 0);
+	assert_int_equal(usage.res.err, -ERR_SHUTDOWN);
+}
+
 /* ---- the checker ----------------------------------------------------------------------------- */
 
 struct checked {
@@ -370,7 +499,7 @@ static void a_check_runs_beside_all_other_work(void **state)
 
 		object_check(e->objs, check_cb, &c);
 		object_check(e->objs, check_cb, &second);
-		assert_int_equal(engine_wait(e, &second.res), -ERR_BUSY);
+		assert_int_equal(engine_wait(e, &second.res), -ERR_CHECKING);
 		while (!c.res.done) {
 			assert_int_equal(engine_write_blk(e, h, round++ % 50, 1), 0);
 			assert_int_equal(engine_fsync(e, h), 0);
@@ -467,6 +596,9 @@ int main(void)
 	    TEST_TICKING(the_engine_stops_in_the_middle_of_an_expiry),
 	    TEST_TICKING(what_got_an_expired_name_stays),
 	    TEST(usage_tells_what_would_become_free),
+	    TEST(cold_reads_pass_long_walks),
+	    TEST(a_fold_passes_a_long_walk),
+	    TEST(walks_that_wait_end_with_the_engine),
 	    TEST(a_check_finds_all_well),
 	    TEST(a_check_runs_beside_all_other_work),
 	    TEST(all_space_comes_back),
