@@ -116,7 +116,7 @@ struct cow_report {
 	uint64_t objects;     /* that were checked, versions included */
 	uint64_t nodes;
 	uint64_t mapped; /* bytes of the data area */
-	uint64_t shared; /* of these, mapped more than once */
+	uint64_t shared; /* of these, what several objects or versions have, each block once */
 	uint64_t free;
 	const char **texts; /* sentences about the first differences; see cow_report_clear() */
 	size_t ntexts;

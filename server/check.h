@@ -22,7 +22,7 @@ struct check_totals {
 	uint64_t nodes;
 	uint64_t shared_nodes; /* that are referred to more than once */
 	uint64_t mapped_nblks; /* of the device */
-	uint64_t shared_nblks; /* of these, mapped by more than one leaf */
+	uint64_t shared_nblks; /* of these, reached by several objects, versions or queued trees */
 	uint64_t free_nblks;
 	uint64_t reap_entries;	 /* trees still to be released: no fault */
 	uint64_t verified_nblks; /* by check_data() */

@@ -21,7 +21,8 @@ struct check_node {
 	uint64_t id;
 	uint64_t refs;
 	uint64_t mapped;
-	uint64_t end; /* blocks up to the last one mapped, from the node's first */
+	uint64_t end;		     /* blocks up to the last one mapped, from the node's first */
+	const struct check_node *up; /* the first node that referred to it, of a higher level */
 	unsigned int level;
 	bool bad;     /* it or something below cannot be read: the rest is not known */
 	bool counted; /* has an entry in nref */
@@ -119,6 +120,12 @@ void check_nodes_free(struct check *c);
 
 /* Notes the blocks that a leaf maps. */
 void check_count_leaf(struct check *c, const struct map_node_view *leaf);
+
+/*
+ * After all leaves have been counted, for a leaf that several objects or versions reach: its blocks
+ * are shared though no other leaf maps them.
+ */
+void check_share_leaf(struct check *c, const struct map_node_view *leaf);
 
 /* After all leaves have been counted: the xref and free tables. */
 int check_xref_table(struct check *c) MUST_CHECK;

@@ -39,6 +39,18 @@ void check_count_leaf(struct check *c, const struct map_node_view *leaf)
 	}
 }
 
+void check_share_leaf(struct check *c, const struct map_node_view *leaf)
+{
+	for (unsigned int i = 0; i < leaf->nextents; i++) {
+		struct map_leaf_run run = map_node_run(leaf, i);
+
+		if (run.blk + run.nblks > c->dev_nblks)
+			continue;
+		for (unsigned int b = 0; b < run.nblks; b++)
+			c->totals.shared_nblks += c->counts[run.blk + b] == 1;
+	}
+}
+
 /* The number of blocks from blk on that have the same count. */
 static uint64_t same_count(const struct check *c, uint64_t blk, uint64_t end)
 {
@@ -80,7 +92,6 @@ static void xref_range(struct check *c, uint64_t pos, uint64_t end, uint64_t cou
 {
 	uint64_t n;
 
-	c->totals.shared_nblks += end - pos;
 	for (; pos < end; pos += n) {
 		n = same_count(c, pos, end);
 		if (c->counts[pos] != count)
@@ -144,6 +155,8 @@ static void free_gap(struct check *c, uint64_t pos, uint64_t end)
 				     pos, n);
 		else
 			c->totals.mapped_nblks += n;
+		if (c->counts[pos] > 1)
+			c->totals.shared_nblks += n;
 	}
 }
 

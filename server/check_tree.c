@@ -48,6 +48,8 @@ static int walk_inner(struct check *c, const struct map_node_view *view, struct 
 		err = check_ref(c, id, (int)view->level - 1, "node", view->id, &child);
 		if (err)
 			return err;
+		if (!child->up && node->level > child->level)
+			child->up = node;
 		node->bad |= child->bad;
 		mapped += child->mapped;
 		node->end = s * map_slot_nblks(view->level) + child->end;
@@ -140,11 +142,19 @@ int check_see(struct check *c, uint64_t id, bool *first)
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
+/* By several references to it, or to a node above. */
+static bool node_is_shared(const struct check_node *node)
+{
+	while (node && node->refs <= 1)
+		node = node->up;
+	return node;
+}
+
 static int node_entry(struct check *c, uint64_t id, struct kv_buf val)
 {
 	struct check_node *node = node_find(c, id);
+	struct map_node_view view;
 
-	(void)val;
 	if (c->state_known && id >= c->state.next_node)
 		check_differ(c, "node %" PRIu64 " has an id that was not given out yet", id);
 	c->totals.nodes++;
@@ -153,6 +163,8 @@ static int node_entry(struct check *c, uint64_t id, struct kv_buf val)
 		return 0;
 	}
 	c->totals.shared_nodes += node->refs > 1;
+	if (node->level == 0 && node_is_shared(node) && map_node_parse(val, id, &view) == 0)
+		check_share_leaf(c, &view);
 	return 0;
 }
 

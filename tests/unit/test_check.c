@@ -19,10 +19,51 @@ static void test_totals(void **state)
 	assert_int_equal(totals.nodes, 7);
 	assert_int_equal(totals.shared_nodes, 3);
 	assert_int_equal(totals.mapped_nblks, 303);
-	assert_int_equal(totals.shared_nblks, 127);
+	assert_int_equal(totals.shared_nblks,
+			 300); /* what "a" has: its version has all of it too */
 	assert_int_equal(totals.free_nblks, 999 - 303);
 	assert_int_equal(totals.reap_entries, 1);
 	fix_close(&w.fix);
+}
+
+/* However many share a tree, and whether as a whole or in part. */
+static void test_shared_blocks_count_once(void **state)
+{
+	struct check_totals totals;
+	struct map_txn *txn;
+	struct fix fix;
+	uint64_t clone;
+	uint64_t oid;
+
+	(void)state;
+	fix_open(&fix, 2000, FIX_META_BYTES);
+	txn = fix_begin(&fix);
+	oid = fix_create(txn, "a", 100000);
+	fix_remap(txn, oid, 0, 100, 300);
+	fix_remap(txn, oid, 90000, 500, 2); /* a tree of three levels */
+	fix_commit(txn);
+	assert_int_equal(fix_check(&fix).shared_nblks, 0);
+	txn = fix_begin(&fix);
+	clone = fix_clone(txn, oid, "b");
+	(void)fix_clone(txn, oid, "c");
+	fix_commit(txn);
+	totals = fix_check(&fix);
+	assert_int_equal(totals.mapped_nblks, 302);
+	assert_int_equal(totals.shared_nblks, 302);
+	txn = fix_begin(&fix);
+	fix_remap(txn, clone, 7, 600, 1);
+	fix_commit(txn);
+	totals = fix_check(&fix);
+	assert_int_equal(totals.mapped_nblks, 303);
+	assert_int_equal(totals.shared_nblks, 302); /* "a" and "c" share all that they have */
+	txn = fix_begin(&fix);
+	assert_int_equal(map_txn_remove(txn, oid), 0);
+	fix_commit(txn);
+	fix_reap_all(&fix, 64);
+	totals = fix_check(&fix);
+	assert_int_equal(totals.mapped_nblks, 303);
+	assert_int_equal(totals.shared_nblks, 301); /* all but what each has in block 7 */
+	fix_close(&fix);
 }
 
 /* A tree in the queue may be somebody else's as well: only the queue's reference goes. */
@@ -117,6 +158,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_totals),
+	    cmocka_unit_test(test_shared_blocks_count_once),
 	    cmocka_unit_test(test_queued_tree_that_is_shared),
 	    cmocka_unit_test(test_data),
 	};
