@@ -73,20 +73,26 @@ int dispatch_decode_usage(struct request *req, const uint8_t *body, size_t len)
 	return err;
 }
 
+static void usage_error(struct request *req, int err)
+{
+	const struct usage_specs *specs = req->beside;
+	bool about_store = err_class(err) == ERR_BUSY;
+
+	if (!about_store && specs->n == 1)
+		dispatch_error_name(req, err, specs->spec[0]);
+	else
+		dispatch_error(req, err, about_store ? NULL : "one of those named");
+}
+
 static void usage_cb(void *ctx, int err, const struct object_usage *usage)
 {
 	struct request *req = dispatch_request_of(ctx);
-	const struct usage_specs *specs = req->beside;
 	uint8_t body[sizeof(struct msg_usage_reply)];
 	struct msg_usage_reply msg;
 	int n;
 
-	if (err < 0 && specs->n == 1) {
-		dispatch_error_name(req, err, specs->spec[0]);
-		return;
-	}
 	if (err < 0) {
-		dispatch_error(req, err, "one of those named");
+		usage_error(req, err);
 		return;
 	}
 	msg = (struct msg_usage_reply){
@@ -154,7 +160,7 @@ static void check_cb(void *ctx, int err, const struct object_check *check)
 	int n;
 
 	if (!body) {
-		dispatch_error(req, err < 0 ? err : -ERR_NOMEM, "check");
+		dispatch_error(req, err < 0 ? err : -ERR_NOMEM, NULL);
 	} else {
 		check_to_msg(msg, check);
 		n = msg_check_reply_encode(body, WIRE_BODY_MAX, msg);

@@ -442,6 +442,10 @@ static void test_usage_is_of_all_that_are_named(void **state)
 	assert_text(fx, "no such object: one of those named");
 	assert_int_equal(usage(fx, specs + 2, 1), ERR_NOENT);
 	assert_text(fx, "no such object: gone");
+	fake_fail_next(fx->objs, -ERR_LATE);
+	assert_int_equal(usage(fx, specs, 1), ERR_BUSY);
+	assert_text(fx, "too much was written meanwhile for an exact answer; try again when less is"
+			" written");
 }
 
 static void test_a_usage_of_nothing_is_malformed(void **state)
@@ -488,9 +492,9 @@ static void test_a_check_tells_figures_and_texts(void **state)
 	last = reply->texts[MSG_CHECK_TEXTS_MAX - 1].text;
 	assert_int_equal(strspn(last, "x"), WIRE_TEXT_MAX - 1);
 	free(reply);
-	fake_fail_next(fx->objs, -ERR_BUSY);
+	fake_fail_next(fx->objs, -ERR_CHECKING);
 	assert_int_equal(fixture_run(fx, WIRE_OP_CHECK, NULL, 0), ERR_BUSY);
-	assert_text(fx, "in use: check");
+	assert_text(fx, "another check is under way");
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
