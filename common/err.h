@@ -31,6 +31,7 @@
 /* X(name, class, text): the specific errors. */
 #define ERR_SPECIFIC(X)                                                                     \
 	X(BAD_NAME, INVAL, "invalid object name")                                           \
+	X(SAME_NAME, INVAL, "both names are the same")                                      \
 	X(TOO_LARGE, INVAL, "beyond the largest object size")                               \
 	X(BAD_HANDLE, INVAL, "no such handle")                                              \
 	X(SHRINK, INVAL, "would shrink the object")                                         \

@@ -225,14 +225,16 @@ static int rename_check(const char *from, const char *to, bool exchange)
 
 	if (name_spec_problem(from) || name_spec_problem(to))
 		return -ERR_BAD_NAME;
+	if (strcmp(from, to) == 0)
+		return -ERR_SAME_NAME;
 	from_at = strchr(from, '@');
 	to_at = strchr(to, '@');
 	if (!from_at && !to_at)
-		return strcmp(from, to) != 0 ? 0 : -ERR_EXIST;
+		return 0;
 	if (exchange || !from_at || !to_at || from_at - from != to_at - to ||
 	    memcmp(from, to, (size_t)(from_at - from)) != 0)
 		return -ERR_INVAL;
-	return strcmp(from_at, to_at) != 0 ? 0 : -ERR_EXIST;
+	return 0;
 }
 
 void object_rename(struct objects *objs, const char *from, const char *to, bool exchange,

@@ -188,6 +188,8 @@ void object_rename(struct objects *objs, const char *from, const char *to, bool 
 
 	if (err == 0 && (name_spec_problem(from) || name_spec_problem(to)))
 		err = -ERR_BAD_NAME;
+	if (err == 0 && strcmp(from, to) == 0)
+		err = -ERR_SAME_NAME;
 	if (err == 0 && fake_find_parent(objs, from) != fake_find_parent(objs, to))
 		err = -ERR_INVAL;
 	if (err == 0 && (!f || (exchange && !g)))

@@ -379,7 +379,10 @@ static void a_rename_needs_a_free_name_of_its_kind(void **state)
 	assert_int_equal(snapshot(e, "a@v"), 0);
 	assert_int_equal(snapshot(e, "a@w"), 0);
 	assert_int_equal(rename_to(e, "a", "b"), -ERR_EXIST);
-	assert_int_equal(rename_to(e, "a", "a"), -ERR_EXIST);
+	assert_int_equal(rename_to(e, "a", "a"), -ERR_SAME_NAME);
+	assert_int_equal(rename_to(e, "a@v", "a@v"), -ERR_SAME_NAME);
+	assert_int_equal(rename_to(e, "c", "c"), -ERR_SAME_NAME);
+	assert_int_equal(exchange(e, "a", "a"), -ERR_SAME_NAME);
 	assert_int_equal(rename_to(e, "c", "d"), -ERR_NOENT);
 	assert_int_equal(rename_to(e, "a@v", "a@w"), -ERR_EXIST);
 	assert_int_equal(rename_to(e, "a@v", "b@v"), -ERR_INVAL);
@@ -410,7 +413,7 @@ static void an_exchange_swaps_names_and_nothing_else(void **state)
 	assert_int_equal(object_close(h), 0);
 	assert_int_equal(exchange(e, "a", "c"), -ERR_NOENT);
 	assert_int_equal(exchange(e, "c", "a"), -ERR_NOENT);
-	assert_int_equal(exchange(e, "b@v", "b@v"), -ERR_INVAL);
+	assert_int_equal(exchange(e, "b@v", "b@w"), -ERR_INVAL);
 	crash(e);
 	assert_int_equal(byte_of(e, "a", 0), 2);
 	assert_int_equal(byte_of(e, "b@v", 0), 1);
