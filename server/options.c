@@ -236,8 +236,31 @@ static int take_value(struct options *o, int opt, char *why, size_t why_len)
 	}
 }
 
+/* Those whose values only a server needs that serves. */
+static const char *option_serving(int opt)
+{
+	switch (opt) {
+	case OPT_LISTEN:
+		return "listen";
+	case OPT_CACHE:
+		return "cache";
+	case OPT_WORKERS:
+		return "workers";
+	case OPT_WRITEBACK_MS:
+		return "writeback-ms";
+	case OPT_INSECURE:
+		return "insecure-plaintext";
+	case OPT_READY_FD:
+		return "ready-fd";
+	default:
+		return NULL;
+	}
+}
+
 static int take_option(struct options *o, int opt, char *why, size_t why_len)
 {
+	if (!o->serving)
+		o->serving = option_serving(opt);
 	switch (opt) {
 	case OPT_STORE:
 		o->store = optarg;
@@ -266,6 +289,11 @@ static int options_judge(const struct options *o, char *why, size_t why_len)
 	}
 	if (o->action == OPTIONS_CHECK && o->size_bytes != 0) {
 		snprintf(why, why_len, "--check takes no --size");
+		return -ERR_INVAL;
+	}
+	if (o->action != OPTIONS_SERVE && o->serving) {
+		snprintf(why, why_len, "--%s takes no --%s: it does not serve the store",
+			 o->action == OPTIONS_CHECK ? "check" : "init", o->serving);
 		return -ERR_INVAL;
 	}
 	return 0;

@@ -33,7 +33,8 @@ struct options {
 	unsigned int workers;
 	unsigned int writeback_ms;
 	enum log_level log_level;
-	int ready_fd; /* -1: none */
+	int ready_fd;	     /* -1: none */
+	const char *serving; /* an option that was given and is about serving; NULL: none */
 };
 
 /* Reads the command line.  -ERR_INVAL: "why" says in one line what is wrong with it. */

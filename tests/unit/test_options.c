@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,9 +65,9 @@ static void test_everything_at_once(void **state)
 	assert_int_equal(PARSE(&o, "--store=/s", "--size", "1G", "--listen", "unix:/a",
 			       "--listen=tcp:127.0.0.1:0", "--device", "/dev/x", "--cache", "64MiB",
 			       "--log", "debug", "--workers", "2", "--writeback-ms", "50",
-			       "--insecure-plaintext", "--ready-fd", "7", "--init"),
+			       "--insecure-plaintext", "--ready-fd", "7"),
 			 0);
-	assert_int_equal(o.action, OPTIONS_INIT);
+	assert_int_equal(o.action, OPTIONS_SERVE);
 	assert_int_equal(o.size_bytes, 1 << 30);
 	assert_int_equal(o.nlisten, 2);
 	assert_string_equal(o.listen[0], "unix:/a");
@@ -154,6 +155,34 @@ static void test_what_is_missing_or_contradicts(void **state)
 	assert_int_equal(o.workers, 77); /* written on success only */
 }
 
+/* What would have no effect is refused, also where it is what is done without it. */
+static void test_init_and_check_take_nothing_about_serving(void **state)
+{
+	static const char *const options[] = {"--listen=unix:/a",    "--cache=256M",
+					      "--workers=4",	     "--ready-fd=7",
+					      "--writeback-ms=1000", "--insecure-plaintext"};
+	struct options o;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		char want[64];
+
+		(void)snprintf(want, sizeof(want),
+			       "--check takes no %.*s:", (int)strcspn(options[i], "="), options[i]);
+		assert_int_equal(PARSE(&o, "--store", "/s", "--check", options[i]), -ERR_INVAL);
+		assert_memory_equal(why, want, strlen(want));
+		assert_int_equal(PARSE(&o, "--store", "/s", options[i], "--init"), -ERR_INVAL);
+		assert_memory_equal(why, "--init takes no --", strlen("--init takes no --"));
+	}
+	assert_int_equal(
+	    PARSE(&o, "--store", "/s", "--init", "--size", "1G", "--device", "/d", "--log", "warn"),
+	    0);
+	assert_int_equal(o.action, OPTIONS_INIT);
+	assert_int_equal(PARSE(&o, "--store", "/s", "--check", "--device", "/d", "--log", "warn"),
+			 0);
+	assert_int_equal(o.action, OPTIONS_CHECK);
+}
+
 static void test_listen_has_a_limit(void **state)
 {
 	const char *args[3 + 2 * (OPTIONS_LISTEN_MAX + 1)] = {"cowd", "--store", "/s"};
@@ -179,6 +208,7 @@ int main(void)
 	    cmocka_unit_test(test_slips_of_the_fingers),
 	    cmocka_unit_test(test_bad_values_are_named),
 	    cmocka_unit_test(test_what_is_missing_or_contradicts),
+	    cmocka_unit_test(test_init_and_check_take_nothing_about_serving),
 	    cmocka_unit_test(test_listen_has_a_limit),
 	};
 
