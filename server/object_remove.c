@@ -246,12 +246,20 @@ static WORKER_FN void expire_run(struct worker_job *job)
 	map_view_end(view);
 }
 
+static void expire_log(const struct expire_op *op)
+{
+	char name[4 * NAME_MAX_BYTES + 8];
+
+	log_event(LOG_INFO, "expired", "object=%llu name=%s", (unsigned long long)op->oid,
+		  log_quote(name, sizeof(name), op->info.name));
+}
+
 static LOOP_FN void expire_removed(void *ctx, int err)
 {
 	struct expire_op *op = ctx;
 
 	if (err == 0)
-		log_event(LOG_INFO, "expired", "object=%llu", (unsigned long long)op->oid);
+		expire_log(op);
 	expire_next(op); /* what is in use is looked at again at the next tick */
 }
 

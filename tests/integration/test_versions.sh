@@ -194,5 +194,6 @@ run cowctl ls --label role=test
 check 'and all the clones' [ "$(wc -l <"$dir/out")" -eq 200 ]
 good 'check finds nothing after the crash' cowctl check
 check 'the daemon stops' stop_daemon
+check 'the log names what has expired' grep -q 'event=expired object=[0-9]* name="*brief"*$' "$dir/log"
 good 'the checker finds nothing' "$COWD" --store "$store" --check
 finish
