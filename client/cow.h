@@ -259,12 +259,14 @@ void cow_list_free(struct cow_info *infos, size_t count);
 
 int cow_get_statfs(cow_t *cow, struct cow_statfs *st);
 
-#define COW_USAGE_MAX 256
+#define COW_USAGE_MAX 4096
 
 /*
- * What objects and versions, 1 to COW_USAGE_MAX of them, use together, as of one moment.  One that
- * is named twice counts once; the versions of an object count only where they are named.  The
- * server reads the metadata of all of them: large ones may need a longer timeout.
+ * What objects and versions, 1 to COW_USAGE_MAX of them, use together, as of one moment.  Their names,
+ * with two bytes more for each, have at most 65534 bytes; else -COW_EINVAL.  One that is named twice
+ * counts once; the versions of an object count only where they are named.  The server reads the
+ * metadata of all of them: large ones may need a longer timeout.  -COW_EBUSY: too much was written
+ * meanwhile.
  */
 int cow_get_usage(cow_t *cow, const char *const *specs, size_t count, struct cow_usage *usage);
 

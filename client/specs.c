@@ -4,10 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* So many fit into one question however long their names are. */
-#define SPECS_ASK_MAX 254u
-
-_Static_assert(SPECS_ASK_MAX <= COW_USAGE_MAX, "the protocol's limit");
+/* The names of one question, with two bytes more for each: see cow_get_usage(). */
+#define SPECS_ASK_BYTES 65534u
 
 static int specs_out_of_memory(const struct ctl *ctl)
 {
@@ -121,16 +119,31 @@ void specs_clear(struct specs *specs)
 	*specs = (struct specs){.n = 0};
 }
 
+/* So many, from the i-th on, fit into one question: at least one. */
+static size_t specs_fitting(const struct specs *specs, size_t i)
+{
+	size_t bytes = 0;
+	size_t n = 0;
+
+	for (; i + n < specs->n && n < COW_USAGE_MAX; n++) {
+		bytes += strlen(specs->names[i + n]) + 2;
+		if (bytes > SPECS_ASK_BYTES)
+			break;
+	}
+	return n > 0 ? n : 1;
+}
+
 int specs_get_usage(const struct ctl *ctl, const struct specs *specs, struct specs_usage *usage)
 {
-	struct specs_usage sum = {.exact = specs->n <= SPECS_ASK_MAX};
+	struct specs_usage sum = {.exact = specs_fitting(specs, 0) >= specs->n};
+	size_t n;
 
-	for (size_t i = 0; i < specs->n; i += SPECS_ASK_MAX) {
-		size_t left = specs->n - i;
+	for (size_t i = 0; i < specs->n; i += n) {
 		struct cow_usage part;
-		int err = cow_get_usage(ctl->cow, (const char *const *)specs->names + i,
-					left < SPECS_ASK_MAX ? left : SPECS_ASK_MAX, &part);
+		int err;
 
+		n = specs_fitting(specs, i);
+		err = cow_get_usage(ctl->cow, (const char *const *)specs->names + i, n, &part);
 		if (err < 0)
 			return ctl_fail_cow(ctl, err, specs->n == 1 ? specs->names[0] : NULL);
 		sum.usage.mapped += part.mapped;

@@ -84,7 +84,7 @@ static int store_check_specs(cow_t *cow, const char *const *specs, size_t count)
 	int err = 0;
 
 	if (count == 0 || count > MSG_USAGE_MAX)
-		return errors_set(cow, -ERR_INVAL, "usage is asked of 1 to 256 objects");
+		return errors_set(cow, -ERR_INVAL, "usage is asked of 1 to 4096 objects");
 	for (size_t i = 0; err == 0 && i < count; i++)
 		err = names_copy_spec(cow, specs[i], copy);
 	return err;

@@ -553,17 +553,29 @@ int msg_usage_encode(uint8_t *buf, size_t len, const char *const *specs, uint32_
 	return c.bad ? -ERR_LIMIT : (int)c.pos;
 }
 
-/* The specs of a usage request; where specs is NULL, only whether they are well formed. */
-static bool msg_usage_get_specs(struct cursor c, char (*specs)[MSG_NAME_BYTES], uint32_t count)
+/*
+ * The specs of a usage request; where specs is NULL, only whether they are well formed.  One takes
+ * less room with its NUL than with its length.
+ */
+static bool msg_usage_get_specs(struct cursor c, char *names, const char **specs, uint32_t count)
 {
 	char spec[MSG_NAME_BYTES];
 
-	for (uint32_t i = 0; i < count && !c.bad; i++)
-		cursor_get_str(&c, specs ? specs[i] : spec, sizeof(spec));
+	for (uint32_t i = 0; i < count && !c.bad; i++) {
+		size_t bytes;
+
+		cursor_get_str(&c, spec, sizeof(spec));
+		if (!specs)
+			continue;
+		bytes = strlen(spec) + 1;
+		memcpy(names, spec, bytes);
+		specs[i] = names;
+		names += bytes;
+	}
 	return msg_at_end(&c);
 }
 
-int msg_usage_decode(const uint8_t *buf, size_t len, char (*specs)[MSG_NAME_BYTES], uint32_t max,
+int msg_usage_decode(const uint8_t *buf, size_t len, char *names, const char **specs, uint32_t max,
 		     uint32_t *count)
 {
 	struct cursor c = cursor_over(buf, len);
@@ -572,7 +584,7 @@ int msg_usage_decode(const uint8_t *buf, size_t len, char (*specs)[MSG_NAME_BYTE
 	if (n == 0 || n > max || n > MSG_USAGE_MAX)
 		return -ERR_FRAME_BODY;
 	/* a first pass, so that a malformed request leaves specs alone */
-	if (!msg_usage_get_specs(c, NULL, n) || !msg_usage_get_specs(c, specs, n))
+	if (!msg_usage_get_specs(c, NULL, NULL, n) || !msg_usage_get_specs(c, names, specs, n))
 		return -ERR_FRAME_BODY;
 	*count = n;
 	return 0;

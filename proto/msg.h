@@ -276,15 +276,16 @@ int msg_list_reply_decode(const uint8_t *buf, size_t len, struct msg_info *infos
 #define MSG_LIST_MAX 512u
 
 /*
- * A usage request is: u16 count, then count specs.  The decoder writes up to max of them and their
- * number; -ERR_FRAME_BODY when malformed, when there are none, or more than max.
+ * A usage request is: u16 count, then count specs.  The decoder writes these into "names", which has
+ * as many bytes as the request, where they are into "specs", and their number; -ERR_FRAME_BODY when
+ * malformed, when there are none, or more than max.
  */
 int msg_usage_encode(uint8_t *buf, size_t len, const char *const *specs, uint32_t count) MUST_CHECK;
-int msg_usage_decode(const uint8_t *buf, size_t len, char (*specs)[MSG_NAME_BYTES], uint32_t max,
+int msg_usage_decode(const uint8_t *buf, size_t len, char *names, const char **specs, uint32_t max,
 		     uint32_t *count) MUST_CHECK;
 
 /* The most specs of one usage request; fewer where they are long. */
-#define MSG_USAGE_MAX 256u
+#define MSG_USAGE_MAX 4096u
 
 /* An extents reply is: u32 count, then count msg_extents. */
 int msg_extents_reply_encode(uint8_t *buf, size_t len, const struct msg_extent *ext,

@@ -55,22 +55,21 @@ void dispatch_statfs(struct request *req)
 /* The specs of a request: too large for its union, so they are beside it. */
 struct usage_specs {
 	uint32_t n;
-	const char *spec[MSG_USAGE_MAX];
-	char names[MSG_USAGE_MAX][MSG_NAME_BYTES];
+	char *names; /* behind the last of spec */
+	const char *spec[];
 };
 
 int dispatch_decode_usage(struct request *req, const uint8_t *body, size_t len)
 {
-	struct usage_specs *specs = malloc(sizeof(*specs));
-	int err;
+	/* a spec has a byte at least, and two for its length */
+	uint32_t max = len / 3 < MSG_USAGE_MAX ? (uint32_t)(len / 3) : MSG_USAGE_MAX;
+	struct usage_specs *specs = malloc(sizeof(*specs) + max * sizeof(specs->spec[0]) + len);
 
 	if (!specs)
 		return -ERR_NOMEM;
 	req->beside = specs;
-	err = msg_usage_decode(body, len, specs->names, MSG_USAGE_MAX, &specs->n);
-	for (uint32_t i = 0; err == 0 && i < specs->n; i++)
-		specs->spec[i] = specs->names[i];
-	return err;
+	specs->names = (char *)&specs->spec[max];
+	return msg_usage_decode(body, len, specs->names, specs->spec, max, &specs->n);
 }
 
 static void usage_error(struct request *req, int err)

@@ -123,22 +123,32 @@ struct usage_op {
 	uint64_t ids[];
 };
 
+static int usage_by_id(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
 /* The ids, each once. */
 static int usage_look_up(struct usage_op *op, struct map_view *view, uint32_t *nids)
 {
-	*nids = 0;
+	uint32_t n = 0;
+
 	for (uint32_t i = 0; i < op->n; i++) {
 		struct map_obj obj;
-		uint32_t at = 0;
 		int err = map_obj_by_name(view, op->specs[i], &obj);
 
 		if (err < 0)
 			return err;
-		while (at < *nids && op->ids[at] != obj.id)
-			at++;
-		if (at == *nids)
-			op->ids[(*nids)++] = obj.id;
+		op->ids[i] = obj.id;
 	}
+	qsort(op->ids, op->n, sizeof(op->ids[0]), usage_by_id);
+	for (uint32_t i = 0; i < op->n; i++)
+		if (n == 0 || op->ids[n - 1] != op->ids[i])
+			op->ids[n++] = op->ids[i];
+	*nids = n;
 	return 0;
 }
 

@@ -378,7 +378,7 @@ static uint64_t mark(const struct fake_entry *e, bool counted)
 	return n;
 }
 
-static bool is_named(const struct fake_entry *e, char (*specs)[MSG_NAME_BYTES], uint32_t n)
+static bool is_named(const struct fake_entry *e, const char *const *specs, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
 		if (strcmp(e->info.name, specs[i]) == 0)
@@ -386,7 +386,7 @@ static bool is_named(const struct fake_entry *e, char (*specs)[MSG_NAME_BYTES], 
 	return false;
 }
 
-static void usage(const struct fake_store *st, char (*specs)[MSG_NAME_BYTES], uint32_t n,
+static void usage(const struct fake_store *st, const char *const *specs, uint32_t n,
 		  struct msg_usage_reply *m)
 {
 	for (size_t i = 0; i < st->count; i++) {
@@ -405,16 +405,18 @@ static void usage(const struct fake_store *st, char (*specs)[MSG_NAME_BYTES], ui
 static void op_usage(struct answer *a)
 {
 	struct msg_usage_reply m = {0};
-	char(*specs)[MSG_NAME_BYTES] = calloc(MSG_USAGE_MAX, MSG_NAME_BYTES);
+	const char **specs = calloc(MSG_USAGE_MAX, sizeof(*specs));
+	char *names = malloc(a->f->h.body_len + 1);
 	uint32_t n = 0;
 
-	MUST(specs, "calloc");
-	if (msg_usage_decode(a->f->body, a->f->h.body_len, specs, MSG_USAGE_MAX, &n) < 0)
+	MUST(specs && names, "malloc");
+	if (msg_usage_decode(a->f->body, a->f->h.body_len, names, specs, MSG_USAGE_MAX, &n) < 0)
 		fail(a, ERR_INVAL, "malformed request");
 	for (uint32_t i = 0; a->status == 0 && i < n; i++)
 		(void)known(a, specs[i]);
 	if (a->status == 0)
 		usage(a->st, specs, n, &m);
+	free(names);
 	free(specs);
 	a->len = msg_usage_reply_encode(a->body, sizeof(a->body), &m);
 }

@@ -304,26 +304,50 @@ static void test_cowctl_rm_says_what_it_would_do(void **state)
 	fixture_stop(f);
 }
 
-/* More than the server tells the exact figure of. */
-static void test_cowctl_rm_of_very_many(void **state)
+/* An object with 300 versions of a block each, whose names have so many digits. */
+static void add_very_many(struct fixture *f, const char *object, int digits)
 {
-	struct fixture *f = fixture_start();
-	char name[32];
+	char name[256];
 
-	(void)state;
-	fake_store_add(f->st, "o", 4096);
-	for (unsigned int i = 0; i < 300; i++) {
-		(void)snprintf(name, sizeof(name), "o@%u", i);
+	fake_store_add(f->st, object, 4096);
+	for (int i = 0; i < 300; i++) {
+		(void)snprintf(name, sizeof(name), "%s@%0*d", object, digits, i);
 		fake_store_add(f->st, name, 4096);
 		fake_store_find(f->st, name)->info.parent = 1;
 		fake_store_fill(f->st, name, 1);
 	}
+}
+
+static void test_cowctl_rm_of_very_many(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	add_very_many(f, "o", 3);
 	run(f, 0, "rm -n -r o");
 	assert_int_equal(count_lines(f->out), 302);
+	expect_has(f->out, "would free 1.17 MiB\n");
+	assert_int_equal(f->st->requests[WIRE_OP_USAGE], 1);
+	run(f, 0, "du -r --if-deleted o");
+	expect_has(f->out, "if deleted ");
+	fixture_stop(f);
+}
+
+/* More than the server tells the exact figure of. */
+static void test_cowctl_rm_of_more_than_one_request(void **state)
+{
+	struct fixture *f = fixture_start();
+	char object[192];
+	char line[256];
+
+	(void)state;
+	memset(object, 'n', sizeof(object) - 1);
+	object[sizeof(object) - 1] = '\0';
+	add_very_many(f, object, 63);
+	(void)snprintf(line, sizeof(line), "rm -n -r %s", object);
+	run(f, 0, line);
 	expect_has(f->out, "would free at least 1.17 MiB\n");
 	assert_int_equal(f->st->requests[WIRE_OP_USAGE], 2);
-	run(f, 0, "du -r --if-deleted o");
-	expect_has(f->out, "if deleted, at least 1.17 MiB");
 	fixture_stop(f);
 }
 
@@ -626,6 +650,7 @@ int main(void)
 	    cmocka_unit_test(test_cowctl_mv),
 	    cmocka_unit_test(test_cowctl_rm_says_what_it_would_do),
 	    cmocka_unit_test(test_cowctl_rm_of_very_many),
+	    cmocka_unit_test(test_cowctl_rm_of_more_than_one_request),
 	    cmocka_unit_test(test_cowctl_rm_with_versions),
 	    cmocka_unit_test(test_cowctl_rm_waits_for_the_space),
 	    cmocka_unit_test(test_cowctl_rm_takes_no_options_in_vain),

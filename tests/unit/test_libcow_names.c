@@ -526,7 +526,7 @@ static void test_names_usage_of_a_set(void **state)
 	assert_int_equal(cow_get_usage(f.cow, both, 3, &usage), 0);
 	assert_int_equal(usage.mapped, 8 * 4096);
 	assert_int_equal(usage.exclusive, 5 * 4096);
-	expect_error(&f, cow_get_usage(f.cow, both, 0, &usage), COW_EINVAL, "1 to 256");
+	expect_error(&f, cow_get_usage(f.cow, both, 0, &usage), COW_EINVAL, "1 to 4096");
 	both[1] = "none";
 	expect_error(&f, cow_get_usage(f.cow, both, 2, &usage), COW_ENOENT, "");
 	both[1] = "a@";
@@ -537,7 +537,7 @@ static void test_names_usage_of_a_set(void **state)
 /* Names as long as they may be: more of them than one request takes are refused here. */
 static void test_names_usage_of_long_names(void **state)
 {
-	const char *specs[COW_USAGE_MAX + 1];
+	static const char *specs[COW_USAGE_MAX + 1];
 	struct cow_usage usage;
 	char name[192];
 	char spec[256];
@@ -554,7 +554,8 @@ static void test_names_usage_of_long_names(void **state)
 	assert_int_equal(cow_snap(f.cow, spec, NULL, 0), 0);
 	assert_int_equal(cow_get_usage(f.cow, specs, 254, &usage), 0);
 	expect_error(&f, cow_get_usage(f.cow, specs, 256, &usage), COW_EINVAL, "too long");
-	expect_error(&f, cow_get_usage(f.cow, specs, 257, &usage), COW_EINVAL, "1 to 256");
+	expect_error(&f, cow_get_usage(f.cow, specs, COW_USAGE_MAX + 1, &usage), COW_EINVAL,
+		     "1 to 4096");
 	fixture_stop(&f);
 }
 

@@ -312,8 +312,9 @@ static void test_labels_and_texts_are_bounded(void **state)
 
 static void test_usage_count_is_bounded(void **state)
 {
-	static char names[MSG_USAGE_MAX + 1][MSG_NAME_BYTES];
-	const char *specs[MSG_USAGE_MAX + 1];
+	static const char *specs[MSG_USAGE_MAX + 1];
+	static const char *found[MSG_USAGE_MAX + 1];
+	static char names[2 + 3 * (MSG_USAGE_MAX + 1)];
 	uint8_t *buf = alloc_zero(WIRE_BODY_MAX);
 	uint32_t count = 77;
 
@@ -324,16 +325,18 @@ static void test_usage_count_is_bounded(void **state)
 	assert_int_equal(msg_usage_encode(buf, WIRE_BODY_MAX, specs, MSG_USAGE_MAX + 1),
 			 -ERR_LIMIT);
 	assert_int_equal(msg_usage_encode(buf, WIRE_BODY_MAX, specs, 2), 8);
-	assert_int_equal(msg_usage_decode(buf, 8, names, 1, &count), -ERR_FRAME_BODY);
+	assert_int_equal(msg_usage_decode(buf, 8, names, found, 1, &count), -ERR_FRAME_BODY);
 	assert_int_equal(count, 77);
-	assert_int_equal(msg_usage_decode(buf, 8, names, 2, &count), 0);
+	assert_int_equal(msg_usage_decode(buf, 8, names, found, 2, &count), 0);
 	assert_int_equal(count, 2);
+	assert_string_equal(found[1], "a");
+	assert_true(found[1] + 2 <= names + 8);
 	/* one too many, in room for them */
 	le16_put(buf, MSG_USAGE_MAX + 1);
 	for (size_t i = 0; i <= MSG_USAGE_MAX; i++)
 		memcpy(buf + 2 + 3 * i, "\x01\0a", 3);
 	assert_int_equal(
-	    msg_usage_decode(buf, 2 + 3 * (MSG_USAGE_MAX + 1), names, MSG_USAGE_MAX + 1, &count),
+	    msg_usage_decode(buf, sizeof(names), names, found, MSG_USAGE_MAX + 1, &count),
 	    -ERR_FRAME_BODY);
 	free(buf);
 }

@@ -302,6 +302,7 @@ static void usage_is(struct engine *e, const char *a, const char *b, uint64_t ma
 static void usage_tells_what_would_become_free(void **state)
 {
 	static const char *const missing[] = {"a", "c"};
+	static const char *const mixed[] = {"b", "a", "b", "a", "b"};
 	struct engine *e = *state;
 	struct object_usage usage;
 	struct handle *h;
@@ -312,6 +313,8 @@ static void usage_tells_what_would_become_free(void **state)
 	assert_int_equal(engine_clone(e, "a", "b"), 0);
 	usage_is(e, "a", NULL, 40, 0);
 	usage_is(e, "a", "b", 80, 40);
+	assert_int_equal(usage_of(e, mixed, 5, &usage), 0);
+	assert_int_equal(usage.mapped_nblks, 80);
 	h = engine_open(e, "b");
 	assert_int_equal(engine_write_blk(e, h, 7, 2), 0);
 	assert_int_equal(engine_fsync(e, h), 0);

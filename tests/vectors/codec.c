@@ -309,8 +309,17 @@ static int any_usage_encode(uint8_t *buf, size_t len, const void *m)
 static int any_usage_decode(const uint8_t *buf, size_t len, void *m)
 {
 	struct codec_usage *usage = m;
+	const char **specs = calloc(MSG_USAGE_MAX, sizeof(*specs));
+	char *names = malloc(len + 1);
+	int err = specs && names ? 0 : -ERR_NOMEM;
 
-	return msg_usage_decode(buf, len, &usage->specs->name, MSG_USAGE_MAX, &usage->count);
+	if (err == 0)
+		err = msg_usage_decode(buf, len, names, specs, MSG_USAGE_MAX, &usage->count);
+	for (uint32_t i = 0; err == 0 && i < usage->count; i++)
+		memcpy(usage->specs[i].name, specs[i], strlen(specs[i]) + 1);
+	free(names);
+	free(specs);
+	return err;
 }
 
 /* clang-format off */

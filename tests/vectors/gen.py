@@ -404,7 +404,7 @@ def bad_messages():
     bad("msg_rename", pack(rename("a", LONG + "n", 0)), "to-too-long")
     bad("msg_rename", pack(rename("a", "b", 2)), "unknown-flag")
     bad("msg_usage", pack(usage()), "no-specs")
-    bad("msg_usage", pack(usage(*("a" for _ in range(257)))), "count-over-the-maximum")
+    bad("msg_usage", struct.pack(U16, 4097) + string("a"), "count-over-the-maximum")
     bad("msg_usage", pack(usage("a", LONG + "n")), "name-too-long")
     bad("msg_usage", struct.pack(U16, 2) + string("a"), "count-over-the-specs")
     bad("msg_usage", struct.pack(U16, 1) + string("a") + string("b"), "count-below-the-specs")
