@@ -279,7 +279,8 @@ int cow_get_reaping(cow_t *cow, uint64_t *bytes);
 /*
  * Has the server compute from scratch what its metadata should be, and compare; other requests go
  * on.  *report is to be cleared with cow_report_clear().  Differences are no failure of the call.
- * It may take long: set a timeout for it.  -COW_EBUSY: another one is under way.
+ * It may take long: set a timeout for it.  -COW_EBUSY: another one is under way, or too much was
+ * written meanwhile.
  */
 int cow_check(cow_t *cow, struct cow_report *report);
 void cow_report_clear(struct cow_report *report);
