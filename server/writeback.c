@@ -356,26 +356,43 @@ void writeback_batch_fini(struct writeback_batch *batch)
 /* Freed blocks on their way back to the allocator. */
 struct writeback_freed {
 	struct fetch_entry entry;
+	struct loop_msg msg;
 	struct writeback *wb;
 	size_t n;
+	size_t reused; /* so many of them the allocator has */
 	struct map_range ranges[];
 };
 
-static LOOP_FN void writeback_reusable(struct fetch_entry *entry)
+/* A checkpoint may free a million pieces at once: others have their turn between. */
+static LOOP_FN void writeback_reuse(struct loop_msg *msg)
 {
-	struct writeback_freed *freed = CONTAINER_OF(entry, struct writeback_freed, entry);
+	struct writeback_freed *freed = CONTAINER_OF(msg, struct writeback_freed, msg);
 	struct writeback *wb = freed->wb;
+	size_t left = freed->n - freed->reused;
+	size_t n = left < WRITEBACK_REUSE_RANGES ? left : WRITEBACK_REUSE_RANGES;
 
-	for (size_t i = 0; i < freed->n; i++) {
-		struct map_range *range = &freed->ranges[i];
+	for (size_t i = 0; i < n; i++) {
+		struct map_range *range = &freed->ranges[freed->reused++];
 
 		wb->on_reuse(wb->ctx, range->blk, range->nblks);
 		writeback_add_free(wb, range->blk, range->nblks);
 		wb->releasing_nblks -= range->nblks;
 	}
-	free(freed);
-	wb->releasing--;
+	if (n < left) {
+		loop_post(wb->loop, &freed->msg);
+	} else {
+		free(freed);
+		wb->releasing--;
+	}
 	wb->on_space(wb->ctx);
+}
+
+static LOOP_FN void writeback_reusable(struct fetch_entry *entry)
+{
+	struct writeback_freed *freed = CONTAINER_OF(entry, struct writeback_freed, entry);
+
+	freed->msg.fn = writeback_reuse;
+	writeback_reuse(&freed->msg);
 }
 
 void writeback_release(struct writeback *wb, const struct map_freed *freed)
@@ -392,6 +409,7 @@ void writeback_release(struct writeback *wb, const struct map_freed *freed)
 	}
 	held->wb = wb;
 	held->n = freed->n;
+	held->reused = 0;
 	memcpy(held->ranges, freed->ranges, freed->n * sizeof(freed->ranges[0]));
 	wb->releasing++;
 	for (size_t i = 0; i < freed->n; i++)

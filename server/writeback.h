@@ -42,7 +42,7 @@ struct writeback {
 	struct worker_pool *pool;
 	struct fetcher *fetcher;
 	struct commit *commit;
-	unsigned int releasing; /* freed sets that wait for reads to end */
+	unsigned int releasing; /* freed sets that wait for reads to end, or for their turn */
 	uint64_t releasing_nblks;
 	bool stopping; /* the threads end: nothing is submitted to them any more */
 	/* LOOP_FN: these blocks will be in the map, and their data not on the device */
@@ -105,6 +105,9 @@ void writeback_commit(struct writeback_batch *batch) LOOP_FN;
 /* Puts the pages and frees the arrays; what is reserved or allocated is given back.  The batch was
  * started, and no thread is at work on it. */
 void writeback_batch_fini(struct writeback_batch *batch) LOOP_FN;
+
+/* So many pieces are given back to the allocator in one turn of the loop. */
+#define WRITEBACK_REUSE_RANGES 1024u
 
 /* Lets freed blocks be allocated again once no read that may see them is under way. */
 void writeback_release(struct writeback *wb, const struct map_freed *freed) LOOP_FN;

@@ -372,6 +372,34 @@ static void test_release_without_reads_is_at_once(void **state)
 	assert_int_equal(fx->nspace, 1);
 }
 
+/* Others have their turn in between, and who waits for space hears of each part. */
+static void test_release_of_many_pieces_takes_turns(void **state)
+{
+	enum { N = 2 * WRITEBACK_REUSE_RANGES + 7 };
+	struct fixture *fx = *state;
+	struct map_range *ranges = calloc(N, sizeof(*ranges));
+	const struct map_freed freed = {.ranges = ranges, .n = N, .cap = N};
+	unsigned int turns = 1;
+
+	assert_non_null(ranges);
+	for (uint64_t i = 0; i < N; i++)
+		ranges[i] = (struct map_range){pblk(100 + i), 1};
+	writeback_release(&fx->wb, &freed);
+	free(ranges);
+	assert_space(fx, WRITEBACK_REUSE_RANGES, 0);
+	assert_int_equal(fx->wb.releasing_nblks, N - WRITEBACK_REUSE_RANGES);
+	for (; fx->wb.releasing > 0; turns++) {
+		uint64_t before = fx->nreused;
+
+		test_store_turn(fx->ts);
+		assert_true(fx->nreused - before <= WRITEBACK_REUSE_RANGES);
+	}
+	assert_int_equal(turns, 3);
+	assert_int_equal(fx->nspace, turns);
+	assert_space(fx, N, 0);
+	assert_int_equal(fx->wb.releasing_nblks, 0);
+}
+
 struct read {
 	struct fetch fetch;
 	bool ended;
@@ -443,6 +471,7 @@ int main(void)
 	    TEST(test_batch_that_the_map_refuses_keeps_its_space),
 	    TEST(test_batch_of_a_stopping_engine_is_not_written),
 	    TEST(test_release_without_reads_is_at_once),
+	    TEST(test_release_of_many_pieces_takes_turns),
 	    TEST(test_freed_blocks_wait_for_older_reads),
 	};
 
