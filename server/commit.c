@@ -19,7 +19,7 @@
 #define COMMIT_ATTEMPTS 2u /* to write a record */
 
 /*
- * Groups that may be on their way into the map.  Where changes cost the map more than a record costs
+ * Records that may be on their way into the map.  Where changes cost the map more than a record costs
  * the device, commits go at the map's speed, so that nobody finds a long queue before him.
  */
 #define APPLYING_MAX 2u
@@ -313,10 +313,49 @@ static bool commit_may_retry(int err)
 	       err != -ERR_JOURNAL_FULL;
 }
 
+/* Costs the map little, and is answered when it is there: an epoch's fsync is answered before. */
+static bool commit_is_brief(const struct commit_req *req)
+{
+	return req->kind != COMMIT_CHANGE || req->change.kind != CHANGE_EPOCH;
+}
+
+/* Takes from reqs what is applied and answered together: up to the last before an epoch. */
+static COMMIT_FN struct commit_group *commit_next_group(struct commit *commit,
+							struct commit_list *reqs)
+{
+	struct commit_group *group = commit_group_new(commit);
+	struct commit_req *req;
+	bool ends = false;
+
+	while (!ends && (req = STAILQ_FIRST(reqs))) {
+		const struct commit_req *next = STAILQ_NEXT(req, link);
+
+		ends = next && commit_is_brief(req) && !commit_is_brief(next);
+		STAILQ_REMOVE_HEAD(reqs, link);
+		STAILQ_INSERT_TAIL(&group->reqs, req, link);
+	}
+	group->next = journal_head(commit->journal);
+	group->more = !STAILQ_EMPTY(reqs);
+	return group;
+}
+
+/* Hands over what is durable. */
+static COMMIT_FN void commit_submit_groups(struct commit *commit, struct commit_list *reqs)
+{
+	pthread_mutex_lock(&commit->lock);
+	commit->applying++;
+	pthread_mutex_unlock(&commit->lock);
+	while (!STAILQ_EMPTY(reqs)) {
+		struct commit_group *group = commit_next_group(commit, reqs);
+
+		loop_post(commit->config.loop, &group->durable);
+		mapper_submit(commit->mapper, group);
+	}
+}
+
 /* True: the device has been synced. */
 static COMMIT_FN bool commit_process(struct commit *commit, struct commit_list *reqs)
 {
-	struct commit_group *group;
 	int err = atomic_load(&commit->latched) ? -ERR_LATCHED : 0;
 
 	for (unsigned int attempt = 0; err == 0; attempt++) {
@@ -333,18 +372,11 @@ static COMMIT_FN bool commit_process(struct commit *commit, struct commit_list *
 		commit_fail(commit, reqs, commit_may_retry(err) ? -ERR_WRITEBACK : err);
 		return false;
 	}
-	group = commit_group_new(commit);
-	STAILQ_CONCAT(&group->reqs, reqs);
-	group->next = journal_head(commit->journal);
-	pthread_mutex_lock(&commit->lock);
-	commit->applying++;
-	pthread_mutex_unlock(&commit->lock);
-	loop_post(commit->config.loop, &group->durable);
-	mapper_submit(commit->mapper, group);
+	commit_submit_groups(commit, reqs);
 	return commit->record.len > 0;
 }
 
-void commit_group_applied(struct commit *commit)
+void commit_record_applied(struct commit *commit)
 {
 	pthread_mutex_lock(&commit->lock);
 	if (commit->applying-- == APPLYING_MAX)

@@ -7,8 +7,8 @@
  *	submitted --gather--> record --append, sync--> durable --apply--> applied
  *	                        commit thread          (loop)   map thread  (loop)
  *
- * Everything that has been submitted when the commit thread comes by is one group: one record, one
- * device sync (group commit).  "durable" is called in the loop when the group's sync has succeeded:
+ * Everything that has been submitted when the commit thread comes by goes into one record, with one
+ * device sync (group commit).  "durable" is called in the loop when that sync has succeeded:
  * what fsyncs wait for.  "done" is called when the change is in the map, so that every look-up that
  * begins afterwards sees it; or instead of both, with the error, when it could not be made durable:
  * then it is not in the map and never will be, unless the process dies before anything else is
@@ -106,7 +106,7 @@ bool commit_busy(const struct commit *commit) LOOP_FN;
  * been told of yet. */
 bool commit_reaping(const struct commit *commit) LOOP_FN;
 
-/* Blocks of the journal in use, as of the last group. */
+/* Blocks of the journal in use, as of the last record. */
 uint64_t commit_journal_used(const struct commit *commit) LOOP_FN;
 
 /* Refuses everything from now on with -ERR_LATCHED: the caller has met what cannot be mended. */
@@ -123,7 +123,7 @@ struct commit_cut {
 	struct loop_msg msg; /* private */
 };
 
-/* Has the map thread cut between two groups (map_cut()).  One at a time; nothing is frozen. */
+/* Has the map thread cut between two records (map_cut()).  One at a time; nothing is frozen. */
 void commit_cut_map(struct commit *commit, struct commit_cut *cut) LOOP_FN;
 
 /* What was frozen is durable in the map: the journal before tail may be written over. */

@@ -10,6 +10,9 @@
  *
  * While a group is with the map thread the loop may read its list of requests (commit_durable()), and
  * changes nothing.
+ *
+ * What is committed with one record is one group, or several: each is applied and answered alone, so
+ * that a clone does not wait for the writes behind it.
  */
 #ifndef SERVER_COMMIT_PRIV_H
 #define SERVER_COMMIT_PRIV_H
@@ -29,6 +32,7 @@ struct commit_group {
 	struct commit *commit;
 	struct commit_list reqs;
 	struct journal_pos next; /* behind its record */
+	bool more;		 /* groups of the same record follow */
 	struct map_freed freed;
 	bool from_map; /* the map thread has seen it */
 	bool reaping;  /* then: the reap queue is not empty */
@@ -48,7 +52,7 @@ struct commit {
 	struct commit_list
 	    syncs; /* COMMIT_SYNC: a checkpoint may wait for it, and the queue for that */
 	struct journal_pos folded; /* seq 0: nothing to release */
-	unsigned int applying;	   /* groups that the map thread has */
+	unsigned int applying;	   /* records that the map thread has */
 	bool map_waits;		   /* for a checkpoint: so commits do not wait for it */
 	bool stopping;
 	bool stuck;
@@ -80,8 +84,8 @@ struct commit_group *commit_group_new(struct commit *commit) ANY_FN;
 /* Answers every request of the group, by "done".  From the commit or the map thread. */
 void commit_post_applied(struct commit_group *group) ANY_FN;
 
-/* The map thread has done with a group; it waits for a checkpoint, or no more. */
-void commit_group_applied(struct commit *commit) MAP_FN;
+/* The map thread has done with a record; it waits for a checkpoint, or no more. */
+void commit_record_applied(struct commit *commit) MAP_FN;
 void commit_map_waits(struct commit *commit, bool waits) MAP_FN;
 
 /* Durable, and cannot be applied: nothing more is taken. */

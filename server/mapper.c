@@ -27,6 +27,7 @@ struct mapper {
 
 	/* of the thread */
 	struct journal_pos applied; /* behind the last record that is in the map */
+	bool within; /* a part of the next one is there too: nothing may come between */
 	bool reap_more;
 	unsigned int groups; /* since the last reaping */
 	bool waits;	     /* for a checkpoint; the loop has been told */
@@ -90,6 +91,7 @@ static MAP_FN int mapper_apply_group(struct mapper *m, struct commit_group *grou
 
 static MAP_FN void mapper_run_group(struct mapper *m, struct commit_group *group)
 {
+	bool more = group->more;
 	struct commit_req *req;
 	int err = mapper_latched(m) ? -ERR_LATCHED : mapper_apply_group(m, group);
 
@@ -98,13 +100,16 @@ static MAP_FN void mapper_run_group(struct mapper *m, struct commit_group *group
 		STAILQ_FOREACH (req, &group->reqs, link)
 			req->err = -ERR_LATCHED;
 	} else {
-		m->applied = group->next;
+		m->within = more;
+		if (!more)
+			m->applied = group->next;
 	}
 	m->groups++;
 	group->from_map = true;
 	group->reaping = m->reap_more && !mapper_latched(m);
 	commit_post_applied(group);
-	commit_group_applied(m->commit);
+	if (!more)
+		commit_record_applied(m->commit);
 }
 
 /* Releases a bounded part of the reap queue. */
@@ -136,7 +141,8 @@ static MAP_FN void mapper_run_cut(struct mapper *m, struct commit_cut *cut)
 {
 	struct map_tail tail = {m->applied.seq, m->applied.blk};
 
-	cut->err = map_cut(m->commit->config.map, tail);
+	/* latched within a record: what is staged is neither before it nor behind it */
+	cut->err = m->within ? -ERR_LATCHED : map_cut(m->commit->config.map, tail);
 	cut->tail = m->applied;
 	m->waits = cut->err < 0 && m->waits; /* where it failed the next one comes by itself */
 	loop_post(m->commit->config.loop, &cut->msg);
@@ -172,6 +178,12 @@ static enum mapper_task mapper_next(struct mapper *m)
 		bool crowded = map_should_fold(m->commit->config.map);
 		bool reap = m->reap_more && !mapper_latched(m) && !m->stopping;
 
+		if (m->within && !mapper_latched(m)) {
+			if (!idle)
+				return MAPPER_APPLY;
+			pthread_cond_wait(&m->work, &m->lock); /* the next group is under way */
+			continue;
+		}
 		if (m->cut)
 			return MAPPER_CUT;
 		if (reap && !crowded && (idle || m->groups >= REAP_GROUPS))

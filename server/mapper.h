@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * mapper.h: the map thread: applies groups of durable changes to the staged map, in the order of the
- * journal, each group in one map transaction; cuts the map between groups for a checkpoint; and
+ * journal, each group in one map transaction; cuts the map between records for a checkpoint; and
  * takes trees that were given up apart, a bounded number of nodes at a time, when there is nothing
  * else to do or after so many groups.
  *

@@ -601,6 +601,40 @@ static void test_crash_after_a_cut(void **state)
 		assert_int_equal(where(fx, oid, i), AT(i).n);
 }
 
+/* What is answered in turns is of one record nevertheless: a cut waits for its end. */
+static void test_cut_never_divides_a_record(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "object");
+	struct recover_result result;
+	struct commits_req rs[16];
+	struct commits_req head;
+	struct map_obj obj;
+	char name[16];
+
+	for (unsigned int round = 0; round < 20; round++) {
+		commits_epoch_init(fx, &head, oid, lblk(0), AT(20 * round));
+		commits_hold_in_sync(&head);
+		for (unsigned int i = 0; i < ARRAY_LEN(rs); i += 2) {
+			snprintf(name, sizeof(name), "n%u-%u", round, i);
+			commits_named_init(fx, &rs[i], CHANGE_CREATE, name);
+			commits_submit(&rs[i]);
+			commits_epoch_init(fx, &rs[i + 1], oid, lblk(1 + i),
+					   AT(20 * round + 1 + i));
+			commits_submit(&rs[i + 1]);
+		}
+		fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
+		test_store_run_count(fx->ts, &rs[0].turn, 1);
+		commits_fold(fx);
+		test_store_run_count(fx->ts, &rs[ARRAY_LEN(rs) - 1].turn, 1);
+	}
+	commits_crash(fx, &result);
+	for (unsigned int i = 0; i < ARRAY_LEN(rs); i += 2) {
+		assert_true(test_store_obj(fx->ts, rs[i].req.obj.id, &obj));
+		assert_int_equal(where(fx, oid, 1 + i), AT(20 * 19 + 1 + i).n);
+	}
+}
+
 /* ---- the end --------------------------------------------------------------------------------- */
 
 static void test_free_commits_and_answers_what_was_submitted(void **state)
@@ -649,6 +683,36 @@ static void test_change_that_cannot_be_applied_latches(void **state)
 	assert_int_equal(fx->nfreed, 0);
 }
 
+static void cut_done(struct commit_cut *cut)
+{
+	cut->done = NULL;
+}
+
+/* A part of the record is in the map: that is neither the state before it nor the one behind it. */
+static void test_part_of_a_record_is_never_cut(void **state)
+{
+	struct commits *fx = *state;
+	struct commit_cut cut = {.done = cut_done};
+	struct commits_req head;
+	struct commits_req made;
+	struct commits_req bad;
+
+	commits_named_init(fx, &head, CHANGE_CREATE, "head");
+	commits_hold_in_sync(&head);
+	commits_named_init(fx, &made, CHANGE_CREATE, "made");
+	commits_submit(&made);
+	commits_epoch_init(fx, &bad, made.req.change.oid + 1000, lblk(0), AT(0));
+	commits_submit(&bad);
+	fake_dev_open_gate(fx->ts->fdev, FAKE_SYNC);
+	test_store_run_count(fx->ts, &bad.turn, 1);
+	assert_int_equal(made.req.err, 0);
+	assert_int_equal(bad.req.err, -ERR_LATCHED);
+	commit_cut_map(fx->commit, &cut);
+	while (cut.done)
+		test_store_turn(fx->ts);
+	assert_int_equal(cut.err, -ERR_LATCHED);
+}
+
 static void test_refused_is_latched(void **state)
 {
 	struct commits_req r;
@@ -687,8 +751,10 @@ int main(void)
 					    teardown),
 	    TEST_STOPPED(test_start_goes_on_reaping),
 	    TEST(test_crash_after_a_cut),
+	    TEST(test_cut_never_divides_a_record),
 	    TEST_STOPPED(test_free_commits_and_answers_what_was_submitted),
 	    TEST(test_change_that_cannot_be_applied_latches),
+	    TEST(test_part_of_a_record_is_never_cut),
 	    TEST(test_refused_is_latched),
 	};
 
