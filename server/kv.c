@@ -159,7 +159,7 @@ uint64_t kv_map_bytes(const struct kv_env *env)
 	return env->map_bytes;
 }
 
-int kv_open(const char *path, struct kv_env **env)
+int kv_open(const char *path, kv_seal_fn *seal, struct kv_env **env)
 {
 	struct stat st;
 	struct kv_env *e;
@@ -192,6 +192,7 @@ int kv_open(const char *path, struct kv_env **env)
 		return err;
 	}
 	kv_room_update(e);
+	e->seal = seal;
 	*env = e;
 	return 0;
 }

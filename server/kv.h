@@ -62,7 +62,14 @@ struct kv_txn;
 struct kv_buf {
 	const void *data;
 	size_t len;
+	bool staged; /* of a value that was looked up: it is in memory only, and not sealed */
 };
+
+/*
+ * Called for each value on its way into LMDB, which it may change: a checksum is needed there, and
+ * not for what is looked up and changed in memory.
+ */
+typedef void kv_seal_fn(enum kv_table table, struct kv_buf key, void *val, size_t len);
 
 /* "node", for messages. */
 const char *kv_table_name(enum kv_table table);
@@ -75,8 +82,8 @@ const char *kv_table_name(enum kv_table table);
 int kv_create(const char *path, uint64_t map_bytes, int (*fill)(struct kv_txn *txn, void *ctx),
 	      void *ctx) MUST_CHECK;
 
-/* Once per process and environment.  -ERR_NOENT, -ERR_FORMAT, -ERR_MAP. */
-int kv_open(const char *path, struct kv_env **env) MUST_CHECK;
+/* Once per process and environment; seal may be NULL.  -ERR_NOENT, -ERR_FORMAT, -ERR_MAP. */
+int kv_open(const char *path, kv_seal_fn *seal, struct kv_env **env) MUST_CHECK;
 
 /* All transactions have ended.  NULL is allowed. */
 void kv_close(struct kv_env *env);
@@ -105,9 +112,11 @@ bool kv_snapshot_is_late(const struct kv_txn *txn);
 
 /*
  * A write transaction of LMDB itself: for the first values of a new environment, and for tests that
- * plant something.  What is staged lies above what it writes and is not seen by it.
+ * plant something.  What is staged lies above what it writes and is not seen by it.  Values go as
+ * they are, not sealed.
  */
 int kv_write_begin(struct kv_env *env, struct kv_txn **txn) MUST_CHECK;
+bool kv_is_write(const struct kv_txn *txn);
 
 /*
  * Commits, durably, and frees the transaction in every case.  -ERR_NOSPC_META or the latched error:
@@ -199,6 +208,13 @@ int kv_get(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
  */
 int kv_find(struct kv_txn *txn, enum kv_table table, enum kv_rel rel, struct kv_buf key,
 	    struct kv_buf *found, struct kv_buf *val) MUST_CHECK;
+
+/*
+ * kv_get() in a stage transaction for who changes a few bytes of the value, within its length: *bytes
+ * is where, valid until the key is changed otherwise.  val->staged says what the value was before.
+ */
+int kv_edit(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf *val,
+	    uint8_t **bytes) MUST_CHECK;
 
 /* Sets the value of a key, new or not.  Errors are latched. */
 void kv_put(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf val);

@@ -289,6 +289,16 @@ struct kv_entry *kv_layer_prev(struct kv_entry *entry)
 	return RB_PREV(kv_entries, NULL, entry);
 }
 
+/* Where both are alive and of one length, takes the value of the newer and frees it. */
+static bool entry_write_over(struct kv_entry *old, struct kv_entry *entry)
+{
+	if (old->dead || entry->dead || old->val_len != entry->val_len)
+		return false;
+	memcpy(old->bytes + old->key_len, entry->bytes + entry->key_len, entry->val_len);
+	free(entry);
+	return true;
+}
+
 void kv_layer_set(struct kv_layer *layer, enum kv_table table, struct kv_entry *entry)
 {
 	struct kv_entries *entries = &layer->entries[table];
@@ -298,11 +308,8 @@ void kv_layer_set(struct kv_layer *layer, enum kv_table table, struct kv_entry *
 		free(entry);
 		return;
 	}
-	if (old && !old->dead && !entry->dead && old->val_len == entry->val_len) {
-		memcpy(old->bytes + old->key_len, entry->bytes + entry->key_len, entry->val_len);
-		free(entry);
+	if (old && entry_write_over(old, entry))
 		return;
-	}
 	if (old) {
 		if (old->dead)
 			run_split(layer, table, old);
@@ -327,8 +334,11 @@ void kv_layer_remove(struct kv_layer *layer, enum kv_table table, struct kv_entr
 /* A dead entry is kept only where there is something for it to hide. */
 static void layer_absorb(struct kv_layer *layer, enum kv_table table, struct kv_entry *entry)
 {
-	struct kv_entry *old;
+	struct kv_entry *old = entry->below;
 
+	if (old && entry_write_over(old, entry))
+		return;
+	entry->below = NULL;
 	if (!entry->dead || entry->base_bytes > 0) {
 		kv_layer_set(layer, table, entry);
 		return;

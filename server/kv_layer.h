@@ -24,6 +24,7 @@
 
 struct kv_entry {
 	RB_ENTRY(kv_entry) link;
+	struct kv_entry *below; /* that of its key in the layer it will be merged into; or NULL */
 	uint64_t prefix; /* the first 8 bytes of the key, big-endian: most comparisons end there */
 	uint32_t key_len;
 	uint32_t val_len;
@@ -66,7 +67,8 @@ static inline struct kv_buf kv_entry_key(const struct kv_entry *entry)
 
 static inline struct kv_buf kv_entry_val(const struct kv_entry *entry)
 {
-	return (struct kv_buf){.data = entry->bytes + entry->key_len, .len = entry->val_len};
+	return (struct kv_buf){
+	    .data = entry->bytes + entry->key_len, .len = entry->val_len, .staged = true};
 }
 
 /* The order of keys: as bytes, the shorter first.  That of LMDB. */
@@ -102,7 +104,10 @@ void kv_layer_set(struct kv_layer *layer, enum kv_table table, struct kv_entry *
 /* Removes and frees an entry that is alive. */
 void kv_layer_remove(struct kv_layer *layer, enum kv_table table, struct kv_entry *entry);
 
-/* Moves all of upper into lower, on which it lies; allocates nothing that it depends on. */
+/*
+ * Moves all of upper into lower, on which it lies; allocates nothing that it depends on.  Where an
+ * entry says which one is below it, that is still so.
+ */
 void kv_layer_merge(struct kv_layer *upper, struct kv_layer *lower);
 
 /* a < b, both dead, and nothing alive between them. */

@@ -38,6 +38,7 @@ LIST_HEAD(kv_txns, kv_txn);
 struct kv_env {
 	MDB_env *mdb;
 	MDB_dbi dbi[KV_NTABLES];
+	kv_seal_fn *seal; /* or NULL */
 	uint64_t map_bytes;
 	uint64_t page_bytes;
 
@@ -99,6 +100,8 @@ void kv_stage_put(struct kv_txn *txn, enum kv_table table, struct kv_buf key, st
 void kv_stage_replace(struct kv_txn *txn, enum kv_table table, struct kv_buf key, size_t old_len,
 		      const struct kv_buf *val);
 void kv_stage_del(struct kv_txn *txn, enum kv_table table, struct kv_buf key);
+int kv_stage_edit(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf *val,
+		  uint8_t **bytes) MUST_CHECK;
 
 /* ---- kv_room.c ------------------------------------------------------------------------------- */
 

@@ -65,50 +65,67 @@ static bool stage_key_is_good(struct kv_txn *txn, const char *op, enum kv_table 
 	return false;
 }
 
-/*
- * What there is of a key below the private layer: *alive, and its bytes as of the last cut, which
- * every entry carries.
- */
-static int stage_below(struct kv_txn *txn, enum kv_table table, struct kv_buf key, bool *alive,
-		       uint32_t *base_bytes)
+/* What there is of a key below the private layer. */
+struct stage_below {
+	struct kv_entry *active; /* its entry in the active layer, or NULL */
+	bool alive;
+	struct kv_buf val;   /* while it is alive */
+	uint32_t base_bytes; /* as of the last cut: every entry carries them */
+};
+
+static int stage_look_below(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
+			    struct stage_below *below)
 {
-	const struct kv_entry *active = kv_layer_get(txn->layers[KV_ACTIVE], table, key);
-	struct kv_buf val;
+	struct kv_entry *active = kv_layer_get(txn->layers[KV_ACTIVE], table, key);
 	int err;
 
+	*below = (struct stage_below){.active = active};
 	if (active) {
-		*alive = !active->dead;
-		*base_bytes = active->base_bytes;
+		below->alive = !active->dead;
+		below->val = kv_entry_val(active);
+		below->base_bytes = active->base_bytes;
 		return 0;
 	}
-	err = kv_get_below(txn, KV_FROZEN, table, key, &val);
+	err = kv_get_below(txn, KV_FROZEN, table, key, &below->val);
 	if (err && err != -ERR_NOENT)
 		return err;
-	*alive = !err;
-	*base_bytes = err ? 0 : kv_page_bytes_of(key.len, val.len);
+	below->alive = !err;
+	below->base_bytes = err ? 0 : kv_page_bytes_of(key.len, below->val.len);
 	return 0;
 }
 
-/* The same where what is alive is known: old_len is the length of its value, or 0. */
-static uint32_t stage_base_bytes(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
-				 size_t old_len)
+/* The same, but for the value, where what is alive is known: its length, or 0. */
+static void stage_look_known(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
+			     size_t old_len, struct stage_below *below)
 {
-	const struct kv_entry *active = kv_layer_get(txn->layers[KV_ACTIVE], table, key);
+	struct kv_entry *active = kv_layer_get(txn->layers[KV_ACTIVE], table, key);
 
+	*below = (struct stage_below){.active = active, .alive = old_len > 0};
 	if (active)
-		return active->base_bytes;
-	return old_len > 0 ? kv_page_bytes_of(key.len, old_len) : 0;
+		below->base_bytes = active->base_bytes;
+	else if (old_len > 0)
+		below->base_bytes = kv_page_bytes_of(key.len, old_len);
 }
 
-static void stage_set(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
-		      const struct kv_buf *val, uint32_t base_bytes)
+/* What is below an entry of the transaction's own has been found out before. */
+static void stage_look_own(const struct kv_entry *own, struct stage_below *below)
 {
-	struct kv_entry *entry = kv_entry_new(key, val, base_bytes);
+	*below = (struct stage_below){.active = own->below, .base_bytes = own->base_bytes};
+}
 
-	if (entry)
-		kv_layer_set(txn->layers[KV_PRIVATE], table, entry);
-	else
+/* The new entry of the private layer, or NULL. */
+static struct kv_entry *stage_set(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
+				  const struct kv_buf *val, const struct stage_below *below)
+{
+	struct kv_entry *entry = kv_entry_new(key, val, below->base_bytes);
+
+	if (!entry) {
 		kv_latch(txn, -ERR_NOMEM);
+		return NULL;
+	}
+	entry->below = below->active;
+	kv_layer_set(txn->layers[KV_PRIVATE], table, entry);
+	return entry;
 }
 
 /* Where the value of an entry of the transaction's own can be written over, that is done. */
@@ -123,47 +140,79 @@ static bool stage_write_over(struct kv_entry *own, struct kv_buf val)
 void kv_stage_put(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf val)
 {
 	struct kv_entry *own = kv_layer_get(txn->layers[KV_PRIVATE], table, key);
-	uint32_t base_bytes;
-	bool alive;
+	struct stage_below below;
 
 	if (!stage_key_is_good(txn, "put", table, key) || stage_write_over(own, val))
 		return;
 	if (own)
-		base_bytes = own->base_bytes;
-	else if (stage_below(txn, table, key, &alive, &base_bytes))
+		stage_look_own(own, &below);
+	else if (stage_look_below(txn, table, key, &below))
 		return;
-	stage_set(txn, table, key, &val, base_bytes);
+	(void)stage_set(txn, table, key, &val, &below);
 }
 
 void kv_stage_replace(struct kv_txn *txn, enum kv_table table, struct kv_buf key, size_t old_len,
 		      const struct kv_buf *val)
 {
 	struct kv_entry *own = kv_layer_get(txn->layers[KV_PRIVATE], table, key);
+	struct stage_below below;
 
 	if (!stage_key_is_good(txn, "put", table, key))
 		return;
-	if (own && !val)
+	if (own && !val) {
 		kv_stage_del(txn, table, key); /* what is below its own is to be looked up */
-	else if (!val && old_len == 0)
+		return;
+	}
+	if (!val && old_len == 0) {
 		(void)kv_txn_error(txn, "delete", kv_table_name(table), MDB_NOTFOUND);
-	else if (!val || !stage_write_over(own, *val))
-		stage_set(txn, table, key, val,
-			  own ? own->base_bytes : stage_base_bytes(txn, table, key, old_len));
+		return;
+	}
+	if (val && stage_write_over(own, *val))
+		return;
+	if (own)
+		stage_look_own(own, &below);
+	else
+		stage_look_known(txn, table, key, old_len, &below);
+	(void)stage_set(txn, table, key, val, &below);
+}
+
+int kv_stage_edit(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf *val,
+		  uint8_t **bytes)
+{
+	struct kv_entry *own = kv_layer_get(txn->layers[KV_PRIVATE], table, key);
+	struct stage_below below;
+	bool staged = true;
+
+	if (!own) {
+		int err = stage_look_below(txn, table, key, &below);
+
+		if (err || !below.alive)
+			return err ? err : -ERR_NOENT;
+		own = stage_set(txn, table, key, &below.val, &below);
+		if (!own)
+			return -ERR_NOMEM;
+		staged = below.val.staged;
+	} else if (own->dead) {
+		return -ERR_NOENT;
+	}
+	*val = kv_entry_val(own);
+	val->staged = staged;
+	*bytes = own->bytes + own->key_len;
+	return 0;
 }
 
 void kv_stage_del(struct kv_txn *txn, enum kv_table table, struct kv_buf key)
 {
 	struct kv_entry *own = kv_layer_get(txn->layers[KV_PRIVATE], table, key);
-	uint32_t base_bytes;
-	bool alive;
+	struct stage_below below;
 
 	if (!stage_key_is_good(txn, "delete", table, key) ||
-	    stage_below(txn, table, key, &alive, &base_bytes))
+	    stage_look_below(txn, table, key, &below))
 		return;
-	if (own ? own->dead : !alive)
+	if (own ? own->dead : !below.alive)
 		(void)kv_txn_error(txn, "delete", kv_table_name(table), MDB_NOTFOUND);
-	else if (alive)
-		stage_set(txn, table, key, NULL, base_bytes);
+	else if (below.alive)
+		(void)stage_set(txn, table, key, NULL, &below);
 	else
 		kv_layer_remove(txn->layers[KV_PRIVATE], table, own);
 }
@@ -214,6 +263,21 @@ static int fold_last_key(MDB_cursor *cursor, struct last_key *last)
 	return 0;
 }
 
+static int fold_put(struct kv_txn *txn, MDB_cursor *cursor, enum kv_table table,
+		    struct kv_entry *entry, unsigned int flags)
+{
+	MDB_val k = entry_mdb_key(entry);
+	MDB_val v = {.mv_size = entry->val_len};
+	int rc = mdb_cursor_put(cursor, &k, &v, flags | MDB_RESERVE);
+
+	if (rc)
+		return rc;
+	memcpy(v.mv_data, entry->bytes + entry->key_len, entry->val_len);
+	if (txn->env->seal)
+		txn->env->seal(table, kv_entry_key(entry), v.mv_data, entry->val_len);
+	return 0;
+}
+
 /* What comes behind all that is there is appended, which fills pages to the end. */
 static int fold_puts(struct kv_txn *txn, struct kv_layer *layer, enum kv_table table)
 {
@@ -228,14 +292,12 @@ static int fold_puts(struct kv_txn *txn, struct kv_layer *layer, enum kv_table t
 	for (entry = kv_layer_first(layer, table); entry; entry = kv_layer_next(entry)) {
 		struct kv_buf beyond = {.data = last.bytes, .len = last.len};
 		struct kv_buf key = kv_entry_key(entry);
-		MDB_val k = entry_mdb_key(entry);
-		MDB_val v = {.mv_size = entry->val_len, .mv_data = entry->bytes + entry->key_len};
 
 		if (rc)
 			break;
 		if (!entry->dead)
-			rc = mdb_cursor_put(cursor, &k, &v,
-					    kv_key_cmp(key, beyond) > 0 ? MDB_APPEND : 0);
+			rc = fold_put(txn, cursor, table, entry,
+				      kv_key_cmp(key, beyond) > 0 ? MDB_APPEND : 0);
 	}
 	mdb_cursor_close(cursor);
 	return rc;
@@ -299,8 +361,8 @@ static int fold_turn(struct kv_env *env)
 		} else {
 			memcpy(key_copy, key.data, key.len);
 			memcpy(val_copy, val.data, val.len);
-			kv_put(txn, KV_META, (struct kv_buf){key_copy, key.len},
-			       (struct kv_buf){val_copy, val.len});
+			kv_put(txn, KV_META, (struct kv_buf){.data = key_copy, .len = key.len},
+			       (struct kv_buf){.data = val_copy, .len = val.len});
 		}
 		free(val_copy);
 	}

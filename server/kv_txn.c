@@ -171,6 +171,11 @@ int kv_write_begin(struct kv_env *env, struct kv_txn **txn)
 	return kv_txn_new(env, KV_KIND_WRITE, 0, txn);
 }
 
+bool kv_is_write(const struct kv_txn *txn)
+{
+	return txn->kind == KV_KIND_WRITE;
+}
+
 int kv_write_commit(struct kv_txn *txn)
 {
 	int err = txn->err;
@@ -296,6 +301,13 @@ int kv_get_below(struct kv_txn *txn, unsigned int layer, enum kv_table table, st
 int kv_get(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf *val)
 {
 	return txn->err ? txn->err : kv_get_below(txn, KV_PRIVATE, table, key, val);
+}
+
+int kv_edit(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf *val,
+	    uint8_t **bytes)
+{
+	assert(txn->kind == KV_KIND_STAGE);
+	return txn->err ? txn->err : kv_stage_edit(txn, table, key, val, bytes);
 }
 
 /* Is a at least as near as b, for who goes up or down? */

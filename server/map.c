@@ -100,7 +100,7 @@ int map_open(const char *path, struct map **map)
 
 	if (!m)
 		return -ERR_NOMEM;
-	err = kv_open(path, &m->kv);
+	err = kv_open(path, map_value_seal, &m->kv);
 	if (err)
 		goto fail_free;
 	err = map_load(m);

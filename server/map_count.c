@@ -3,8 +3,8 @@
  * Reference counts in chunks: a value has those of MAP_COUNTS neighbours.  There is none where all of
  * them are 1, so that what was never cloned costs nothing.
  *
- * A chunk does not depend on what lies beside it, so that a change is one look-up and one put, mostly
- * of the same length: who copies a leaf in pieces changes up to 128 counts that lie anywhere.
+ * A chunk does not depend on what lies beside it, and mostly keeps its length: who copies a leaf in
+ * pieces raises up to 128 counts that lie anywhere, each of them by one look-up.
  */
 #include <string.h>
 
@@ -14,7 +14,8 @@
 
 struct map_counts map_counts_of(struct kv_txn *kv, enum kv_table table)
 {
-	return (struct map_counts){.kv = kv, .table = table, .chunk = MAP_COUNTS_NONE};
+	return (struct map_counts){
+	    .kv = kv, .table = table, .chunk = MAP_COUNTS_NONE, .edited = MAP_COUNTS_NONE};
 }
 
 /* The bytes that the largest needs. */
@@ -156,17 +157,80 @@ void map_counts_set(struct map_counts *c, uint64_t at, uint64_t n, uint64_t coun
 	c->dirty = true;
 }
 
-int map_counts_inc(struct map_counts *c, uint64_t at, uint64_t n)
+/* ---- one more -------------------------------------------------------------------------------- */
+
+/* One more for each of some neighbours in one chunk, whatever it looks like. */
+static int counts_inc_any(struct map_counts *c, uint64_t at, uint64_t n)
 {
 	uint64_t same;
 	uint64_t count;
 
+	c->edited = MAP_COUNTS_NONE;
 	for (; n > 0; at += same, n -= same) {
 		int err = map_counts_get(c, at, n, &same, &count);
 
 		if (err)
 			return err;
 		map_counts_set(c, at, same, count + 1);
+	}
+	return map_counts_store(c);
+}
+
+/* Turns to a chunk whose counts have one byte each; c->edited says whether it is one. */
+static int counts_edit(struct map_counts *c, uint64_t chunk)
+{
+	struct map_key key = map_key(chunk);
+	struct kv_buf val;
+	uint8_t *bytes;
+	int err;
+
+	if (chunk == c->edited)
+		return 0;
+	c->edited = MAP_COUNTS_NONE;
+	err = map_counts_store(c);
+	if (!err)
+		err = kv_edit(c->kv, c->table, map_key_buf(&key), &val, &bytes);
+	if (err)
+		return err == -ERR_NOENT ? 0 : err;
+	err = map_value_check(c->table, map_key_buf(&key), val, sizeof(struct disk_counts));
+	if (!err && !val.staged) {
+		c->chunk = MAP_COUNTS_NONE; /* its place is used */
+		err = map_counts_parse(c->table, chunk, val, c->counts);
+	}
+	if (err)
+		return err;
+	if (val.len == MAP_COUNTS_LEN(1)) {
+		c->edited = chunk;
+		c->bytes = bytes + sizeof(struct disk_counts);
+	}
+	return 0;
+}
+
+/* False: one of them would need more than its byte; nothing was done. */
+static bool counts_bump(uint8_t *bytes, uint64_t n)
+{
+	bool fits = true;
+
+	for (uint64_t i = 0; i < n; i++)
+		fits = fits && bytes[i] < UINT8_MAX;
+	for (uint64_t i = 0; i < n && fits; i++)
+		bytes[i]++;
+	return fits;
+}
+
+int map_counts_inc(struct map_counts *c, uint64_t at, uint64_t n)
+{
+	uint64_t len;
+
+	for (; n > 0; at += len, n -= len) {
+		uint64_t slot = at % MAP_COUNTS;
+		int err = counts_edit(c, at / MAP_COUNTS);
+
+		len = n < MAP_COUNTS - slot ? n : MAP_COUNTS - slot;
+		if (!err && (c->edited == MAP_COUNTS_NONE || !counts_bump(c->bytes + slot, len)))
+			err = counts_inc_any(c, at, len);
+		if (err)
+			return err;
 	}
 	return 0;
 }

@@ -69,8 +69,8 @@ struct map_key map_key(uint64_t n);
 struct kv_buf map_key_buf(const struct map_key *key);
 
 /*
- * The value of a key, its CRC verified; at least min_len bytes.  -ERR_NOENT, -ERR_NODE (logged), or
- * the transaction's latched error.
+ * The value of a key, at least min_len bytes; its CRC is verified unless it is staged.  -ERR_NOENT,
+ * -ERR_NODE (logged), or the transaction's latched error.
  */
 int map_value_get(struct kv_txn *kv, enum kv_table table, struct kv_buf key, size_t min_len,
 		  struct kv_buf *val) MUST_CHECK;
@@ -79,7 +79,10 @@ int map_value_get(struct kv_txn *kv, enum kv_table table, struct kv_buf key, siz
 int map_value_check(enum kv_table table, struct kv_buf key, struct kv_buf val,
 		    size_t min_len) MUST_CHECK;
 
-/* Fills in the CRC, which is the first 4 bytes of val, and puts it. */
+/* Fills in the CRC, which is the first 4 bytes of val. */
+void map_value_seal(enum kv_table table, struct kv_buf key, void *val, size_t len);
+
+/* Puts a value whose first 4 bytes are the CRC's; that is filled in on its way into LMDB. */
 void map_value_put(struct kv_txn *kv, enum kv_table table, struct kv_buf key, void *val,
 		   size_t len);
 
@@ -245,6 +248,8 @@ struct map_counts {
 	size_t stored_len;
 	bool dirty;
 	uint64_t counts[MAP_COUNTS];
+	uint64_t edited; /* another chunk, of one byte for each count; or MAP_COUNTS_NONE */
+	uint8_t *bytes;	 /* the counts of that, where they are stored */
 };
 
 struct map_counts map_counts_of(struct kv_txn *kv, enum kv_table table);
@@ -259,6 +264,8 @@ int map_counts_get(struct map_counts *c, uint64_t at, uint64_t n, uint64_t *same
 
 /* Gives the n that map_counts_get() has told of last, or the first of them, another count. */
 void map_counts_set(struct map_counts *c, uint64_t at, uint64_t n, uint64_t count);
+
+/* One more for each of the n from "at" on; stored, mostly where they are. */
 int map_counts_inc(struct map_counts *c, uint64_t at, uint64_t n) MUST_CHECK;
 
 /* The last one is to be stored too. */

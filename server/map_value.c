@@ -60,7 +60,7 @@ int map_value_check(enum kv_table table, struct kv_buf key, struct kv_buf val, s
 {
 	if (val.len < min_len || val.len < CRC_BYTES || val.len > MAP_VALUE_MAX)
 		return map_value_bad(table, key, "length");
-	if (le32_get(val.data) != value_crc(table, key, val.data, val.len))
+	if (!val.staged && le32_get(val.data) != value_crc(table, key, val.data, val.len))
 		return map_value_bad(table, key, "checksum");
 	return 0;
 }
@@ -78,9 +78,24 @@ int map_value_get(struct kv_txn *kv, enum kv_table table, struct kv_buf key, siz
 	return err;
 }
 
-void map_value_put(struct kv_txn *kv, enum kv_table table, struct kv_buf key, void *val, size_t len)
+void map_value_seal(enum kv_table table, struct kv_buf key, void *val, size_t len)
 {
 	le32_put(val, value_crc(table, key, val, len));
+}
+
+/* What is staged is sealed when it goes into LMDB. */
+static void value_seal_now(struct kv_txn *kv, enum kv_table table, struct kv_buf key, void *val,
+			   size_t len)
+{
+	if (kv_is_write(kv))
+		map_value_seal(table, key, val, len);
+	else
+		le32_put(val, 0);
+}
+
+void map_value_put(struct kv_txn *kv, enum kv_table table, struct kv_buf key, void *val, size_t len)
+{
+	value_seal_now(kv, table, key, val, len);
 	kv_put(kv, table, key, (struct kv_buf){.data = val, .len = len});
 }
 
@@ -141,7 +156,7 @@ void map_num_replace(struct kv_txn *kv, enum kv_table table, uint64_t key, size_
 	struct kv_buf v = {.data = val, .len = len};
 
 	if (val)
-		le32_put(val, value_crc(table, map_key_buf(&k), val, len));
+		value_seal_now(kv, table, map_key_buf(&k), val, len);
 	kv_replace(kv, table, map_key_buf(&k), old_len, val ? &v : NULL);
 }
 

@@ -25,6 +25,7 @@
 struct kvfix {
 	char dir[256];
 	char path[300];
+	kv_seal_fn *seal; /* or NULL; set before it is opened */
 	struct kv_env *env;
 };
 
@@ -32,7 +33,8 @@ static inline int kvfix_fill(struct kv_txn *txn, void *ctx)
 {
 	(void)ctx;
 	/* as a map has it */
-	kv_put(txn, KV_META, (struct kv_buf){"state", 5}, (struct kv_buf){"first", 5});
+	kv_put(txn, KV_META, (struct kv_buf){.data = "state", .len = 5},
+	       (struct kv_buf){.data = "first", .len = 5});
 	return kv_error(txn);
 }
 
@@ -44,14 +46,14 @@ static inline void kvfix_open(struct kvfix *fix, uint64_t map_bytes)
 	assert_non_null(mkdtemp(fix->dir));
 	(void)snprintf(fix->path, sizeof(fix->path), "%s/map", fix->dir);
 	assert_int_equal(kv_create(fix->path, map_bytes, kvfix_fill, NULL), 0);
-	assert_int_equal(kv_open(fix->path, &fix->env), 0);
+	assert_int_equal(kv_open(fix->path, fix->seal, &fix->env), 0);
 }
 
 /* What is staged is lost, as in a crash. */
 static inline void kvfix_reopen(struct kvfix *fix)
 {
 	kv_close(fix->env);
-	assert_int_equal(kv_open(fix->path, &fix->env), 0);
+	assert_int_equal(kv_open(fix->path, fix->seal, &fix->env), 0);
 }
 
 static inline void kvfix_close(struct kvfix *fix)

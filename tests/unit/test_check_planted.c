@@ -18,7 +18,8 @@ static void damage(struct world *w, enum kv_table table, const void *key, size_t
 	memcpy(bad_key, found.data, found.len);
 	memcpy(bad, val.data, val.len);
 	bad[val.len - 1] ^= 1;
-	kv_put(w->kv, table, (struct kv_buf){bad_key, found.len}, (struct kv_buf){bad, val.len});
+	kv_put(w->kv, table, (struct kv_buf){.data = bad_key, .len = found.len},
+	       (struct kv_buf){.data = bad, .len = val.len});
 }
 
 static void damage_first(struct world *w, enum kv_table table)
@@ -176,7 +177,8 @@ static void name_key(struct world *w)
 {
 	struct disk_name val = {0};
 
-	map_value_put(w->kv, KV_NAME, (struct kv_buf){"\2name", 5}, &val, sizeof(val));
+	map_value_put(w->kv, KV_NAME, (struct kv_buf){.data = "\2name", .len = 5}, &val,
+		      sizeof(val));
 }
 
 static void version_name_missing(struct world *w)
@@ -256,7 +258,8 @@ static void pair_key(struct world *w)
 {
 	struct disk_mark val = {0};
 
-	map_value_put(w->kv, KV_TTL, (struct kv_buf){"\1\2\3", 3}, &val, sizeof(val));
+	map_value_put(w->kv, KV_TTL, (struct kv_buf){.data = "\1\2\3", .len = 3}, &val,
+		      sizeof(val));
 }
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
@@ -479,7 +482,8 @@ static void count_reap(struct world *w)
 
 static void counters_missing(struct world *w)
 {
-	kv_del(w->kv, KV_META, (struct kv_buf){MAP_KEY_STATE, sizeof(MAP_KEY_STATE) - 1});
+	kv_del(w->kv, KV_META,
+	       (struct kv_buf){.data = MAP_KEY_STATE, .len = sizeof(MAP_KEY_STATE) - 1});
 }
 
 /* ---- damage in each table -------------------------------------------------------------------- */

@@ -227,7 +227,7 @@ static void plant_damage(struct fixture *fx, uint64_t blk)
 	struct kv_txn *kv;
 
 	assert_int_equal(kv_write_begin(fx->fix.map->kv, &kv), 0);
-	kv_put(kv, KV_FREE, map_key_buf(&key), (struct kv_buf){"0123456789ab", 12});
+	kv_put(kv, KV_FREE, map_key_buf(&key), (struct kv_buf){.data = "0123456789ab", .len = 12});
 	assert_int_equal(kv_write_commit(kv), 0);
 }
 

@@ -89,11 +89,27 @@ static struct kv_buf make_val(uint32_t val, uint8_t bytes[VAL_MAX])
 	return (struct kv_buf){.data = bytes, .len = len};
 }
 
-static void assert_val(struct kv_buf val, uint32_t want)
+/* The last byte says that the value has passed here on its way into LMDB. */
+static void seal(enum kv_table table, struct kv_buf key, void *val, size_t len)
+{
+	uint8_t *bytes = val;
+	uint8_t sum = (uint8_t)table;
+
+	for (size_t i = 0; i < key.len; i++)
+		sum += ((const uint8_t *)key.data)[i];
+	for (size_t i = 0; i + 1 < len; i++)
+		sum += bytes[i];
+	if (len > 0)
+		bytes[len - 1] = sum;
+}
+
+static void assert_val(enum kv_table table, struct kv_buf key, struct kv_buf val, uint32_t want)
 {
 	uint8_t bytes[VAL_MAX];
 	struct kv_buf made = make_val(want, bytes);
 
+	if (!val.staged)
+		seal(table, key, bytes, made.len);
 	assert_int_equal(val.len, made.len);
 	assert_memory_equal(val.data, made.data, made.len);
 }
@@ -157,7 +173,7 @@ static void compare_find(struct world *w, struct kv_txn *txn, const struct state
 		return;
 	assert_int_equal(found.len, w->keys[want].len);
 	assert_memory_equal(found.data, w->keys[want].bytes, found.len);
-	assert_val(val, state->vals[t][want]);
+	assert_val(tables[t], found, val, state->vals[t][want]);
 }
 
 /* From one end of a table to the other, in steps. */
@@ -178,7 +194,7 @@ static void compare_walk(struct world *w, struct kv_txn *txn, const struct state
 		assert_true(i >= 0 && i < NKEYS);
 		assert_int_equal(found.len, w->keys[i].len);
 		assert_memory_equal(found.data, w->keys[i].bytes, found.len);
-		assert_val(val, state->vals[t][i]);
+		assert_val(tables[t], found, val, state->vals[t][i]);
 		at = w->keys[i];
 	}
 	for (i += up ? 1 : -1; i >= 0 && i < NKEYS; i += up ? 1 : -1)
@@ -196,7 +212,7 @@ static void compare(struct world *w, struct kv_txn *txn, const struct state *sta
 
 			assert_int_equal(err, state->vals[t][i] ? 0 : -ERR_NOENT);
 			if (!err)
-				assert_val(val, state->vals[t][i]);
+				assert_val(tables[t], key_buf(&w->keys[i]), val, state->vals[t][i]);
 		}
 	}
 	assert_int_equal(kv_error(txn), 0);
@@ -243,6 +259,27 @@ static void do_put(struct world *w, struct kv_txn *txn, struct state *state, siz
 	state->vals[t][i] = w->next_val;
 }
 
+/* Changes a value where it is: to another one of its length. */
+static void do_edit(struct world *w, struct kv_txn *txn, struct state *state, size_t t, size_t i)
+{
+	uint32_t old = state->vals[t][i];
+	struct kv_buf key = key_buf(&w->keys[i]);
+	uint8_t new_bytes[VAL_MAX];
+	struct kv_buf val;
+	uint8_t *bytes;
+	int err = kv_edit(txn, tables[t], key, &val, &bytes);
+
+	assert_int_equal(err, old ? 0 : -ERR_NOENT);
+	if (err)
+		return;
+	assert_val(tables[t], key, val, old);
+	assert_ptr_equal(bytes, val.data);
+	while (make_val(++w->next_val, new_bytes).len != val.len)
+		;
+	memcpy(bytes, new_bytes, val.len);
+	state->vals[t][i] = w->next_val;
+}
+
 /* Neighbours, from one side or the other, with look-ups in between. */
 static void do_del_range(struct world *w, struct kv_txn *txn, struct state *state, size_t t)
 {
@@ -273,6 +310,8 @@ static void do_txn(struct world *w)
 
 		if (rnd_one_in(&w->rnd, 12))
 			do_del_range(w, txn, &state, t);
+		else if (rnd_one_in(&w->rnd, 4))
+			do_edit(w, txn, &state, t, rnd_below(&w->rnd, NKEYS));
 		else
 			do_put(w, txn, &state, t, rnd_below(&w->rnd, NKEYS));
 		if (rnd_one_in(&w->rnd, 4))
@@ -323,6 +362,7 @@ static void test_random_operations_match_a_model(void **state)
 	assert_non_null(w);
 	w->rnd = rnd_stream(1);
 	make_keys(w);
+	w->fix.seal = seal;
 	kvfix_open(&w->fix, MAP_BYTES);
 	for (uint64_t i = 0; i < steps; i++) {
 		uint64_t op = rnd_below(&w->rnd, 20);
@@ -365,7 +405,7 @@ static void assert_del_fails(struct kvfix *fix, uint64_t n)
 static void test_deleting_what_is_not_there_is_an_error(void **state)
 {
 	struct kv_txn *txn;
-	struct kvfix fix;
+	struct kvfix fix = {0};
 
 	(void)state;
 	kvfix_open(&fix, MAP_BYTES);
@@ -399,7 +439,7 @@ static void test_keys_have_a_length(void **state)
 	char longest[KV_KEY_MAX + 1] = "";
 	struct kv_buf key = {.data = longest, .len = KV_KEY_MAX};
 	struct kv_txn *txn;
-	struct kvfix fix;
+	struct kvfix fix = {0};
 
 	(void)state;
 	kvfix_open(&fix, MAP_BYTES);
@@ -432,7 +472,7 @@ static uint64_t staged_entries(struct kvfix *fix)
 static void test_only_what_differs_is_staged(void **state)
 {
 	struct kv_txn *txn;
-	struct kvfix fix;
+	struct kvfix fix = {0};
 
 	(void)state;
 	kvfix_open(&fix, MAP_BYTES);
@@ -478,7 +518,7 @@ static void test_dead_entries_are_passed_at_once(void **state)
 	struct kv_buf found;
 	struct kv_buf val;
 	struct kv_txn *txn;
-	struct kvfix fix;
+	struct kvfix fix = {0};
 
 	(void)state;
 	kvfix_open(&fix, MAP_BYTES);

@@ -217,7 +217,7 @@ static void test_fold_without_room_changes_nothing(void **state)
 {
 	enum { N = 700 }; /* of which two take a page */
 	struct kv_txn *txn;
-	struct kvfix fix;
+	struct kvfix fix = {0};
 
 	(void)state;
 	kvfix_open(&fix, MIB);
@@ -274,7 +274,7 @@ static void test_snapshot_is_told_that_it_is_in_the_way(void **state)
 {
 	struct kv_txn *snapshot;
 	struct kv_txn *other;
-	struct kvfix fix;
+	struct kvfix fix = {0};
 	int err = 0;
 
 	(void)state;
@@ -316,7 +316,7 @@ static void test_snapshot_is_told_that_it_is_in_the_way(void **state)
 /* The old pages and the new ones, and no third generation of them: 90 of 256 pages each time. */
 static void test_replaced_pages_are_room_again(void **state)
 {
-	struct kvfix fix;
+	struct kvfix fix = {0};
 
 	(void)state;
 	kvfix_open(&fix, MIB);
@@ -330,7 +330,7 @@ static void test_replaced_pages_are_room_again(void **state)
 static void test_usage_counts_what_is_staged(void **state)
 {
 	struct kv_txn *txn;
-	struct kvfix fix;
+	struct kvfix fix = {0};
 	uint64_t total;
 	uint64_t empty;
 	uint64_t staged;

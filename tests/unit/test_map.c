@@ -192,7 +192,7 @@ static void reopen_with_store(struct fix *fix, size_t off, uint8_t value, int wa
 
 	map_close(fix->map);
 	fix->map = NULL;
-	assert_int_equal(kv_open(fix->path, &env), 0);
+	assert_int_equal(kv_open(fix->path, NULL, &env), 0);
 	assert_int_equal(kv_write_begin(env, &kv), 0);
 	assert_int_equal(map_value_get(kv, KV_META, key, sizeof(store), &val), 0);
 	memcpy(&store, val.data, sizeof(store));
@@ -207,7 +207,7 @@ static void reopen_with_store(struct fix *fix, size_t off, uint8_t value, int wa
 		return;
 	map_close(fix->map);
 	fix->map = NULL;
-	assert_int_equal(kv_open(fix->path, &env), 0);
+	assert_int_equal(kv_open(fix->path, NULL, &env), 0);
 	assert_int_equal(kv_write_begin(env, &kv), 0);
 	((uint8_t *)&store)[off] = old;
 	map_value_put(kv, KV_META, key, &store, sizeof(store));

@@ -163,18 +163,83 @@ static void test_widths(void **state)
 	}
 }
 
+static void model_inc_runs(struct model *m, struct kv_txn *kv, struct map_run *runs, size_t n)
+{
+	for (size_t r = 0; r < n; r++)
+		for (uint64_t i = runs[r].at; i < runs[r].at + runs[r].n; i++)
+			m->counts[i]++;
+	assert_int_equal(map_refs_inc(kv, KV_NREF, runs, n), 0);
+	model_compare(m, kv);
+	model_compare_values(m, kv);
+}
+
 static void test_runs_of_one_call(void **state)
 {
 	struct model *m = *state;
 	struct map_run runs[] = {{130, 2}, {5, 1}, {63, 2}, {5, 1}, {200, 100}};
 	struct kv_txn *kv = stage(m);
 
-	assert_int_equal(map_refs_inc(kv, KV_NREF, runs, 5), 0);
-	for (size_t r = 0; r < 5; r++)
-		for (uint64_t i = runs[r].at; i < runs[r].at + runs[r].n; i++)
-			m->counts[i]++;
+	model_inc_runs(m, kv, runs, 5);
+	kv_stage_abort(kv);
+}
+
+/* One count of a chunk outgrows its byte in the middle of a call. */
+static void test_run_that_widens_its_chunk(void **state)
+{
+	struct model *m = *state;
+	struct map_run runs[] = {{68, 1}, {70, 1}, {70, 1}, {71, 3}, {69, 2}};
+	struct kv_txn *kv = stage(m);
+
+	model_set(m, kv, 70, 255);
+	assert_int_equal(kv_stage_commit(kv), 0);
+	kv = stage(m);
+	model_inc_runs(m, kv, runs, 5);
+	kv_stage_abort(kv);
+}
+
+/* A value whose checksum fits, and whose counts are none. */
+static void plant(struct model *m, unsigned int width, uint8_t count, uint8_t first)
+{
+	struct map_key key = map_key(1);
+	struct kv_txn *kv;
+	struct {
+		struct disk_counts head;
+		uint8_t counts[2 * MAP_COUNTS];
+	} val = {.head.width = (uint8_t)width};
+
+	for (unsigned int s = 0; s < MAP_COUNTS; s++)
+		val.counts[width * s] = count;
+	val.counts[0] = first;
+	assert_int_equal(kv_write_begin(m->fix.map->kv, &kv), 0);
+	map_value_put(kv, KV_NREF, map_key_buf(&key), &val, MAP_COUNTS_LEN(width));
+	assert_int_equal(kv_write_commit(kv), 0);
+}
+
+static void inc_refused(struct model *m)
+{
+	struct map_run run = {70, 1};
+	struct kv_txn *kv = stage(m);
+
+	assert_int_equal(map_refs_inc(kv, KV_NREF, &run, 1), -ERR_NODE);
+	kv_stage_abort(kv);
+}
+
+static void test_bad_counts_are_not_raised(void **state)
+{
+	struct model *m = *state;
+	struct kv_txn *kv;
+
+	plant(m, 1, 1, 1);
+	inc_refused(m);
+	plant(m, 1, 2, 0);
+	inc_refused(m);
+	plant(m, 2, 1, 2);
+	inc_refused(m);
+	plant(m, 1, 1, 2);
+	m->counts[64] = 2;
+	kv = stage(m);
+	model_inc(m, kv, 70, 1);
 	model_compare(m, kv);
-	model_compare_values(m, kv);
 	kv_stage_abort(kv);
 }
 
@@ -184,6 +249,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_random, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_widths, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_runs_of_one_call, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_run_that_widens_its_chunk, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_bad_counts_are_not_raised, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("map_count", tests, NULL, NULL);
