@@ -42,6 +42,7 @@ unit_tests = \
 	tests/unit/test_claim \
 	tests/unit/test_commit \
 	tests/unit/test_commit_full \
+	tests/unit/test_commit_reap \
 	tests/unit/test_common \
 	tests/unit/test_conn \
 	tests/unit/test_conn_limits \
@@ -130,6 +131,7 @@ thread_tests = \
 	tests/unit/test_checkpoint \
 	tests/unit/test_commit \
 	tests/unit/test_commit_full \
+	tests/unit/test_commit_reap \
 	tests/unit/test_common \
 	tests/unit/test_conn \
 	tests/unit/test_conn_limits \

@@ -68,6 +68,24 @@ void bed_free(struct bed *bed)
 	free(bed);
 }
 
+int bed_setup(void **state)
+{
+	*state = bed_new(JOURNAL_MIN_BLKS, 0);
+	return 0;
+}
+
+int bed_setup_large(void **state)
+{
+	*state = bed_new(BED_LARGE_NBLKS, 0);
+	return 0;
+}
+
+int bed_teardown(void **state)
+{
+	bed_free(*state);
+	return 0;
+}
+
 static void bed_fill_data(uint8_t *blk, uint64_t id, uint32_t number)
 {
 	rnd_fill(blk, BLK_BYTES, id << 20 | number);
@@ -154,6 +172,11 @@ int bed_append(struct bed *bed, uint32_t body_len, uint32_t ndata)
 	free(mem);
 	free(iov);
 	return err;
+}
+
+void bed_add(struct bed *bed, uint32_t body_len, uint32_t ndata)
+{
+	assert_int_equal(bed_append(bed, body_len, ndata), 0);
 }
 
 int bed_sync(struct bed *bed)
@@ -285,6 +308,12 @@ static struct journal_pos bed_check_end(struct bed *bed)
 void bed_check(struct bed *bed)
 {
 	(void)bed_check_end(bed);
+}
+
+void bed_check_finds(struct bed *bed, uint64_t n)
+{
+	bed_check(bed);
+	assert_int_equal(bed->nfound, n);
 }
 
 void bed_restart(struct bed *bed)

@@ -17,6 +17,8 @@
 #define BED_FIRST   3u	   /* the region's first block on the device */
 #define BED_SEQ_MAX 20000u /* of the records of one bed */
 
+#define BED_LARGE_NBLKS 2048u
+
 /* A record that was tried, known by its number (from 1), whether or not that succeeded. */
 struct bed_record {
 	uint64_t before; /* the record that it was to follow; 0: none */
@@ -51,8 +53,16 @@ struct bed {
 struct bed *bed_new(uint64_t nblks, uint64_t head);
 void bed_free(struct bed *bed);
 
+/* cmocka's: *state is a bed of JOURNAL_MIN_BLKS blocks, or of BED_LARGE_NBLKS. */
+int bed_setup(void **state);
+int bed_setup_large(void **state);
+int bed_teardown(void **state);
+
 /* A record with a body of at least so many bytes, and so many blocks of data. */
 int bed_append(struct bed *bed, uint32_t body_len, uint32_t ndata);
+
+/* The same; it succeeds. */
+void bed_add(struct bed *bed, uint32_t body_len, uint32_t ndata);
 int bed_sync(struct bed *bed);
 
 /* A record of so many blocks, one of them header and body; it succeeds, and in the second a sync. */
@@ -79,6 +89,9 @@ int bed_replay(struct bed *bed, struct journal_pos *end);
 
 /* Replays and checks that the records are a prefix of a history with all that was synced. */
 void bed_check(struct bed *bed);
+
+/* The same, and so many are found. */
+void bed_check_finds(struct bed *bed, uint64_t n);
 
 /* Goes on behind what bed_check() finds, as the next run, with an empty journal. */
 void bed_restart(struct bed *bed);

@@ -75,6 +75,25 @@ static void load_space(struct commits *fx)
 	map_view_end(view);
 }
 
+int commits_setup_stopped(void **state)
+{
+	*state = commits_new(COMMITS_META_BYTES);
+	return 0;
+}
+
+int commits_setup(void **state)
+{
+	*state = commits_new(COMMITS_META_BYTES);
+	commits_start(*state);
+	return 0;
+}
+
+int commits_teardown(void **state)
+{
+	commits_free(*state);
+	return 0;
+}
+
 void commits_start(struct commits *fx)
 {
 	struct recover_result recovered;

@@ -17,6 +17,7 @@
 
 #define COMMITS_DEV_NBLKS     4096u
 #define COMMITS_JOURNAL_NBLKS 128u
+#define COMMITS_META_BYTES    (UINT64_C(4) << 20)
 #define COMMITS_DATA	      1000u /* physical blocks from here on are the tests' */
 #define COMMITS_SEED	      3u    /* of the data that epochs write */
 
@@ -56,6 +57,11 @@ struct commits_req {
 /* A new store; its commit threads are not yet running. */
 struct commits *commits_new(uint64_t meta_bytes);
 void commits_free(struct commits *fx);
+
+/* cmocka's: *state is a new store with COMMITS_META_BYTES, its threads running or not yet. */
+int commits_setup(void **state);
+int commits_setup_stopped(void **state);
+int commits_teardown(void **state);
 
 /* The threads are stopped while a test changes the map itself; what was submitted is committed, and
  * in the map proper. */

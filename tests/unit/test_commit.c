@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * test_commit.c: the commit and the map thread: order, groups, failed syncs and records, freed
- * blocks, cuts, and a map that cannot take what is durable.  A full journal: test_commit_full.c.
+ * test_commit.c: the commit and the map thread: order, groups, failed syncs and records, cuts, and a
+ * map that cannot take what is durable.  A full journal: test_commit_full.c; freed blocks and the
+ * reaper: test_commit_reap.c.
  */
 #include "server/commit.h"
 
@@ -17,28 +18,7 @@
 #include "common/err.h"
 #include "tests/lib/commits.h"
 
-#define META_BYTES	 (UINT64_C(4) << 20)
-#define SMALL_META_BYTES (UINT64_C(1024) << 10)
-#define AT(n)		 pblk(COMMITS_DATA + (n))
-
-static int setup_stopped(void **state)
-{
-	*state = commits_new(META_BYTES);
-	return 0;
-}
-
-static int setup(void **state)
-{
-	*state = commits_new(META_BYTES);
-	commits_start(*state);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	commits_free(*state);
-	return 0;
-}
+#define AT(n) pblk(COMMITS_DATA + (n))
 
 static uint64_t where(struct commits *fx, uint64_t oid, uint64_t blk)
 {
@@ -429,155 +409,6 @@ static void test_record_that_cannot_be_written(void **state)
 	assert_true(test_store_obj(fx->ts, oid + 1, &obj));
 }
 
-/* ---- freed blocks and the reaper ------------------------------------------------------------- */
-
-static void test_overwritten_blocks_are_reported(void **state)
-{
-	struct commits *fx = *state;
-	uint64_t oid = commits_create(fx, "object");
-	struct commits_req r;
-
-	commits_epoch_init(fx, &r, oid, lblk(3), AT(50));
-	commits_run(&r);
-	assert_int_equal(fx->nfreed, 0);
-	commits_epoch_init(fx, &r, oid, lblk(3), AT(51));
-	commits_run(&r);
-	commits_run_until_idle(fx);
-	assert_int_equal(fx->nfreed, 1);
-	assert_true(fx->freed[AT(50).n]);
-}
-
-static void test_removed_object_is_reaped(void **state)
-{
-	struct commits *fx = *state;
-	uint64_t oid = commits_create(fx, "object");
-	struct commits_req r;
-
-	commits_stop(fx);
-	test_store_map(fx->ts, oid, lblk(0), AT(0), 300, COMMITS_SEED);
-	test_store_map(fx->ts, oid, lblk(100000), AT(1000), 10, COMMITS_SEED);
-	commits_start(fx);
-	commits_req_init(fx, &r, CHANGE_REMOVE);
-	r.req.change.oid = oid;
-	commits_run(&r);
-	assert_int_equal(r.req.err, 0);
-	commits_run_until_idle(fx);
-	assert_int_equal(fx->nfreed, 310);
-	assert_true(fx->freed[AT(0).n] && fx->freed[AT(299).n]);
-	assert_true(fx->freed[AT(1000).n] && fx->freed[AT(1009).n]);
-}
-
-static void test_shared_blocks_go_with_the_last_clone(void **state)
-{
-	struct commits *fx = *state;
-	uint64_t oid = commits_create(fx, "object");
-	struct commits_req clone;
-	struct commits_req r;
-
-	commits_stop(fx);
-	test_store_map(fx->ts, oid, lblk(0), AT(0), 300, COMMITS_SEED);
-	commits_start(fx);
-	commits_named_init(fx, &clone, CHANGE_CLONE, "clone");
-	clone.req.change.other = oid;
-	commits_run(&clone);
-	commits_req_init(fx, &r, CHANGE_REMOVE);
-	r.req.change.oid = oid;
-	commits_run(&r);
-	commits_run_until_idle(fx);
-	assert_int_equal(fx->nfreed, 0);
-	commits_req_init(fx, &r, CHANGE_REMOVE);
-	r.req.change.oid = clone.req.obj.id;
-	commits_run(&r);
-	commits_run_until_idle(fx);
-	assert_int_equal(fx->nfreed, 300);
-}
-
-/* More nodes than one reaping transaction takes, with other requests among them. */
-static void test_long_reaping_does_not_hold_up_others(void **state)
-{
-	struct commits *fx = *state;
-	uint64_t oid = commits_create(fx, "object");
-	struct commits_req r;
-	struct commits_req rs[30];
-	char name[16];
-
-	commits_stop(fx);
-	for (uint32_t i = 0; i < 300; i++)
-		test_store_map(fx->ts, oid, lblk((uint64_t)i * MAP_FANOUT), AT(10 + i), 1,
-			       COMMITS_SEED);
-	commits_start(fx);
-	commits_req_init(fx, &r, CHANGE_REMOVE);
-	r.req.change.oid = oid;
-	commits_submit(&r);
-	for (unsigned int i = 0; i < ARRAY_LEN(rs); i++) {
-		snprintf(name, sizeof(name), "n%u", i);
-		commits_named_init(fx, &rs[i], CHANGE_CREATE, name);
-		commits_run(&rs[i]);
-		assert_int_equal(rs[i].req.err, 0);
-	}
-	commits_run_until_idle(fx);
-	assert_int_equal(fx->nfreed, 300);
-}
-
-/* In a map where not all that a removal stages fits half of a fold. */
-static int setup_small(void **state)
-{
-	*state = commits_new(SMALL_META_BYTES);
-	commits_start(*state);
-	return 0;
-}
-
-/* The reaper stops where others still have room, and goes on behind the fold that it asks for. */
-static void test_reaping_leaves_room_to_others(void **state)
-{
-	struct commits *fx = *state;
-	uint64_t oid = commits_create(fx, "object");
-	unsigned int folds = 0;
-	struct commits_req r;
-	char name[16];
-
-	commits_stop(fx);
-	for (uint32_t i = 0; i < 1500;
-	     i++) /* neither side by side in the object nor on the device */
-		test_store_map(fx->ts, oid, lblk(i), AT(i % 2 * 1500 + i), 1, COMMITS_SEED);
-	commits_start(fx);
-	commits_fold(fx);
-	commits_req_init(fx, &r, CHANGE_REMOVE);
-	r.req.change.oid = oid;
-	fx->nurgent = 0;
-	commits_run(&r);
-	while (commit_reaping(fx->commit)) {
-		while (commit_reaping(fx->commit) && fx->nurgent == 0)
-			test_store_turn(fx->ts);
-		if (!commit_reaping(fx->commit))
-			break;
-		assert_true(map_should_fold(fx->ts->map));
-		assert_false(map_must_fold(fx->ts->map));
-		snprintf(name, sizeof(name), "n%u", folds++);
-		commits_named_init(fx, &r, CHANGE_CREATE, name);
-		commits_run(&r);
-		assert_int_equal(r.req.err, 0);
-		fx->nurgent = 0;
-		commits_fold(fx);
-	}
-	assert_true(folds > 0);
-	assert_int_equal(fx->nfreed, 1500);
-}
-
-/* What an earlier run left in the reap queue is released by the next. */
-static void test_start_goes_on_reaping(void **state)
-{
-	struct commits *fx = *state;
-	uint64_t oid = test_store_create(fx->ts, "object", BLK_BYTES);
-
-	test_store_map(fx->ts, oid, lblk(0), AT(0), 20, COMMITS_SEED);
-	test_store_remove(fx->ts, oid);
-	commits_start(fx);
-	assert_true(commit_reaping(fx->commit));
-	commits_run_until_idle(fx);
-	assert_int_equal(fx->nfreed, 20);
-}
-
 /* ---- the cut --------------------------------------------------------------------------------- */
 
 /* After a crash the map is what was folded and what the journal has beyond. */
@@ -723,8 +554,9 @@ static void test_refused_is_latched(void **state)
 	assert_int_equal(r.req.err, -ERR_LATCHED);
 }
 
-#define TEST(name)	   cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_STOPPED(name) cmocka_unit_test_setup_teardown(name, setup_stopped, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, commits_setup, commits_teardown)
+#define TEST_STOPPED(name) \
+	cmocka_unit_test_setup_teardown(name, commits_setup_stopped, commits_teardown)
 
 int main(void)
 {
@@ -743,13 +575,6 @@ int main(void)
 	    TEST(test_later_sync_does_not_resurrect),
 	    TEST(test_write_during_a_failing_sync_fails),
 	    TEST(test_record_that_cannot_be_written),
-	    TEST(test_overwritten_blocks_are_reported),
-	    TEST(test_removed_object_is_reaped),
-	    TEST(test_shared_blocks_go_with_the_last_clone),
-	    TEST(test_long_reaping_does_not_hold_up_others),
-	    cmocka_unit_test_setup_teardown(test_reaping_leaves_room_to_others, setup_small,
-					    teardown),
-	    TEST_STOPPED(test_start_goes_on_reaping),
 	    TEST(test_crash_after_a_cut),
 	    TEST(test_cut_never_divides_a_record),
 	    TEST_STOPPED(test_free_commits_and_answers_what_was_submitted),

@@ -14,21 +14,7 @@
 #include "common/err.h"
 #include "tests/lib/commits.h"
 
-#define META_BYTES (UINT64_C(4) << 20)
-#define AT(n)	   pblk(COMMITS_DATA + (n))
-
-static int setup(void **state)
-{
-	*state = commits_new(META_BYTES);
-	commits_start(*state);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	commits_free(*state);
-	return 0;
-}
+#define AT(n) pblk(COMMITS_DATA + (n))
 
 static uint64_t where(struct commits *fx, uint64_t oid, uint64_t blk)
 {
@@ -166,7 +152,7 @@ static void test_full_journal_fails_while_checkpoints_do(void **state)
 	assert_int_equal(r.req.err, 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, commits_setup, commits_teardown)
 
 int main(void)
 {

@@ -21,35 +21,6 @@
 
 #define HEAD_BYTES ((uint32_t)sizeof(struct disk_record))
 
-static int setup(void **state)
-{
-	*state = bed_new(NBLKS, 0);
-	return 0;
-}
-
-static int setup_large(void **state)
-{
-	*state = bed_new(2048, 0);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	bed_free(*state);
-	return 0;
-}
-
-static void append(struct bed *bed, uint32_t body_len, uint32_t ndata)
-{
-	assert_int_equal(bed_append(bed, body_len, ndata), 0);
-}
-
-static void assert_replay_finds(struct bed *bed, uint64_t n)
-{
-	bed_check(bed);
-	assert_int_equal(bed->nfound, n);
-}
-
 /* ---- where records lie ----------------------------------------------------------------------- */
 
 static void a_record_is_header_and_body_in_whole_blocks_and_data(void **state)
@@ -68,29 +39,29 @@ static void an_empty_journal_replays_nothing(void **state)
 	struct bed *bed = *state;
 
 	assert_int_equal(journal_used_nblks(bed->journal), 0);
-	assert_replay_finds(bed, 0);
+	bed_check_finds(bed, 0);
 }
 
 static void what_was_appended_is_replayed_in_order(void **state)
 {
 	struct bed *bed = *state;
 
-	append(bed, 0, 0);
-	append(bed, 100, 1);
-	append(bed, BLK_BYTES - HEAD_BYTES, 0);
-	append(bed, BLK_BYTES - HEAD_BYTES + 1, 3);
-	append(bed, 10000, 2);
+	bed_add(bed, 0, 0);
+	bed_add(bed, 100, 1);
+	bed_add(bed, BLK_BYTES - HEAD_BYTES, 0);
+	bed_add(bed, BLK_BYTES - HEAD_BYTES + 1, 3);
+	bed_add(bed, 10000, 2);
 	assert_int_equal(journal_used_nblks(bed->journal), 1 + 2 + 1 + 5 + 5);
 	assert_int_equal(journal_head(bed->journal).seq, 6);
 	assert_int_equal(journal_head(bed->journal).blk, 14);
-	assert_replay_finds(bed, 5);
+	bed_check_finds(bed, 5);
 }
 
 static void a_record_is_one_write_and_a_sync_one_flush(void **state)
 {
 	struct bed *bed = *state;
 
-	append(bed, 9000, 4);
+	bed_add(bed, 9000, 4);
 	assert_int_equal(fake_dev_calls(bed->fd, FAKE_WRITE), 1);
 	assert_int_equal(fake_dev_calls(bed->fd, FAKE_SYNC), 0);
 	assert_int_equal(bed_sync(bed), 0);
@@ -104,8 +75,8 @@ static void the_padding_is_zeros(void **state)
 	struct bed *bed = *state;
 	const uint8_t *blk;
 
-	append(bed, 3 * BLK_BYTES, 0);
-	append(bed, 20, 0);
+	bed_add(bed, 3 * BLK_BYTES, 0);
+	bed_add(bed, 20, 0);
 	blk = bed->fd->bytes + (size_t)bed_blk(bed, 2).n * BLK_BYTES;
 	assert_memory_equal(blk + HEAD_BYTES + 20, zeros, BLK_BYTES - HEAD_BYTES - 20);
 }
@@ -122,7 +93,7 @@ static void a_record_may_end_where_the_region_ends(void **state)
 	assert_int_equal(journal_used_nblks(bed->journal), 24);
 	bed_put_synced(bed, 3);
 	assert_int_equal(bed->places[4].pos.blk, 0);
-	assert_replay_finds(bed, 3);
+	bed_check_finds(bed, 3);
 }
 
 static void a_record_that_does_not_fit_before_the_end_goes_to_the_start(void **state)
@@ -136,13 +107,13 @@ static void a_record_that_does_not_fit_before_the_end_goes_to_the_start(void **s
 	assert_int_equal(bed->places[3].pos.blk, 0);
 	assert_int_equal(journal_head(bed->journal).blk, 4);
 	assert_int_equal(journal_used_nblks(bed->journal), 21 + 3 + 4);
-	assert_replay_finds(bed, 2);
+	bed_check_finds(bed, 2);
 	bed_release(bed, 2);
 	assert_int_equal(journal_used_nblks(bed->journal), 3 + 4);
-	assert_replay_finds(bed, 1);
+	bed_check_finds(bed, 1);
 	bed_release(bed, 3);
 	assert_int_equal(journal_used_nblks(bed->journal), 0);
-	assert_replay_finds(bed, 0);
+	bed_check_finds(bed, 0);
 }
 
 static void a_full_region_keeps_a_block_free(void **state)
@@ -156,14 +127,14 @@ static void a_full_region_keeps_a_block_free(void **state)
 	bed_put_synced(bed, 23);
 	assert_int_equal(journal_used_nblks(bed->journal), NBLKS - 1);
 	assert_false(bed_has_room(bed, 0, 0));
-	assert_replay_finds(bed, 3);
+	bed_check_finds(bed, 3);
 	bed_release(bed, 1); /* the head is in the last block; what is skipped there counts */
 	assert_true(bed_has_room(bed, 0, 18));
 	assert_false(bed_has_room(bed, 0, 19));
 	bed_put_synced(bed, 19);
 	assert_int_equal(journal_used_nblks(bed->journal), NBLKS - 1);
 	assert_false(bed_has_room(bed, 0, 0));
-	assert_replay_finds(bed, 3);
+	bed_check_finds(bed, 3);
 }
 
 static void a_record_as_long_as_the_region_never_fits(void **state)
@@ -186,7 +157,7 @@ static void a_journal_goes_round_many_times(void **state)
 			bed_release(bed, seq);
 		bed_put_synced(bed, nblks);
 		if (i % 10 == 0)
-			assert_replay_finds(bed, bed_last_seq(bed) - bed->tail.seq + 1);
+			bed_check_finds(bed, bed_last_seq(bed) - bed->tail.seq + 1);
 	}
 	assert_true(bed->tail.seq > 900);
 }
@@ -195,9 +166,9 @@ static void a_body_may_take_a_quarter_of_the_region(void **state)
 {
 	struct bed *bed = *state;
 
-	append(bed, NBLKS / 4 * BLK_BYTES, 0);
+	bed_add(bed, NBLKS / 4 * BLK_BYTES, 0);
 	assert_int_equal(journal_used_nblks(bed->journal), NBLKS / 4 + 1);
-	assert_replay_finds(bed, 1);
+	bed_check_finds(bed, 1);
 }
 
 /* Longer than what is read at once, and across its ends. */
@@ -207,14 +178,14 @@ static void long_records_are_replayed(void **state)
 
 	bed_put_synced(bed, 700);
 	bed_put_synced(bed, 200);
-	append(bed, 100 * BLK_BYTES, 300);
-	append(bed, 300 * BLK_BYTES, 0);
+	bed_add(bed, 100 * BLK_BYTES, 300);
+	bed_add(bed, 300 * BLK_BYTES, 0);
 	bed_put_synced(bed, 1);
-	assert_replay_finds(bed, 5);
+	bed_check_finds(bed, 5);
 	bed_release(bed, 3);
 	bed_put_synced(bed, 900); /* from the region's start */
 	bed_put_synced(bed, 1);
-	assert_replay_finds(bed, 4);
+	bed_check_finds(bed, 4);
 }
 
 /* ---- what belongs to the journal ------------------------------------------------------------- */
@@ -228,7 +199,7 @@ static void records_are_durable_up_to_the_sync_that_a_later_one_knows_of(void **
 	bed_put_synced(bed, 3); /* knows of 2 */
 	bed_put(bed, 1);	/* these know of 3 */
 	bed_put(bed, 1);
-	assert_replay_finds(bed, 5);
+	bed_check_finds(bed, 5);
 	for (uint64_t seq = 1; seq <= 5; seq++)
 		assert_int_equal(bed->found[seq].durable, seq <= 3);
 }
@@ -242,13 +213,13 @@ static void the_records_of_an_earlier_key_are_not_found(void **state)
 	bed_release(bed, 2);
 	bed_restart(bed);
 	assert_int_equal(bed->tail.seq, 7);
-	assert_replay_finds(bed, 0);
+	bed_check_finds(bed, 0);
 	bed_put_synced(bed, 3);
-	assert_replay_finds(bed, 1);
+	bed_check_finds(bed, 1);
 	bed->key--;
 	bed->tail = bed->places[3].pos;
 	bed->synced_seq = 6;
-	assert_replay_finds(bed, 4);
+	bed_check_finds(bed, 4);
 }
 
 static void the_records_of_an_earlier_lap_are_not_found(void **state)
@@ -260,9 +231,9 @@ static void the_records_of_an_earlier_lap_are_not_found(void **state)
 	bed_release(bed, 21);
 	bed_put_synced(bed, 3);
 	bed_put_synced(bed, 3); /* behind it lie the records from 3 on */
-	assert_replay_finds(bed, 2);
+	bed_check_finds(bed, 2);
 	bed_release(bed, 23);
-	assert_replay_finds(bed, 0);
+	bed_check_finds(bed, 0);
 }
 
 static void a_record_that_does_not_follow_the_one_before_ends_the_journal(void **state)
@@ -272,13 +243,13 @@ static void a_record_that_does_not_follow_the_one_before_ends_the_journal(void *
 
 	bed_put(bed, 2);
 	bed_put(bed, 1);
-	append(other, 50, 1);
+	bed_add(other, 50, 1);
 	bed_put(other, 1);
 	for (uint64_t b = 0; b < 2; b++)
 		fake_dev_put(bed->fd, pblk(BED_FIRST + b),
 			     other->fd->bytes + (size_t)(BED_FIRST + b) * BLK_BYTES);
 	bed->records[0] = other->records[0];
-	assert_replay_finds(bed, 1);
+	bed_check_finds(bed, 1);
 	bed_free(other);
 }
 
@@ -393,8 +364,8 @@ static void a_record_beyond_the_region_is_none(void **state)
 
 int main(void)
 {
-#define TEST(name)	 cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_LARGE(name) cmocka_unit_test_setup_teardown(name, setup_large, teardown)
+#define TEST(name)	 cmocka_unit_test_setup_teardown(name, bed_setup, bed_teardown)
+#define TEST_LARGE(name) cmocka_unit_test_setup_teardown(name, bed_setup_large, bed_teardown)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_record_is_header_and_body_in_whole_blocks_and_data),
 	    TEST(an_empty_journal_replays_nothing),

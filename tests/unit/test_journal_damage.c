@@ -20,35 +20,6 @@
 
 #define HEAD_BYTES ((uint32_t)sizeof(struct disk_record))
 
-static int setup(void **state)
-{
-	*state = bed_new(NBLKS, 0);
-	return 0;
-}
-
-static int setup_large(void **state)
-{
-	*state = bed_new(2048, 0);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	bed_free(*state);
-	return 0;
-}
-
-static void append(struct bed *bed, uint32_t body_len, uint32_t ndata)
-{
-	assert_int_equal(bed_append(bed, body_len, ndata), 0);
-}
-
-static void assert_replay_finds(struct bed *bed, uint64_t n)
-{
-	bed_check(bed);
-	assert_int_equal(bed->nfound, n);
-}
-
 static void assert_damaged(struct bed *bed)
 {
 	struct journal_pos end = {.seq = 99, .blk = 98};
@@ -82,7 +53,7 @@ static void any_flipped_bit_in_a_durable_record_is_damage(void **state)
 	struct bed *bed = *state;
 
 	bed_put_synced(bed, 2);
-	append(bed, 20, 1);
+	bed_add(bed, 20, 1);
 	assert_int_equal(bed_sync(bed), 0);
 	bed_put_synced(bed, 2);
 	for (uint32_t off = 0; off < HEAD_BYTES + 20; off++) {
@@ -90,7 +61,7 @@ static void any_flipped_bit_in_a_durable_record_is_damage(void **state)
 		assert_damaged(bed);
 		fake_dev_flip(bed->fd, bed_blk(bed, 2), off);
 	}
-	assert_replay_finds(bed, 3);
+	bed_check_finds(bed, 3);
 }
 
 static void any_flipped_bit_in_the_last_group_is_the_end(void **state)
@@ -99,14 +70,14 @@ static void any_flipped_bit_in_the_last_group_is_the_end(void **state)
 
 	bed_put_synced(bed, 2);
 	bed_put_synced(bed, 2);
-	append(bed, 20, 1);
+	bed_add(bed, 20, 1);
 	bed_put(bed, 2);
 	for (uint32_t off = 0; off < HEAD_BYTES + 20; off++) {
 		fake_dev_flip(bed->fd, bed_blk(bed, 3), off);
-		assert_replay_finds(bed, 2);
+		bed_check_finds(bed, 2);
 		fake_dev_flip(bed->fd, bed_blk(bed, 3), off);
 	}
-	assert_replay_finds(bed, 4);
+	bed_check_finds(bed, 4);
 }
 
 static void data_that_does_not_fit_is_the_end(void **state)
@@ -117,7 +88,7 @@ static void data_that_does_not_fit_is_the_end(void **state)
 	bed_put(bed, 3);
 	bed_put(bed, 1);
 	fake_dev_flip(bed->fd, pblk(bed_blk(bed, 2).n + 2), 77);
-	assert_replay_finds(bed, 1);
+	bed_check_finds(bed, 1);
 }
 
 static void data_of_a_durable_record_that_does_not_fit_is_damage(void **state)
@@ -141,7 +112,7 @@ static void the_damaged_record_at_the_tail_is_seen(void **state)
 	fake_dev_flip(bed->fd, bed_blk(bed, 2), 70);
 	assert_damaged(bed);
 	bed_release(bed, 2);
-	assert_replay_finds(bed, 1);
+	bed_check_finds(bed, 1);
 }
 
 /* Records 3 and 4 are gone; only 5, behind the gap, knows of 2 and of 3. */
@@ -169,7 +140,7 @@ static void a_witness_behind_the_end_makes_data_damage(void **state)
 	bed_put(bed, 1);
 	bed_put(bed, 1);
 	fake_dev_flip(bed->fd, bed_blk(bed, 3), 70); /* not durable: the end */
-	assert_replay_finds(bed, 2);
+	bed_check_finds(bed, 2);
 	assert_true(bed->found[2].durable);
 	fake_dev_flip(bed->fd, pblk(bed_blk(bed, 2).n + 1), 70);
 	assert_damaged(bed);
@@ -328,13 +299,13 @@ static void what_is_handed_out_is_what_was_checked(void **state)
 		assert_true(err == 0 || err == -ERR_JOURNAL);
 	}
 	bed->fd->dev.ops = flipping.ops;
-	assert_replay_finds(bed, 2);
+	bed_check_finds(bed, 2);
 }
 
 int main(void)
 {
-#define TEST(name)	 cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_LARGE(name) cmocka_unit_test_setup_teardown(name, setup_large, teardown)
+#define TEST(name)	 cmocka_unit_test_setup_teardown(name, bed_setup, bed_teardown)
+#define TEST_LARGE(name) cmocka_unit_test_setup_teardown(name, bed_setup_large, bed_teardown)
 	const struct CMUnitTest tests[] = {
 	    TEST(any_flipped_bit_in_a_durable_record_is_damage),
 	    TEST(any_flipped_bit_in_the_last_group_is_the_end),

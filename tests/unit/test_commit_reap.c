@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * test_commit_reap.c: the map thread: which blocks it tells of as freed, and taking trees apart beside
+ * what others commit.
+ */
+#include "server/commit.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "common/err.h"
+#include "tests/lib/commits.h"
+
+#define SMALL_META_BYTES (UINT64_C(1024) << 10)
+#define AT(n)		 pblk(COMMITS_DATA + (n))
+
+static void test_overwritten_blocks_are_reported(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "object");
+	struct commits_req r;
+
+	commits_epoch_init(fx, &r, oid, lblk(3), AT(50));
+	commits_run(&r);
+	assert_int_equal(fx->nfreed, 0);
+	commits_epoch_init(fx, &r, oid, lblk(3), AT(51));
+	commits_run(&r);
+	commits_run_until_idle(fx);
+	assert_int_equal(fx->nfreed, 1);
+	assert_true(fx->freed[AT(50).n]);
+}
+
+static void test_removed_object_is_reaped(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "object");
+	struct commits_req r;
+
+	commits_stop(fx);
+	test_store_map(fx->ts, oid, lblk(0), AT(0), 300, COMMITS_SEED);
+	test_store_map(fx->ts, oid, lblk(100000), AT(1000), 10, COMMITS_SEED);
+	commits_start(fx);
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = oid;
+	commits_run(&r);
+	assert_int_equal(r.req.err, 0);
+	commits_run_until_idle(fx);
+	assert_int_equal(fx->nfreed, 310);
+	assert_true(fx->freed[AT(0).n] && fx->freed[AT(299).n]);
+	assert_true(fx->freed[AT(1000).n] && fx->freed[AT(1009).n]);
+}
+
+static void test_shared_blocks_go_with_the_last_clone(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "object");
+	struct commits_req clone;
+	struct commits_req r;
+
+	commits_stop(fx);
+	test_store_map(fx->ts, oid, lblk(0), AT(0), 300, COMMITS_SEED);
+	commits_start(fx);
+	commits_named_init(fx, &clone, CHANGE_CLONE, "clone");
+	clone.req.change.other = oid;
+	commits_run(&clone);
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = oid;
+	commits_run(&r);
+	commits_run_until_idle(fx);
+	assert_int_equal(fx->nfreed, 0);
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = clone.req.obj.id;
+	commits_run(&r);
+	commits_run_until_idle(fx);
+	assert_int_equal(fx->nfreed, 300);
+}
+
+/* More nodes than one reaping transaction takes, with other requests among them. */
+static void test_long_reaping_does_not_hold_up_others(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "object");
+	struct commits_req r;
+	struct commits_req rs[30];
+	char name[16];
+
+	commits_stop(fx);
+	for (uint32_t i = 0; i < 300; i++)
+		test_store_map(fx->ts, oid, lblk((uint64_t)i * MAP_FANOUT), AT(10 + i), 1,
+			       COMMITS_SEED);
+	commits_start(fx);
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = oid;
+	commits_submit(&r);
+	for (unsigned int i = 0; i < ARRAY_LEN(rs); i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		commits_named_init(fx, &rs[i], CHANGE_CREATE, name);
+		commits_run(&rs[i]);
+		assert_int_equal(rs[i].req.err, 0);
+	}
+	commits_run_until_idle(fx);
+	assert_int_equal(fx->nfreed, 300);
+}
+
+/* In a map where not all that a removal stages fits half of a fold. */
+static int setup_small(void **state)
+{
+	*state = commits_new(SMALL_META_BYTES);
+	commits_start(*state);
+	return 0;
+}
+
+/* The reaper stops where others still have room, and goes on behind the fold that it asks for. */
+static void test_reaping_leaves_room_to_others(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "object");
+	unsigned int folds = 0;
+	struct commits_req r;
+	char name[16];
+
+	commits_stop(fx);
+	for (uint32_t i = 0; i < 1500;
+	     i++) /* neither side by side in the object nor on the device */
+		test_store_map(fx->ts, oid, lblk(i), AT(i % 2 * 1500 + i), 1, COMMITS_SEED);
+	commits_start(fx);
+	commits_fold(fx);
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = oid;
+	fx->nurgent = 0;
+	commits_run(&r);
+	while (commit_reaping(fx->commit)) {
+		while (commit_reaping(fx->commit) && fx->nurgent == 0)
+			test_store_turn(fx->ts);
+		if (!commit_reaping(fx->commit))
+			break;
+		assert_true(map_should_fold(fx->ts->map));
+		assert_false(map_must_fold(fx->ts->map));
+		snprintf(name, sizeof(name), "n%u", folds++);
+		commits_named_init(fx, &r, CHANGE_CREATE, name);
+		commits_run(&r);
+		assert_int_equal(r.req.err, 0);
+		fx->nurgent = 0;
+		commits_fold(fx);
+	}
+	assert_true(folds > 0);
+	assert_int_equal(fx->nfreed, 1500);
+}
+
+/* What an earlier run left in the reap queue is released by the next. */
+static void test_start_goes_on_reaping(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = test_store_create(fx->ts, "object", BLK_BYTES);
+
+	test_store_map(fx->ts, oid, lblk(0), AT(0), 20, COMMITS_SEED);
+	test_store_remove(fx->ts, oid);
+	commits_start(fx);
+	assert_true(commit_reaping(fx->commit));
+	commits_run_until_idle(fx);
+	assert_int_equal(fx->nfreed, 20);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, commits_setup, commits_teardown)
+#define TEST_STOPPED(name) \
+	cmocka_unit_test_setup_teardown(name, commits_setup_stopped, commits_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_overwritten_blocks_are_reported),
+	    TEST(test_removed_object_is_reaped),
+	    TEST(test_shared_blocks_go_with_the_last_clone),
+	    TEST(test_long_reaping_does_not_hold_up_others),
+	    cmocka_unit_test_setup_teardown(test_reaping_leaves_room_to_others, setup_small,
+					    commits_teardown),
+	    TEST_STOPPED(test_start_goes_on_reaping),
+	};
+
+	return cmocka_run_group_tests_name("commit_reap", tests, NULL, NULL);
+}
