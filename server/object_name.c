@@ -143,21 +143,9 @@ void object_snapshot(struct objects *objs, const char *spec, const struct object
 		     object_info_cb cb, void *ctx)
 {
 	struct name_op *op = name_new(objs, cb, NULL, ctx);
-	char version[NAME_VERSION_MAX + 1];
-	char object[NAME_OBJECT_MAX + 1];
-	int err;
 
-	if (!op)
+	if (!op || !name_take_version(op, spec))
 		return;
-	err = name_split(spec, object, version);
-	if (err == 0 && version[0] == '\0')
-		err = -ERR_INVAL;
-	if (err < 0) {
-		name_finish(op, err, NULL);
-		return;
-	}
-	memcpy(op->spec, object, sizeof(object));
-	memcpy(op->other, spec, strlen(spec) + 1);
 	op->flag = true;
 	clone_begin(op, attrs);
 }

@@ -48,6 +48,23 @@ struct name_op *name_new(struct objects *objs, object_info_cb info_cb, object_cb
 	return op;
 }
 
+bool name_take_version(struct name_op *op, const char *spec)
+{
+	char version[NAME_VERSION_MAX + 1];
+	char object[NAME_OBJECT_MAX + 1];
+	int err = name_split(spec, object, version);
+
+	if (err == 0 && version[0] == '\0')
+		err = -ERR_INVAL;
+	if (err < 0) {
+		name_finish(op, err, NULL);
+		return false;
+	}
+	memcpy(op->spec, object, strlen(object) + 1);
+	memcpy(op->other, spec, strlen(spec) + 1);
+	return true;
+}
+
 /* ---- claimed, room, looked up ---------------------------------------------------------------- */
 
 static LOOP_FN void name_looked_up(struct object_lookup *lookup, int err)

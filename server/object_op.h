@@ -39,6 +39,10 @@ struct name_op *name_new(struct objects *objs, object_info_cb info_cb, object_cb
 /* Answers, gives back what is claimed and referenced, and frees the operation. */
 void name_finish(struct name_op *op, int err, const struct map_obj *info) LOOP_FN;
 
+/* Takes the spec of a version as op->other, and its object's name as op->spec.  False: it is none, and
+ * that has been answered. */
+bool name_take_version(struct name_op *op, const char *spec) LOOP_FN;
+
 /*
  * Claims what was added to op->claim, looks up op->spec and op->other, and goes on with op->found.
  * "grows": the metadata grows, and there must be room for that.

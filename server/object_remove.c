@@ -356,21 +356,9 @@ static LOOP_FN void reset_found(struct name_op *op, int err)
 void object_reset(struct objects *objs, const char *spec, object_info_cb cb, void *ctx)
 {
 	struct name_op *op = name_new(objs, cb, NULL, ctx);
-	char version[NAME_VERSION_MAX + 1];
-	char object[NAME_OBJECT_MAX + 1];
-	int err;
 
-	if (!op)
+	if (!op || !name_take_version(op, spec))
 		return;
-	err = name_split(spec, object, version);
-	if (err == 0 && version[0] == '\0')
-		err = -ERR_INVAL;
-	if (err < 0) {
-		name_finish(op, err, NULL);
-		return;
-	}
-	memcpy(op->spec, object, strlen(object) + 1);
-	memcpy(op->other, spec, strlen(spec) + 1);
 	op->found = reset_found;
 	claim_add(&op->claim, op->spec, true);
 	claim_add(&op->claim, op->other, false);
