@@ -24,8 +24,8 @@
  */
 #define APPLYING_MAX 2u
 
-/* What a group may cost the map, in leaves: each may have to be copied, with the counts of 128 blocks. */
-#define GROUP_LEAVES 768u
+/* What a record may cost the map, in leaves: each may have to be copied, with the counts of 128 blocks. */
+#define RECORD_LEAVES 768u
 
 /* ---- answers, in the loop -------------------------------------------------------------------- */
 
@@ -422,7 +422,7 @@ static COMMIT_FN void commit_take(struct commit *commit, struct commit_list *lis
 		nblks += change->nblks;
 		leaves += change->nextents + change->nblks / MAP_FANOUT + 1;
 		if (!STAILQ_EMPTY(list) &&
-		    (nblks > COMMIT_MAX_BLKS || leaves > GROUP_LEAVES || body > body_max))
+		    (nblks > COMMIT_MAX_BLKS || leaves > RECORD_LEAVES || body > body_max))
 			break;
 		STAILQ_REMOVE_HEAD(&commit->queue, link);
 		STAILQ_INSERT_TAIL(list, req, link);

@@ -77,7 +77,7 @@ struct commit_config {
 	/* LOOP_FN: blocks that a change or the reaper gave up; after the done calls.  They may be
 	 * used again when a checkpoint has passed that, and no earlier. */
 	void (*freed)(void *ctx, const struct map_freed *freed);
-	/* LOOP_FN: after each group: the fill of the journal has changed; "changed": so has the map;
+	/* LOOP_FN: the fill of the journal may have changed; "changed": the map has;
 	 * "urgent": commits or the map thread wait for a checkpoint */
 	void (*progress)(void *ctx, bool changed, bool urgent);
 	/* LOOP_FN: called once, after the requests concerned were answered */

@@ -59,7 +59,7 @@ struct commit {
 
 	/* of the commit thread */
 	struct commit_list
-	    gathered_syncs; /* to be answered with the group that is being committed */
+	    gathered_syncs; /* to be answered with the record that is being written */
 	struct journal *journal;
 	struct record record;
 	struct iovec *iov; /* of the record's data */

@@ -211,7 +211,8 @@ int kv_find(struct kv_txn *txn, enum kv_table table, enum kv_rel rel, struct kv_
 
 /*
  * kv_get() in a stage transaction for who changes a few bytes of the value, within its length: *bytes
- * is where, valid until the key is changed otherwise.  val->staged says what the value was before.
+ * is where, valid until the key is changed otherwise.  val->staged says what the value was before; it
+ * is staged now, so who finds it bad latches an error.
  */
 int kv_edit(struct kv_txn *txn, enum kv_table table, struct kv_buf key, struct kv_buf *val,
 	    uint8_t **bytes) MUST_CHECK;

@@ -4,7 +4,7 @@
  * them are 1, so that what was never cloned costs nothing.
  *
  * A chunk does not depend on what lies beside it, and mostly keeps its length: who copies a leaf in
- * pieces raises up to 128 counts that lie anywhere, each of them by one look-up.
+ * pieces raises up to 128 counts that lie anywhere, most of them by one look-up.
  */
 #include <string.h>
 
@@ -107,6 +107,29 @@ int map_counts_store(struct map_counts *c)
 	return kv_error(c->kv);
 }
 
+/* Turns to a chunk that is not stored. */
+static void counts_begin(struct map_counts *c, uint64_t chunk)
+{
+	for (unsigned int s = 0; s < MAP_COUNTS; s++)
+		c->counts[s] = 1;
+	c->chunk = chunk;
+	c->stored_len = 0;
+}
+
+/* Turns to a chunk that is; the value has been checked. */
+static int counts_take(struct map_counts *c, uint64_t chunk, struct kv_buf val)
+{
+	int err;
+
+	c->chunk = MAP_COUNTS_NONE;
+	err = map_counts_parse(c->table, chunk, val, c->counts);
+	if (err)
+		return err;
+	c->chunk = chunk;
+	c->stored_len = val.len;
+	return 0;
+}
+
 static int counts_load(struct map_counts *c, uint64_t chunk)
 {
 	struct map_key key = map_key(chunk);
@@ -116,21 +139,16 @@ static int counts_load(struct map_counts *c, uint64_t chunk)
 	if (chunk == c->chunk)
 		return 0;
 	err = map_counts_store(c);
-	if (err)
-		return err;
-	c->chunk = MAP_COUNTS_NONE;
-	c->stored_len = 0;
-	err = map_value_get(c->kv, c->table, map_key_buf(&key), sizeof(struct disk_counts), &val);
-	if (!err) {
-		err = map_counts_parse(c->table, chunk, val, c->counts);
-		c->stored_len = val.len;
-	} else if (err == -ERR_NOENT) {
-		err = 0;
-		for (unsigned int s = 0; s < MAP_COUNTS; s++)
-			c->counts[s] = 1;
-	}
+	c->edited = MAP_COUNTS_NONE;
 	if (!err)
-		c->chunk = chunk;
+		err = map_value_get(c->kv, c->table, map_key_buf(&key), sizeof(struct disk_counts),
+				    &val);
+	if (!err)
+		return counts_take(c, chunk, val);
+	if (err == -ERR_NOENT) {
+		counts_begin(c, chunk);
+		err = 0;
+	}
 	return err;
 }
 
@@ -159,13 +177,12 @@ void map_counts_set(struct map_counts *c, uint64_t at, uint64_t n, uint64_t coun
 
 /* ---- one more -------------------------------------------------------------------------------- */
 
-/* One more for each of some neighbours in one chunk, whatever it looks like. */
-static int counts_inc_any(struct map_counts *c, uint64_t at, uint64_t n)
+/* One more for each of some neighbours in one chunk, which is stored later. */
+static int counts_inc_loaded(struct map_counts *c, uint64_t at, uint64_t n)
 {
 	uint64_t same;
 	uint64_t count;
 
-	c->edited = MAP_COUNTS_NONE;
 	for (; n > 0; at += same, n -= same) {
 		int err = map_counts_get(c, at, n, &same, &count);
 
@@ -173,10 +190,13 @@ static int counts_inc_any(struct map_counts *c, uint64_t at, uint64_t n)
 			return err;
 		map_counts_set(c, at, same, count + 1);
 	}
-	return map_counts_store(c);
+	return 0;
 }
 
-/* Turns to a chunk whose counts have one byte each; c->edited says whether it is one. */
+/*
+ * Turns to a chunk: to its bytes where it is stored with one for each count, else loads it.  What is
+ * edited counts as staged from then on, so that what is bad in it must end the transaction.
+ */
 static int counts_edit(struct map_counts *c, uint64_t chunk)
 {
 	struct map_key key = map_key(chunk);
@@ -184,22 +204,24 @@ static int counts_edit(struct map_counts *c, uint64_t chunk)
 	uint8_t *bytes;
 	int err;
 
-	if (chunk == c->edited)
+	if (chunk == c->edited || chunk == c->chunk)
 		return 0;
-	c->edited = MAP_COUNTS_NONE;
 	err = map_counts_store(c);
+	c->edited = MAP_COUNTS_NONE;
 	if (!err)
 		err = kv_edit(c->kv, c->table, map_key_buf(&key), &val, &bytes);
-	if (err)
-		return err == -ERR_NOENT ? 0 : err;
-	err = map_value_check(c->table, map_key_buf(&key), val, sizeof(struct disk_counts));
-	if (!err && !val.staged) {
-		c->chunk = MAP_COUNTS_NONE; /* its place is used */
-		err = map_counts_parse(c->table, chunk, val, c->counts);
+	if (err == -ERR_NOENT) {
+		counts_begin(c, chunk);
+		return 0;
 	}
+	if (!err)
+		err = map_value_check(c->table, map_key_buf(&key), val, sizeof(struct disk_counts));
+	if (!err && (!val.staged || val.len != MAP_COUNTS_LEN(1)))
+		err = counts_take(c, chunk, val);
 	if (err)
-		return err;
+		return kv_latch(c->kv, err);
 	if (val.len == MAP_COUNTS_LEN(1)) {
+		c->chunk = MAP_COUNTS_NONE;
 		c->edited = chunk;
 		c->bytes = bytes + sizeof(struct disk_counts);
 	}
@@ -227,8 +249,8 @@ int map_counts_inc(struct map_counts *c, uint64_t at, uint64_t n)
 		int err = counts_edit(c, at / MAP_COUNTS);
 
 		len = n < MAP_COUNTS - slot ? n : MAP_COUNTS - slot;
-		if (!err && (c->edited == MAP_COUNTS_NONE || !counts_bump(c->bytes + slot, len)))
-			err = counts_inc_any(c, at, len);
+		if (!err && (c->chunk != MAP_COUNTS_NONE || !counts_bump(c->bytes + slot, len)))
+			err = counts_inc_loaded(c, at, len);
 		if (err)
 			return err;
 	}

@@ -248,8 +248,9 @@ struct map_counts {
 	size_t stored_len;
 	bool dirty;
 	uint64_t counts[MAP_COUNTS];
-	uint64_t edited; /* another chunk, of one byte for each count; or MAP_COUNTS_NONE */
-	uint8_t *bytes;	 /* the counts of that, where they are stored */
+	uint64_t
+	    edited; /* while there is none: one with a byte for each count; or MAP_COUNTS_NONE */
+	uint8_t *bytes; /* the counts of that, where they are stored */
 };
 
 struct map_counts map_counts_of(struct kv_txn *kv, enum kv_table table);
@@ -265,7 +266,7 @@ int map_counts_get(struct map_counts *c, uint64_t at, uint64_t n, uint64_t *same
 /* Gives the n that map_counts_get() has told of last, or the first of them, another count. */
 void map_counts_set(struct map_counts *c, uint64_t at, uint64_t n, uint64_t count);
 
-/* One more for each of the n from "at" on; stored, mostly where they are. */
+/* One more for each of the n from "at" on, mostly where they are stored. */
 int map_counts_inc(struct map_counts *c, uint64_t at, uint64_t n) MUST_CHECK;
 
 /* The last one is to be stored too. */

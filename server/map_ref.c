@@ -21,8 +21,9 @@ int map_nref_get(struct kv_txn *kv, uint64_t node, uint64_t *count)
 int map_nref_inc(struct kv_txn *kv, uint64_t node)
 {
 	struct map_counts counts = map_counts_of(kv, KV_NREF);
+	int err = map_counts_inc(&counts, node, 1);
 
-	return map_counts_inc(&counts, node, 1);
+	return err ? err : map_counts_store(&counts);
 }
 
 int map_nref_dec(struct kv_txn *kv, uint64_t node, bool *last)
@@ -58,7 +59,7 @@ int map_refs_inc(struct kv_txn *kv, enum kv_table table, struct map_run *runs, s
 	qsort(runs, nruns, sizeof(runs[0]), run_cmp);
 	for (size_t i = 0; i < nruns && !err; i++)
 		err = map_counts_inc(&counts, runs[i].at, runs[i].n);
-	return err;
+	return err ? err : map_counts_store(&counts);
 }
 
 /* ---- blocks ---------------------------------------------------------------------------------- */

@@ -11,8 +11,8 @@
 #include "common/thread.h"
 #include "server/apply.h"
 
-#define REAP_NODES  64 /* of one transaction: bounds how long a group can wait behind it */
-#define REAP_GROUPS 8  /* so many groups go before reaping when there are always more */
+#define REAP_NODES   64 /* of one transaction: bounds how long a group can wait behind it */
+#define REAP_RECORDS 8	/* so many records go before reaping when there are always more */
 
 STAILQ_HEAD(group_list, commit_group);
 
@@ -29,9 +29,9 @@ struct mapper {
 	struct journal_pos applied; /* behind the last record that is in the map */
 	bool within; /* a part of the next one is there too: nothing may come between */
 	bool reap_more;
-	unsigned int groups; /* since the last reaping */
-	bool waits;	     /* for a checkpoint; the loop has been told */
-	bool behind;	     /* so has the commit thread, which does not wait for this one then */
+	unsigned int records; /* since the last reaping */
+	bool waits;	      /* for a checkpoint; the loop has been told */
+	bool behind;	      /* so has the commit thread, which does not wait for this one then */
 };
 
 enum mapper_task { MAPPER_STOP, MAPPER_CUT, MAPPER_APPLY, MAPPER_REAP };
@@ -104,7 +104,8 @@ static MAP_FN void mapper_run_group(struct mapper *m, struct commit_group *group
 		if (!more)
 			m->applied = group->next;
 	}
-	m->groups++;
+	if (!more)
+		m->records++;
 	group->from_map = true;
 	group->reaping = m->reap_more && !mapper_latched(m);
 	commit_post_applied(group);
@@ -129,7 +130,7 @@ static MAP_FN void mapper_run_reap(struct mapper *m)
 	}
 	if (err < 0)
 		log_event(LOG_ERROR, "reap", "error=%s", err_name(err));
-	m->groups = 0;
+	m->records = 0;
 	group->changed = err == 0;
 	m->reap_more = more && err == 0;
 	group->from_map = true;
@@ -186,7 +187,7 @@ static enum mapper_task mapper_next(struct mapper *m)
 		}
 		if (m->cut)
 			return MAPPER_CUT;
-		if (reap && !crowded && (idle || m->groups >= REAP_GROUPS))
+		if (reap && !crowded && (idle || m->records >= REAP_RECORDS))
 			return MAPPER_REAP;
 		if (reap && crowded)
 			mapper_ask_checkpoint(m);

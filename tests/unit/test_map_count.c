@@ -197,6 +197,42 @@ static void test_run_that_widens_its_chunk(void **state)
 	kv_stage_abort(kv);
 }
 
+/* One struct for raising, asking and setting in any order. */
+static void test_mixed(void **state)
+{
+	struct model *m = *state;
+	struct rnd rnd = rnd_stream(2);
+
+	for (int round = 0; round < 300; round++) {
+		struct kv_txn *kv = stage(m);
+		struct map_counts counts = map_counts_of(kv, KV_NREF);
+
+		for (int i = 0; i < 30; i++) {
+			uint64_t at = rnd_below(&rnd, COUNTS);
+			uint64_t count;
+			uint64_t same;
+
+			if (rnd_one_in(&rnd, 2)) {
+				assert_int_equal(map_counts_inc(&counts, at, 1), 0);
+				m->counts[at]++;
+				continue;
+			}
+			assert_int_equal(map_counts_get(&counts, at, 1, &same, &count), 0);
+			assert_int_equal(count, m->counts[at]);
+			if (rnd_one_in(&rnd, 2))
+				continue;
+			m->counts[at] = rnd_one_in(&rnd, 3) ? 256 : 1 + rnd_below(&rnd, 255);
+			map_counts_set(&counts, at, 1, m->counts[at]);
+		}
+		assert_int_equal(map_counts_store(&counts), 0);
+		model_compare(m, kv);
+		model_compare_values(m, kv);
+		assert_int_equal(kv_stage_commit(kv), 0);
+		if (rnd_one_in(&rnd, 5))
+			fix_fold(&m->fix);
+	}
+}
+
 /* A value whose checksum fits, and whose counts are none. */
 static void plant(struct model *m, unsigned int width, uint8_t count, uint8_t first)
 {
@@ -221,7 +257,8 @@ static void inc_refused(struct model *m)
 	struct kv_txn *kv = stage(m);
 
 	assert_int_equal(map_refs_inc(kv, KV_NREF, &run, 1), -ERR_NODE);
-	kv_stage_abort(kv);
+	/* else what is bad would be sealed as if it were good */
+	assert_int_equal(kv_stage_commit(kv), -ERR_NODE);
 }
 
 static void test_bad_counts_are_not_raised(void **state)
@@ -250,6 +287,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_widths, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_runs_of_one_call, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_run_that_widens_its_chunk, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_mixed, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_bad_counts_are_not_raised, setup, teardown),
 	};
 
