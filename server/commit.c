@@ -271,6 +271,7 @@ static COMMIT_FN int commit_make_room(struct commit *commit, uint64_t nblks)
 			break;
 		if (commit->stuck || commit->stopping || atomic_load(&commit->latched)) {
 			err = -ERR_JOURNAL_FULL;
+			commit->ended = commit->stopping;
 			break;
 		}
 		commit_ask_room(commit);
@@ -356,8 +357,10 @@ static COMMIT_FN void commit_submit_groups(struct commit *commit, struct commit_
 /* True: the device has been synced. */
 static COMMIT_FN bool commit_process(struct commit *commit, struct commit_list *reqs)
 {
-	int err = atomic_load(&commit->latched) ? -ERR_LATCHED : 0;
+	int err = commit->ended ? -ERR_JOURNAL_FULL : 0;
 
+	if (atomic_load(&commit->latched))
+		err = -ERR_LATCHED;
 	for (unsigned int attempt = 0; err == 0; attempt++) {
 		commit_drop_suspects(commit, reqs);
 		if (STAILQ_EMPTY(reqs))

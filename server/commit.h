@@ -12,7 +12,7 @@
  * what fsyncs wait for.  "done" is called when the change is in the map, so that every look-up that
  * begins afterwards sees it; or instead of both, with the error, when it could not be made durable:
  * then it is not in the map and never will be, unless the process dies before anything else is
- * committed.
+ * committed.  At the end (commit_free()) what finds no room fails with all that is behind it.
  *
  * A sync that fails says nothing of what was written before it, and a later one that succeeds does
  * not either (invariant 9).  So each request carries the number of failed syncs from when its writes

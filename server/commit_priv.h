@@ -65,6 +65,7 @@ struct commit {
 	struct iovec *iov; /* of the record's data */
 	uint32_t iov_cap;
 	bool wants_room; /* the loop has been told */
+	bool ended;	 /* a change found no room at the end: none behind it is taken */
 
 	atomic_bool latched;
 	atomic_uint sync_gen;

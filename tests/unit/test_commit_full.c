@@ -132,6 +132,24 @@ static void test_sync_goes_before_who_comes_with_it(void **state)
 	assert_int_equal(r.req.err, 0);
 }
 
+/* At the end nobody makes room: what is behind a change that finds none fails too, though it fits. */
+static void test_end_leaves_a_prefix(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "object");
+	struct commits_req behind;
+	struct commits_req r;
+
+	(void)commits_create(fx, "another"); /* one block is left over */
+	(void)fill(fx, oid, &r, commits_inline_init);
+	commits_named_init(fx, &behind, CHANGE_CREATE, "behind");
+	commits_submit(&behind);
+	commits_kill(fx);
+	assert_int_equal(r.req.err, -ERR_JOURNAL_FULL);
+	assert_int_equal(behind.req.err, -ERR_JOURNAL_FULL);
+	assert_int_equal(behind.durable, 0);
+}
+
 static void test_full_journal_fails_while_checkpoints_do(void **state)
 {
 	struct commits *fx = *state;
@@ -161,6 +179,7 @@ int main(void)
 	    TEST(test_failed_sync_fails_who_waits_for_room),
 	    TEST(test_failed_sync_spares_inlined_blocks_that_wait_for_room),
 	    TEST(test_sync_goes_before_who_comes_with_it),
+	    TEST(test_end_leaves_a_prefix),
 	    TEST(test_full_journal_fails_while_checkpoints_do),
 	};
 
