@@ -94,13 +94,13 @@ static int stage_look_below(struct kv_txn *txn, enum kv_table table, struct kv_b
 	return 0;
 }
 
-/* The same, but for the value, where what is alive is known: its length, or 0. */
+/* The entry and base_bytes, where what is alive is known: the length of its value, or 0. */
 static void stage_look_known(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
 			     size_t old_len, struct stage_below *below)
 {
 	struct kv_entry *active = kv_layer_get(txn->layers[KV_ACTIVE], table, key);
 
-	*below = (struct stage_below){.active = active, .alive = old_len > 0};
+	*below = (struct stage_below){.active = active};
 	if (active)
 		below->base_bytes = active->base_bytes;
 	else if (old_len > 0)
