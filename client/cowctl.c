@@ -91,7 +91,8 @@ int main(int argc, char **argv)
 	int status;
 	int finished;
 
-	(void)setlocale(LC_ALL, ""); /* for the width of names in tables */
+	/* for the width of names in tables; a number is written alike everywhere */
+	(void)setlocale(LC_CTYPE, "");
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (argc < 1)
 		return CTL_USAGE;

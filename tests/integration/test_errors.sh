@@ -30,6 +30,13 @@ bad 'too many arguments' 64 cowctl create a 1M b
 bad 'not a size' 64 cowctl create a 10X
 bad 'a negative size' 64 cowctl create a -1
 bad 'not a time' 64 cowctl --timeout=soon ls
+if localedef -i de_DE -f UTF-8 "$dir/de_DE.UTF-8" >"$dir/out" 2>&1; then
+	good 'a time where fractions are written with a comma' \
+		env LOCPATH="$dir" LC_ALL=de_DE.UTF-8 "$COWCTL" --timeout=20.5 ls
+	bad 'and the comma is of no time' 64 env LOCPATH="$dir" LC_ALL=de_DE.UTF-8 "$COWCTL" --timeout=20,5 ls
+else
+	echo '# no case of a decimal comma: localedef cannot make the locale de_DE here'
+fi
 bad 'not a URI' 64 cowctl -u http://localhost ls
 bad 'help of an unknown command' 64 cowctl help remove
 
