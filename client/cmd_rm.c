@@ -46,37 +46,17 @@ static int rm_print_plan(const struct ctl *ctl, const struct specs *specs,
 	return out_json_print(ctl, obj);
 }
 
-/* An object with versions stays, without -r: as the removal would fail, so does this. */
-static int rm_check_versions(const struct rm *rm)
-{
-	const struct ctl *ctl = rm->ctl;
-
-	for (size_t i = 0; !rm->recursive && i < ctl->args.noperands; i++) {
-		const char *name = ctl->args.operands[i];
-		struct cow_info info;
-		uint64_t nversions;
-
-		if (cow_get_info(ctl->cow, name, &info) < 0)
-			continue;
-		nversions = info.nversions;
-		cow_info_clear(&info);
-		if (nversions > 0)
-			return ctl_fail(ctl, CTL_BUSY, name,
-					"it has %" PRIu64 " version%s (-r removes them too)",
-					nversions, nversions == 1 ? "" : "s");
-	}
-	return CTL_OK;
-}
-
+/* It fails for the operands for which the removal would, and goes on as that does. */
 static int rm_plan(const struct rm *rm)
 {
 	struct ctl *ctl = rm->ctl;
 	struct specs_usage usage = {.exact = true};
 	struct specs specs;
-	int found = specs_collect(ctl, rm->recursive, &specs);
-	int status = rm_check_versions(rm);
+	int found =
+	    specs_collect(ctl, rm->recursive ? SPECS_WITH_VERSIONS : SPECS_REMOVABLE, &specs);
+	int status = CTL_OK;
 
-	if (status == CTL_OK && specs.n > 0)
+	if (specs.n > 0)
 		status = specs_get_usage(ctl, &specs, &usage);
 	if (status == CTL_OK && specs.n > 0)
 		status = rm_print_plan(ctl, &specs, &usage);

@@ -218,7 +218,8 @@ int cmd_du(struct ctl *ctl)
 		status = ctl_connect_patiently(ctl, SPECS_PATIENCE_SEC);
 	if (status != CTL_OK)
 		return status;
-	found = specs_collect(ctl, args_has(&ctl->args, ARGS_RECURSIVE), &specs);
+	found = specs_collect(
+	    ctl, args_has(&ctl->args, ARGS_RECURSIVE) ? SPECS_WITH_VERSIONS : SPECS_NAMED, &specs);
 	status = specs.n > 0 ? du_run(ctl, &specs, &du) : CTL_OK;
 	free(du.rows);
 	specs_clear(&specs);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "client/specs.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,18 +43,63 @@ static int specs_add_versions(const struct ctl *ctl, struct specs *specs, const 
 	return err;
 }
 
+static bool specs_has(const struct specs *specs, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(specs->names[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* How many versions of the object are in the list. */
+static uint64_t specs_count_versions(const struct specs *specs, const char *object)
+{
+	size_t len = strlen(object);
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < specs->n; i++) {
+		const char *name = specs->names[i];
+
+		if (strncmp(name, object, len) == 0 && name[len] == '@' &&
+		    !specs_has(specs, i, name))
+			count++;
+	}
+	return count;
+}
+
+/* An object with versions stays, without -r.  0 or an exit status, printed. */
+static int specs_check_removable(const struct ctl *ctl, const struct specs *specs, const char *name,
+				 uint64_t nversions)
+{
+	uint64_t named = nversions > 0 ? specs_count_versions(specs, name) : 0;
+
+	if (named >= nversions)
+		return CTL_OK;
+	nversions -= named;
+	return ctl_fail(ctl, CTL_BUSY, name, "it has %" PRIu64 " version%s (-r removes them too)",
+			nversions, nversions == 1 ? "" : "s");
+}
+
 static int specs_add_operand(const struct ctl *ctl, struct specs *specs, const char *name,
-			     bool versions)
+			     enum specs_how how)
 {
 	struct cow_info info;
+	uint64_t nversions;
+	bool is_object;
 	int err = cow_get_info(ctl->cow, name, &info);
 
 	if (err < 0)
 		return ctl_fail_cow(ctl, err, name);
-	versions = versions && info.parent == 0;
+	nversions = info.nversions;
+	is_object = info.parent == 0;
 	cow_info_clear(&info);
-	err = specs_add(ctl, specs, name);
-	return err == 0 && versions ? specs_add_versions(ctl, specs, name) : err;
+	if (how == SPECS_REMOVABLE)
+		err = specs_check_removable(ctl, specs, name, nversions);
+	if (err == 0)
+		err = specs_add(ctl, specs, name);
+	if (err == 0 && how == SPECS_WITH_VERSIONS && is_object)
+		err = specs_add_versions(ctl, specs, name);
+	return err;
 }
 
 /* Where a name is in the list. */
@@ -96,13 +142,13 @@ static int specs_unique(const struct ctl *ctl, struct specs *specs)
 	return CTL_OK;
 }
 
-int specs_collect(const struct ctl *ctl, bool versions, struct specs *specs)
+int specs_collect(const struct ctl *ctl, enum specs_how how, struct specs *specs)
 {
 	int status = CTL_OK;
 
 	*specs = (struct specs){.n = 0};
 	for (size_t i = 0; i < ctl->args.noperands; i++) {
-		int failed = specs_add_operand(ctl, specs, ctl->args.operands[i], versions);
+		int failed = specs_add_operand(ctl, specs, ctl->args.operands[i], how);
 
 		status = status == CTL_OK ? failed : status;
 	}

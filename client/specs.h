@@ -26,11 +26,17 @@ struct specs_usage {
 	bool exact; /* false: they were too many for one question, and exclusive is the least */
 };
 
+enum specs_how {
+	SPECS_NAMED,
+	SPECS_WITH_VERSIONS, /* each object is followed by its versions */
+	SPECS_REMOVABLE,     /* no object with versions that are not named before it */
+};
+
 /*
- * Those that the operands name and that exist, each object followed by its versions if asked.  0, or
- * the exit status of the first that does not exist, printed; the others are there all the same.
+ * Those that the operands name and that exist.  0, or the exit status of the first that does not
+ * exist or is not to be taken, printed; the others are there all the same.
  */
-int specs_collect(const struct ctl *ctl, bool versions, struct specs *specs) MUST_CHECK;
+int specs_collect(const struct ctl *ctl, enum specs_how how, struct specs *specs) MUST_CHECK;
 void specs_clear(struct specs *specs);
 
 /* Of at least one.  0 or an exit status, printed. */

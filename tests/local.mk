@@ -49,6 +49,7 @@ unit_tests = \
 	tests/unit/test_copy \
 	tests/unit/test_cowctl \
 	tests/unit/test_cowctl_clone \
+	tests/unit/test_cowctl_errors \
 	tests/unit/test_dev \
 	tests/unit/test_dispatch \
 	tests/unit/test_fetch \
