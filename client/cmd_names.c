@@ -42,7 +42,7 @@ int cmd_create(struct ctl *ctl)
 
 /* ---- mv -------------------------------------------------------------------------------------- */
 
-/* The one name that the error is about: of two to be swapped, it may be either that is missing. */
+/* Names the one name that the error is about: of two to be swapped, either may be missing. */
 static int mv_fail(const struct ctl *ctl, int err, bool exchange)
 {
 	const char *from = ctl->args.operands[0];
@@ -50,7 +50,7 @@ static int mv_fail(const struct ctl *ctl, int err, bool exchange)
 	struct cow_info info;
 
 	if (err == -COW_EINVAL)
-		return ctl_fail_cow(ctl, err, NULL);
+		return ctl_fail_cow(ctl, err, ctl_bad_name(from, to));
 	if (err == -COW_EEXIST)
 		return ctl_fail_cow(ctl, err, to);
 	if (err != -COW_ENOENT || !exchange)

@@ -74,6 +74,14 @@ static char *snap_join(const char *spec, const char *version)
 	return asprintf(&joined, "%.*s@%s", object_len, spec, version) < 0 ? NULL : joined;
 }
 
+/* The one name that the error is about; NULL: it is about both. */
+static const char *snap_culprit(int err, const char *from, const char *to)
+{
+	if (err == -COW_EINVAL)
+		return ctl_bad_name(from, to);
+	return err == -COW_EEXIST ? to : from;
+}
+
 static int snap_rename(struct ctl *ctl, const char *from, const char *to)
 {
 	int err;
@@ -85,7 +93,7 @@ static int snap_rename(struct ctl *ctl, const char *from, const char *to)
 		return err;
 	err = cow_rename(ctl->cow, from, to, 0);
 	if (err < 0)
-		return ctl_fail_cow(ctl, err, err == -COW_EEXIST ? to : from);
+		return ctl_fail_cow(ctl, err, snap_culprit(err, from, to));
 	return snap_report(ctl, from, "to", to);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/err.h"
+#include "common/name.h"
 #include "common/size.h"
 
 /* The most seconds that --timeout takes: ten days. */
@@ -134,6 +135,13 @@ int ctl_fail_cow(const struct ctl *ctl, int code, const char *subject)
 
 	return ctl_fail(ctl, ctl_exit_code(code), subject, "%s",
 			ctl_cow_message(text, ctl->cow, code, subject));
+}
+
+const char *ctl_bad_name(const char *from, const char *to)
+{
+	if (name_spec_problem(from))
+		return from;
+	return name_spec_problem(to) ? to : NULL;
 }
 
 void ctl_remark(const struct ctl *ctl, const char *fmt, ...)

@@ -75,6 +75,12 @@ const char *ctl_cow_message(char buf[CTL_MESSAGE_MAX], cow_t *cow, int code, con
 /* The sentence about an object, or a version, that is not there.  Returns buf.  ANY_FN. */
 const char *ctl_missing_message(char buf[CTL_MESSAGE_MAX], const char *spec);
 
+/*
+ * Of two names that a call of libcow has refused with COW_EINVAL the one that its message is about;
+ * NULL: both are good, and it is about both.
+ */
+const char *ctl_bad_name(const char *from, const char *to);
+
 /* A remark on stderr, if -v was given. */
 void ctl_remark(const struct ctl *ctl, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -37,14 +37,19 @@ int names_copy(cow_t *cow, const char *name, char out[MSG_NAME_BYTES])
 	return 0;
 }
 
-int names_copy_spec(cow_t *cow, const char *spec, char out[MSG_NAME_BYTES])
+int names_copy_spec_as(cow_t *cow, const char *which, const char *spec, char out[MSG_NAME_BYTES])
 {
 	const char *problem = spec ? name_spec_problem(spec) : "is missing";
 
 	if (problem)
-		return names_refuse(cow, "the object's name", problem);
+		return names_refuse(cow, which, problem);
 	memcpy(out, spec, strlen(spec) + 1);
 	return 0;
+}
+
+int names_copy_spec(cow_t *cow, const char *spec, char out[MSG_NAME_BYTES])
+{
+	return names_copy_spec_as(cow, "the object's name", spec, out);
 }
 
 static int names_by_key(const void *a, const void *b)
@@ -180,10 +185,13 @@ int cow_rename(cow_t *cow, const char *from, const char *to, unsigned int flags)
 {
 	struct msg_rename m = {.flags = flags};
 	struct call call;
-	int err = names_copy_spec(cow, from, m.from);
+	bool exchange = flags & COW_RENAME_EXCHANGE;
+	int err =
+	    names_copy_spec_as(cow, exchange ? "the first name" : "the old name", from, m.from);
 
 	if (err == 0)
-		err = names_copy_spec(cow, to, m.to);
+		err = names_copy_spec_as(cow, exchange ? "the second name" : "the new name", to,
+					 m.to);
 	if (err < 0)
 		return err;
 	if (flags & ~COW_RENAME_EXCHANGE)

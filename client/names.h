@@ -17,6 +17,10 @@
 int names_copy(cow_t *cow, const char *name, char out[MSG_NAME_BYTES]) MUST_CHECK;
 int names_copy_spec(cow_t *cow, const char *spec, char out[MSG_NAME_BYTES]) MUST_CHECK;
 
+/* The same for one of several; the message says which it is ("the new name"). */
+int names_copy_spec_as(cow_t *cow, const char *which, const char *spec,
+		       char out[MSG_NAME_BYTES]) MUST_CHECK;
+
 /* Sorts and checks labels.  As names_copy(). */
 int names_copy_labels(cow_t *cow, const struct cow_label *labels, size_t nlabels,
 		      struct msg_labels *out) MUST_CHECK;

@@ -2,6 +2,7 @@
 /* libcow's questions about the store as a whole, and about what objects use of it. */
 #include "client/cow.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,12 +82,15 @@ static int store_decode_usage(void *ctx, const uint8_t *body, size_t len)
 static int store_check_specs(cow_t *cow, const char *const *specs, size_t count)
 {
 	char copy[MSG_NAME_BYTES];
+	char which[64];
 	int err = 0;
 
 	if (count == 0 || count > MSG_USAGE_MAX)
 		return errors_set(cow, -ERR_INVAL, "usage is asked of 1 to 4096 objects");
-	for (size_t i = 0; err == 0 && i < count; i++)
-		err = names_copy_spec(cow, specs[i], copy);
+	for (size_t i = 0; err == 0 && i < count; i++) {
+		(void)snprintf(which, sizeof(which), "name %zu of %zu", i + 1, count);
+		err = names_copy_spec_as(cow, which, specs[i], copy);
+	}
 	return err;
 }
 

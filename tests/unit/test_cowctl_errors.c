@@ -35,10 +35,33 @@ static void test_cowctl_dry_rm_goes_on_as_rm_does(void **state)
 	fixture_stop(f);
 }
 
+/* ---- two names ------------------------------------------------------------------------------- */
+
+static void test_cowctl_says_which_of_two_names_is_bad(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "o", 1);
+	fake_store_add(f->st, "p", 1);
+	run(f, 0, "snap add o@v");
+	expect_error(f, 1, "mv o a//b", "mv: a//b: the new name has \"//\" in it");
+	expect_error(f, 1, "mv a//b o", "mv: a//b: the old name has \"//\" in it");
+	expect_error(f, 1, "mv --exchange o a//b", "mv: a//b: the second name has \"//\" in it");
+	expect_error(f, 1, "mv o p@v", "mv: not two objects");
+	expect_error(f, 1, "snap rename o@v .x",
+		     "snap rename: o@.x: the new name has a version that begins with");
+	expect_error(f, 1, "snap rename o@.x v2",
+		     "snap rename: o@.x: the old name has a version that begins with");
+	expect_error(f, 1, "snap rename o@v p@v", "snap rename: not two objects");
+	fixture_stop(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_cowctl_dry_rm_goes_on_as_rm_does),
+	    cmocka_unit_test(test_cowctl_says_which_of_two_names_is_bad),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

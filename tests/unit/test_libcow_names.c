@@ -294,7 +294,10 @@ static void test_names_rename(void **state)
 	expect_error(&f, cow_rename(f.cow, "a", "b", 0), COW_EEXIST, "");
 	expect_error(&f, cow_rename(f.cow, "a", "c", 2), COW_EINVAL, "flags");
 	expect_error(&f, cow_rename(f.cow, "a", "c", COW_RENAME_EXCHANGE), COW_ENOENT, "");
-	expect_error(&f, cow_rename(f.cow, "a", "", 0), COW_EINVAL, "empty");
+	expect_error(&f, cow_rename(f.cow, "a", "", 0), COW_EINVAL, "the new name is empty");
+	expect_error(&f, cow_rename(f.cow, "", "a", 0), COW_EINVAL, "the old name is empty");
+	expect_error(&f, cow_rename(f.cow, "a", "-", COW_RENAME_EXCHANGE), COW_EINVAL,
+		     "the second name begins");
 	assert_int_equal(cow_rename(f.cow, "a@v", "a@w", 0), 0);
 	assert_int_equal(cow_rename(f.cow, "a", "b", COW_RENAME_EXCHANGE), 0);
 	assert_int_equal(fake_store_find(f.st, "b")->info.id, 1);
@@ -530,7 +533,8 @@ static void test_names_usage_of_a_set(void **state)
 	both[1] = "none";
 	expect_error(&f, cow_get_usage(f.cow, both, 2, &usage), COW_ENOENT, "");
 	both[1] = "a@";
-	expect_error(&f, cow_get_usage(f.cow, both, 2, &usage), COW_EINVAL, "empty version");
+	expect_error(&f, cow_get_usage(f.cow, both, 2, &usage), COW_EINVAL,
+		     "name 2 of 2 has an empty version");
 	fixture_stop(&f);
 }
 
