@@ -40,8 +40,8 @@ static int clone_one(struct ctl *ctl, const struct cow_attrs *attrs)
 	if (!ctl->json)
 		return CTL_OK;
 	obj = out_json_new();
-	out_json_add(obj, "name", json_object_new_string(dst));
-	out_json_add(obj, "origin", json_object_new_string(src));
+	out_json_add(obj, "name", out_json_text(dst));
+	out_json_add(obj, "origin", out_json_text(src));
 	return out_json_print(ctl, obj);
 }
 
@@ -168,14 +168,13 @@ static int clones_report(const struct ctl *ctl, const struct clones *clones)
 
 	for (size_t i = 0; i < clones->n; i++) {
 		if (clones_was_made(clones->results[i]))
-			(void)json_object_array_add(made, json_object_new_string(clones->names[i]));
+			(void)json_object_array_add(made, out_json_text(clones->names[i]));
 		else if (clones_has_failed(clones->results[i]))
-			(void)json_object_array_add(failed,
-						    json_object_new_string(clones->names[i]));
+			(void)json_object_array_add(failed, out_json_text(clones->names[i]));
 	}
 	out_json_add(obj, "names", made);
 	out_json_add(obj, "failed", failed);
-	out_json_add(obj, "origin", json_object_new_string(clones->src));
+	out_json_add(obj, "origin", out_json_text(clones->src));
 	return out_json_print(ctl, obj);
 }
 

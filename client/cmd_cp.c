@@ -171,8 +171,8 @@ static int cp_report(const struct cp *cp)
 	if (!cp->ctl->json)
 		return CTL_OK;
 	obj = out_json_new();
-	out_json_add(obj, "source", json_object_new_string(cp->ctl->args.operands[0]));
-	out_json_add(obj, "destination", json_object_new_string(cp->ctl->args.operands[1]));
+	out_json_add(obj, "source", out_json_text(cp->ctl->args.operands[0]));
+	out_json_add(obj, "destination", out_json_text(cp->ctl->args.operands[1]));
 	out_json_add(obj, "bytes", json_object_new_uint64(cp->result.total_bytes));
 	out_json_add(obj, "data_bytes", json_object_new_uint64(cp->result.data_bytes));
 	out_json_add(obj, "seconds", json_object_new_double(seconds));

@@ -44,7 +44,7 @@ static int write_report(const struct ctl *ctl, uint64_t offset, uint64_t bytes, 
 	if (!ctl->json)
 		return CTL_OK;
 	obj = out_json_new();
-	out_json_add(obj, "name", json_object_new_string(ctl->args.operands[0]));
+	out_json_add(obj, "name", out_json_text(ctl->args.operands[0]));
 	out_json_add(obj, "offset", json_object_new_uint64(offset));
 	out_json_add(obj, "bytes", json_object_new_uint64(bytes));
 	out_json_add(obj, "fsync", json_object_new_boolean(sync));

@@ -8,9 +8,9 @@ static json_object *help_row(const struct ctl_command *command)
 {
 	json_object *row = json_object_new_object();
 
-	out_json_add(row, "name", json_object_new_string(command->name));
-	out_json_add(row, "usage", json_object_new_string(command->usage));
-	out_json_add(row, "summary", json_object_new_string(command->summary));
+	out_json_add(row, "name", out_json_text(command->name));
+	out_json_add(row, "usage", out_json_text(command->usage));
+	out_json_add(row, "summary", out_json_text(command->summary));
 	return row;
 }
 

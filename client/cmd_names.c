@@ -15,7 +15,7 @@ static int names_report(const struct ctl *ctl, const char *name, const char *wha
 	if (!ctl->json)
 		return CTL_OK;
 	obj = out_json_new();
-	out_json_add(obj, "name", json_object_new_string(name));
+	out_json_add(obj, "name", out_json_text(name));
 	if (what)
 		out_json_add(obj, what, json_object_new_uint64(number));
 	return out_json_print(ctl, obj);
@@ -80,8 +80,8 @@ int cmd_mv(struct ctl *ctl)
 	if (!ctl->json)
 		return CTL_OK;
 	obj = out_json_new();
-	out_json_add(obj, "from", json_object_new_string(from));
-	out_json_add(obj, "to", json_object_new_string(to));
+	out_json_add(obj, "from", out_json_text(from));
+	out_json_add(obj, "to", out_json_text(to));
 	out_json_add(obj, "exchanged", json_object_new_boolean(exchange));
 	return out_json_print(ctl, obj);
 }

@@ -39,7 +39,7 @@ static int rm_print_plan(const struct ctl *ctl, const struct specs *specs,
 	obj = out_json_new();
 	names = json_object_new_array();
 	for (size_t i = 0; i < specs->n; i++)
-		(void)json_object_array_add(names, json_object_new_string(specs->names[i]));
+		(void)json_object_array_add(names, out_json_text(specs->names[i]));
 	out_json_add(obj, "would_remove", names);
 	out_json_add(obj, "would_free", json_object_new_uint64(usage->usage.exclusive));
 	out_json_add(obj, "exact", json_object_new_boolean(usage->exact));
@@ -130,7 +130,7 @@ static int rm_all(const struct rm *rm, const struct rm_names *names)
 		json_object *array = err < 0 ? names->failed : names->removed;
 
 		if (array)
-			(void)json_object_array_add(array, json_object_new_string(name));
+			(void)json_object_array_add(array, out_json_text(name));
 		if (err < 0) {
 			int failed = rm_fail(rm, err, name);
 

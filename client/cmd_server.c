@@ -51,11 +51,11 @@ static json_object *version_server_json(const struct cow_server *server)
 	char uuid[37];
 
 	version_uuid(uuid, server->store_uuid);
-	out_json_add(obj, "agent", json_object_new_string(server->agent));
+	out_json_add(obj, "agent", out_json_text(server->agent));
 	out_json_add(obj, "protocol", json_object_new_uint64(server->version));
 	out_json_add(obj, "block_size", json_object_new_uint64(server->block_size));
 	out_json_add(obj, "incarnation", json_object_new_uint64(server->incarnation));
-	out_json_add(obj, "store_uuid", json_object_new_string(uuid));
+	out_json_add(obj, "store_uuid", out_json_text(uuid));
 	return obj;
 }
 
@@ -63,7 +63,7 @@ static int version_json(const struct ctl *ctl, const struct cow_server *server)
 {
 	json_object *obj = out_json_new();
 
-	out_json_add(obj, "client", json_object_new_string(cow_version()));
+	out_json_add(obj, "client", out_json_text(cow_version()));
 	out_json_add(obj, "server", server ? version_server_json(server) : NULL);
 	return out_json_print(ctl, obj);
 }
@@ -99,7 +99,7 @@ static json_object *check_json(const struct cow_report *report)
 	json_object *texts = json_object_new_array();
 
 	for (size_t i = 0; i < report->ntexts; i++)
-		(void)json_object_array_add(texts, json_object_new_string(report->texts[i]));
+		(void)json_object_array_add(texts, out_json_text(report->texts[i]));
 	out_json_add(obj, "differences", json_object_new_uint64(report->differences));
 	out_json_add(obj, "texts", texts);
 	out_json_add(obj, "objects", json_object_new_uint64(report->objects));

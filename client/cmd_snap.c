@@ -16,9 +16,9 @@ static int snap_report(const struct ctl *ctl, const char *name, const char *what
 	if (!ctl->json)
 		return CTL_OK;
 	obj = out_json_new();
-	out_json_add(obj, "name", json_object_new_string(name));
+	out_json_add(obj, "name", out_json_text(name));
 	if (what)
-		out_json_add(obj, what, json_object_new_string(value));
+		out_json_add(obj, what, out_json_text(value));
 	return out_json_print(ctl, obj);
 }
 
@@ -172,8 +172,8 @@ static int reset_to(struct ctl *ctl, const char *spec)
 	err = CTL_OK;
 	if (ctl->json) {
 		obj = out_json_new();
-		out_json_add(obj, "name", json_object_new_string(info.name));
-		out_json_add(obj, "version", json_object_new_string(spec));
+		out_json_add(obj, "name", out_json_text(info.name));
+		out_json_add(obj, "version", out_json_text(spec));
 		out_json_add(obj, "size", json_object_new_uint64(info.size));
 		err = out_json_print(ctl, obj);
 	}

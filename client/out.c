@@ -12,6 +12,7 @@
 #include "client/near.h"
 #include "common/label.h"
 #include "common/size.h"
+#include "common/utf8.h"
 
 /* The longest is that of labels, of which the server sends so much, ends included. */
 #define OUT_CELL_MAX LABELS_MAX_BYTES
@@ -144,13 +145,34 @@ static const char *out_cell(char buf[OUT_CELL_MAX], enum out_type type, union ou
 	return buf;
 }
 
+json_object *out_json_text(const char *text)
+{
+	static const char instead[] = "\xef\xbf\xbd";
+	json_object *string;
+	char *copy = NULL;
+	size_t len;
+	FILE *out = out_must(open_memstream(&copy, &len));
+
+	while (*text) {
+		uint32_t cp;
+		size_t n = utf8_next(text, &cp);
+
+		(void)fwrite(n > 0 ? text : instead, 1, n > 0 ? n : sizeof(instead) - 1, out);
+		text += n > 0 ? n : 1;
+	}
+	if (fclose(out) != 0)
+		(void)out_must(NULL);
+	string = out_must(json_object_new_string(copy));
+	free(copy);
+	return string;
+}
+
 static json_object *out_json_labels(const struct cow_info *info)
 {
 	json_object *obj = out_must(json_object_new_object());
 
 	for (size_t i = 0; i < info->nlabels; i++)
-		out_json_add(obj, info->labels[i].key,
-			     out_must(json_object_new_string(info->labels[i].value)));
+		out_json_add(obj, info->labels[i].key, out_json_text(info->labels[i].value));
 	return obj;
 }
 
@@ -160,14 +182,14 @@ static json_object *out_json_value(enum out_type type, union out_value value)
 
 	switch (type) {
 	case OUT_TEXT:
-		return value.text ? out_must(json_object_new_string(value.text)) : NULL;
+		return value.text ? out_json_text(value.text) : NULL;
 	case OUT_LABELS:
 		return out_json_labels(value.labels);
 	case OUT_TIME:
 		if (value.number == 0)
 			return NULL;
 		out_time(buf, value.number, true);
-		return out_must(json_object_new_string(buf));
+		return out_json_text(buf);
 	case OUT_ID:
 		if (value.number == 0)
 			return NULL;

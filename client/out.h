@@ -78,6 +78,12 @@ int out_tree(const struct ctl *ctl, const struct out_choice *choice, const union
 int out_record(const struct ctl *ctl, const struct out_choice *choice,
 	       const union out_value *values) MUST_CHECK;
 
+/*
+ * A JSON string of any bytes, those of an operand too: what is no UTF-8 becomes U+FFFD, a character
+ * for each byte.  Exits the program when out of memory.
+ */
+json_object *out_json_text(const char *text);
+
 /* One row as a JSON object.  Exits the program when out of memory. */
 json_object *out_json_record(const struct out_choice *choice, const union out_value *values);
 

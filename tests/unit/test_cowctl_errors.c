@@ -2,6 +2,8 @@
 /*
  * What cowctl ($COWCTL) says of commands that fail, in part or as a whole, against a store in memory.
  */
+#include <unistd.h>
+
 #include "common/annot.h"
 #include "common/err.h"
 #include "tests/unit/cowctl_fixture.h"
@@ -57,11 +59,43 @@ static void test_cowctl_says_which_of_two_names_is_bad(void **state)
 	fixture_stop(f);
 }
 
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+/* An operand may be any bytes; a character U+FFFD stands for each that is no UTF-8. */
+static void test_cowctl_json_is_utf8_whatever_the_operands_are(void **state)
+{
+	struct fixture *f = fixture_start();
+	char dir[] = "/tmp/cowd-test-XXXXXX";
+	char path[64];
+	char line[256];
+	FILE *file;
+
+	(void)state;
+	fake_store_add(f->st, "p", 1);
+	run(f, 1, "--json rm a\xff\xc3 caf\xc3\xa9\xe2\x82 p");
+	expect_has(f->out, "\"a\xef\xbf\xbd\xef\xbf\xbd\",\n");
+	expect_has(f->out, "\"caf\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\"\n");
+	expect_has(f->out, "\"removed\": [\n    \"p\"\n  ]");
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/\xfe", dir);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(fclose(file), 0);
+	(void)snprintf(line, sizeof(line), "--json cp %s o", path);
+	run(f, 0, line);
+	(void)snprintf(line, sizeof(line), "\"source\": \"%s/\xef\xbf\xbd\"", dir);
+	expect_has(f->out, line);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(dir), 0);
+	fixture_stop(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_cowctl_dry_rm_goes_on_as_rm_does),
 	    cmocka_unit_test(test_cowctl_says_which_of_two_names_is_bad),
+	    cmocka_unit_test(test_cowctl_json_is_utf8_whatever_the_operands_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
