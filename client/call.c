@@ -185,6 +185,7 @@ int call_wait(struct cow *cow, struct call *call)
 	call_wait_only(cow, call);
 	if (call->err < 0)
 		return errors_set(cow, call->err, call->text);
+	errors_touch(cow);
 	return 0;
 }
 

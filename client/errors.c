@@ -35,49 +35,74 @@ _Static_assert(ERRORS_TEXT_MAX >= WIRE_TEXT_MAX && ERRORS_TEXT_MAX >= DIAL_TEXT_
 	       "every text fits");
 
 /*
- * A thread's messages of the handles that it used last.  A slot belongs to a serial number and not
- * to a pointer, so that a new handle at an old address does not inherit a message.
+ * A thread's messages of the handles that it used last; the one used longest ago makes room.  A slot
+ * belongs to a serial number and not to a pointer, so that a new handle at an old address does not
+ * inherit a message.
  */
 #define ERRORS_SLOTS 4u
 
-static _Thread_local struct {
+struct errors_slot {
 	uint64_t serial;
+	uint64_t used; /* by the thread's count of uses; 0: never */
 	char text[ERRORS_TEXT_MAX];
-} slots[ERRORS_SLOTS];
-static _Thread_local unsigned int next_slot;
+};
+
+static _Thread_local struct errors_slot slots[ERRORS_SLOTS];
+static _Thread_local uint64_t uses;
 
 int errors_code(int err)
 {
 	return -(int)err_class(err);
 }
 
-static char *errors_slot(uint64_t serial)
+/* The handle's slot, used just now; NULL: it has none. */
+static struct errors_slot *errors_find(uint64_t serial)
 {
-	for (unsigned int i = 0; i < ERRORS_SLOTS; i++)
-		if (slots[i].serial == serial)
-			return slots[i].text;
-	next_slot = (next_slot + 1) % ERRORS_SLOTS;
-	slots[next_slot].serial = serial;
-	return slots[next_slot].text;
+	for (unsigned int i = 0; i < ERRORS_SLOTS; i++) {
+		if (slots[i].serial != serial)
+			continue;
+		slots[i].used = ++uses;
+		return &slots[i];
+	}
+	return NULL;
+}
+
+static struct errors_slot *errors_take(uint64_t serial)
+{
+	struct errors_slot *slot = errors_find(serial);
+
+	if (slot)
+		return slot;
+	slot = &slots[0];
+	for (unsigned int i = 1; i < ERRORS_SLOTS; i++)
+		if (slots[i].used < slot->used)
+			slot = &slots[i];
+	slot->serial = serial;
+	slot->used = ++uses;
+	return slot;
 }
 
 int errors_set(cow_t *cow, int err, const char *text)
 {
-	char *slot = errors_slot(cow->serial);
+	char *message = errors_take(cow->serial)->text;
 
-	(void)snprintf(slot, ERRORS_TEXT_MAX, "%s", text[0] ? text : err_text(err));
-	for (char *p = slot; *p; p++)
+	(void)snprintf(message, ERRORS_TEXT_MAX, "%s", text[0] ? text : err_text(err));
+	for (char *p = message; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			*p = '?';
 	return errors_code(err);
 }
 
+void errors_touch(cow_t *cow)
+{
+	(void)errors_find(cow->serial);
+}
+
 const char *cow_error(cow_t *cow)
 {
-	for (unsigned int i = 0; i < ERRORS_SLOTS; i++)
-		if (slots[i].serial == cow->serial)
-			return slots[i].text;
-	return "";
+	const struct errors_slot *slot = errors_find(cow->serial);
+
+	return slot ? slot->text : "";
 }
 
 const char *cow_strerror(int code)

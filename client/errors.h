@@ -19,4 +19,7 @@ int errors_code(int err);
  */
 int errors_set(cow_t *cow, int err, const char *text);
 
+/* The calling thread has used the handle, without a failure: its message stays before others'. */
+void errors_touch(cow_t *cow);
+
 #endif

@@ -62,6 +62,7 @@ unit_tests = \
 	tests/unit/test_kv \
 	tests/unit/test_kv_threads \
 	tests/unit/test_libcow \
+	tests/unit/test_libcow_errors \
 	tests/unit/test_libcow_io \
 	tests/unit/test_libcow_names \
 	tests/unit/test_listen \
