@@ -66,8 +66,6 @@ static int many_check(cow_t *cow, const char *spec, const char *const *names, si
 {
 	int err = 0;
 
-	for (size_t i = 0; i < count; i++)
-		results[i] = COW_CLONE_NOT_TRIED;
 	if (count > 0)
 		err = names_fill_clone(cow, spec, names[0], attrs, m);
 	if (err < 0)
@@ -83,9 +81,12 @@ static int many_check(cow_t *cow, const char *spec, const char *const *names, si
 int cow_clone_many(cow_t *cow, const char *spec, const char *const *names, size_t count,
 		   const struct cow_attrs *attrs, int *results)
 {
-	struct many *many = calloc(1, sizeof(*many));
+	struct many *many;
 	int err;
 
+	for (size_t i = 0; i < count; i++)
+		results[i] = COW_CLONE_NOT_TRIED;
+	many = calloc(1, sizeof(*many));
 	if (!many)
 		return errors_set(cow, -ERR_NOMEM, "");
 	many->cow = cow;

@@ -256,6 +256,9 @@ tests_unit_test_session_SOURCES = $(fake_engine) tests/unit/test_session.c
 tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c
 tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c
 
+# It lets memory run out.
+tests_unit_test_libcow_errors_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc
+
 # The daemon with a device that fails, waits and counts as the environment says.
 check_PROGRAMS += tests/lib/cowd_fault
 tests_lib_cowd_fault_SOURCES = tests/lib/cowd_fault.c tests/lib/fault_dev.c tests/lib/fault_dev.h

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What libcow leaves behind when a call fails: the messages of a thread. */
+/* What libcow leaves behind when a call fails: the messages of a thread, and results. */
 #include "client/cow.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
@@ -11,6 +12,17 @@
 #include "common/annot.h"
 #include "tests/lib/fake_ops.h"
 #include "tests/lib/fake_store.h"
+
+/* The linker puts it in the place of calloc(): see local.mk. */
+void *__wrap_calloc(size_t n, size_t size);
+void *__real_calloc(size_t n, size_t size);
+
+static _Thread_local bool no_memory;
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return no_memory ? NULL : __real_calloc(n, size);
+}
 
 static void fail_once(cow_t *cow)
 {
@@ -69,11 +81,31 @@ static void test_errors_stay_when_the_handle_is_used_with_success(void **state)
 	fake_store_free(st);
 }
 
+static void test_errors_leave_no_result_of_a_clone_unset(void **state)
+{
+	const char *const names[] = {"a", "b", "c"};
+	int results[ARRAY_LEN(names)] = {77, 77, 77};
+	cow_t *cow = cow_new();
+	int err;
+
+	(void)state;
+	assert_non_null(cow);
+	no_memory = true;
+	err = cow_clone_many(cow, "o", names, ARRAY_LEN(names), NULL, results);
+	no_memory = false;
+	assert_int_equal(err, -COW_ENOMEM);
+	assert_string_equal(cow_error(cow), "out of memory");
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		assert_int_equal(results[i], COW_CLONE_NOT_TRIED);
+	cow_free(cow);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_errors_are_kept_of_the_four_handles_used_last),
 	    cmocka_unit_test(test_errors_stay_when_the_handle_is_used_with_success),
+	    cmocka_unit_test(test_errors_leave_no_result_of_a_clone_unset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
