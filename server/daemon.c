@@ -443,12 +443,13 @@ static int start_listeners(struct daemon *d, char *why, size_t why_len)
 		err = default_address(d, why, why_len);
 	for (unsigned int i = 0; err == 0 && i < d->options.nlisten; i++) {
 		err = listener_open(&config, d->options.listen[i], &d->listeners[i], why, why_len);
-		if (err < 0) /* what is missing or there already is not the store */
-			return err == -ERR_BUSY || err == -ERR_PERM ? err : -ERR_IO;
+		if (err < 0)
+			break;
 		d->nlisteners++;
 		log_event(LOG_INFO, "listening", "address=\"%s\"", listener_addr(d->listeners[i]));
 	}
-	return err;
+	/* what is missing or there already is not the store */
+	return err == 0 || err == -ERR_BUSY || err == -ERR_PERM ? err : -ERR_IO;
 }
 
 /* ---- serving --------------------------------------------------------------------------------- */

@@ -114,6 +114,24 @@ bad 'a new store without a size' 3 "$COWD" --store "$dir/new" --listen "unix:$di
 bad 'an address that is none' 64 "$COWD" --store "$dir/new" --size 16M --listen nowhere
 check 'no store was made by all that' [ ! -e "$dir/new" ]
 bad 'the checker on no store' 3 "$COWD" --store "$dir/new" --check
+
+# A user without a runtime directory, where the default address would be; root has another.
+mkdir -m 777 "$dir/user"
+chmod 711 "$dir"
+cp "$COWD" "$dir/user/cowd"
+user_cowd() {
+	if [ "$(id -u)" -eq 0 ]; then
+		setpriv --reuid=65534 --regid=65534 --clear-groups "$dir/user/cowd" "$@"
+	else
+		"$dir/user/cowd" "$@"
+	fi
+}
+export XDG_RUNTIME_DIR=$dir/none
+bad 'no runtime directory' 1 user_cowd --store "$dir/user/store" --size 16M --log error
+says 'it names it' "$dir/none"
+unset XDG_RUNTIME_DIR
+bad 'none that is known' 1 user_cowd --store "$dir/user/store" --size 16M --log error
+says 'it says what to do' --listen
 check 'the daemon stops' stop_daemon
 
 # other_store: a copy of the store, of which something is to be changed.
