@@ -184,7 +184,8 @@ static void remove_cb(void *ctx, int err)
 	struct request *req = dispatch_request_of(ctx);
 	struct objects *objs = req->session->host->objs;
 	const char *name = req->m.remove.name;
-	const char *holder = err == -ERR_BUSY ? object_holder(objs, name) : NULL;
+	const char *held = NULL;
+	const char *holder = err == -ERR_BUSY ? object_holder(objs, name, &held) : NULL;
 	char about[DISPATCH_ABOUT_BYTES];
 	char safe[MSG_NAME_BYTES];
 
@@ -197,7 +198,7 @@ static void remove_cb(void *ctx, int err)
 		return;
 	}
 	snprintf(about, sizeof(about), "%s is held open by %s",
-		 session_escape(safe, sizeof(safe), name), holder);
+		 session_escape(safe, sizeof(safe), held), holder);
 	dispatch_error(req, err, about);
 }
 

@@ -139,9 +139,9 @@ void object_children(struct objects *objs, const char *spec, uint64_t after, uin
 
 /*
  * Who holds open what spec names, or a version of it, as given to object_open(); NULL if nobody.
- * Valid until the next close.
+ * *held is what is open, by its name.  Both are valid until the next rename or close.
  */
-const char *object_holder(struct objects *objs, const char *spec) LOOP_FN;
+const char *object_holder(struct objects *objs, const char *spec, const char **held) LOOP_FN;
 
 /* ---- the store as a whole -------------------------------------------------------------------- */
 

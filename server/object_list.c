@@ -43,7 +43,7 @@ void object_info(struct objects *objs, const char *spec, object_info_cb cb, void
 		name_finish(op, err, NULL);
 }
 
-const char *object_holder(struct objects *objs, const char *spec)
+const char *object_holder(struct objects *objs, const char *spec, const char **held)
 {
 	size_t len = strlen(spec);
 	const struct object *obj;
@@ -56,8 +56,10 @@ const char *object_holder(struct objects *objs, const char *spec)
 		bool named =
 		    strncmp(name, spec, len) == 0 && (name[len] == '\0' || name[len] == '@');
 
-		if (named && !TAILQ_EMPTY(&obj->handles))
+		if (named && !TAILQ_EMPTY(&obj->handles)) {
+			*held = name;
 			return TAILQ_FIRST(&obj->handles)->holder;
+		}
 	}
 	return NULL;
 }

@@ -238,9 +238,10 @@ static void fake_remove(struct objects *objs, struct fake *f)
 void object_remove(struct objects *objs, const char *spec, bool versions, object_cb cb, void *ctx)
 {
 	struct fake *f = fake_find(objs, spec);
+	const char *held;
 	int err = f ? fake_failure(objs) : -ERR_NOENT;
 
-	if (err == 0 && object_holder(objs, spec))
+	if (err == 0 && object_holder(objs, spec, &held))
 		err = -ERR_BUSY;
 	if (err == 0 && f->info.nversions > 0 && !versions)
 		err = -ERR_HAS_VERSIONS;
@@ -343,14 +344,17 @@ void object_children(struct objects *objs, const char *spec, uint64_t after, uin
 		cb(ctx, -ERR_NOENT, NULL, 0, false);
 }
 
-const char *object_holder(struct objects *objs, const char *spec)
+const char *object_holder(struct objects *objs, const char *spec, const char **held)
 {
 	const struct fake *f = fake_find(objs, spec);
 	const struct handle *h;
 
-	LIST_FOREACH (h, &objs->handles, link)
-		if (f && (h->fake == f || fake_is_version_of(h->fake, f)))
+	LIST_FOREACH (h, &objs->handles, link) {
+		if (f && (h->fake == f || fake_is_version_of(h->fake, f))) {
+			*held = h->fake->info.name;
 			return h->holder;
+		}
+	}
 	return NULL;
 }
 

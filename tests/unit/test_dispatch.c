@@ -314,7 +314,7 @@ static void test_who_holds_a_version_is_named(void **state)
 	assert_int_equal(
 	    RUN(fx, WIRE_OP_REMOVE, msg_remove, .name = "a", .flags = MSG_REMOVE_VERSIONS),
 	    ERR_BUSY);
-	assert_text(fx, "in use: a is held open by pid 1 uid 2 (tester\\x01)");
+	assert_text(fx, "in use: a@1 is held open by pid 1 uid 2 (tester\\x01)");
 }
 
 static void test_a_version_is_opened_read_only_or_not_at_all(void **state)

@@ -334,6 +334,7 @@ static void open_handles_go_on_under_another_name(void **state)
 	struct engine *e = *state;
 	struct handle *h = engine_create_open(e, "a", 0);
 	struct map_obj info;
+	const char *held;
 
 	assert_int_equal(engine_write_blk(e, h, 0, 1), 0);
 	assert_int_equal(snapshot(e, "a@v"), 0);
@@ -346,8 +347,8 @@ static void open_handles_go_on_under_another_name(void **state)
 	assert_int_equal(byte_of(e, "b@v", 0), 1); /* versions follow */
 	assert_int_equal(info_of(e, "b@v", &info), 0);
 	assert_string_equal(info.name, "b@v");
-	assert_null(object_holder(e->objs, "a"));
-	assert_string_equal(object_holder(e->objs, "b"), "test");
+	assert_null(object_holder(e->objs, "a", &held));
+	assert_string_equal(object_holder(e->objs, "b", &held), "test");
 	assert_int_equal(engine_create(e, "a", 0), 0); /* the name is free */
 	assert_int_equal(object_close(h), 0);
 	crash(e);
@@ -397,6 +398,7 @@ static void an_exchange_swaps_names_and_nothing_else(void **state)
 {
 	struct engine *e = *state;
 	struct handle *h;
+	const char *held;
 
 	make(e, "a", 1, 1);
 	make(e, "b", 1, 2);
@@ -408,8 +410,8 @@ static void an_exchange_swaps_names_and_nothing_else(void **state)
 	assert_int_equal(byte_of(e, "b", 0), 1);
 	assert_int_equal(byte_of(e, "b@v", 0), 1);
 	assert_false(exists(e, "a@v"));
-	assert_null(object_holder(e->objs, "a"));
-	assert_non_null(object_holder(e->objs, "b"));
+	assert_null(object_holder(e->objs, "a", &held));
+	assert_non_null(object_holder(e->objs, "b", &held));
 	assert_int_equal(object_close(h), 0);
 	assert_int_equal(exchange(e, "a", "c"), -ERR_NOENT);
 	assert_int_equal(exchange(e, "c", "a"), -ERR_NOENT);
@@ -462,6 +464,7 @@ static void what_is_open_is_not_removed(void **state)
 {
 	struct engine *e = *state;
 	struct handle *h;
+	const char *held;
 
 	make(e, "a", 1, 1);
 	assert_int_equal(snapshot(e, "a@v"), 0);
@@ -472,7 +475,8 @@ static void what_is_open_is_not_removed(void **state)
 	if (!exists(e, "a@v"))
 		assert_int_equal(snapshot(e, "a@v"), 0);
 	assert_int_equal(open_as(e, "a@v", true, &h), 0);
-	assert_string_equal(object_holder(e->objs, "a"), "test");
+	assert_string_equal(object_holder(e->objs, "a", &held), "test");
+	assert_string_equal(held, "a@v");
 	assert_int_equal(remove_all(e, "a"), -ERR_BUSY);
 	assert_int_equal(engine_remove(e, "a@v"), -ERR_BUSY);
 	assert_int_equal(engine_blk_byte(e, h, 0), 1);
