@@ -181,7 +181,7 @@ void dispatch_run(struct request *req)
 	if (req->err == 0) {
 		req->row->run(req);
 	} else if (req->slot) {
-		dispatch_error_name(req, req->err, req->slot->name);
+		dispatch_error_name(req, req->err, object_name(req->slot->handle));
 	} else if (req->row) {
 		dispatch_error(req, req->err, wire_op_name(req->header.op));
 	} else {

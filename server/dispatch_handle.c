@@ -67,7 +67,7 @@ void dispatch_open(struct request *req)
 {
 	struct session *session = req->session;
 	const struct msg_open *m = &req->m.open;
-	int err = session_slot_new(session, m->name, &req->slot);
+	int err = session_slot_new(session, &req->slot);
 
 	if (err < 0) {
 		dispatch_error(req, err, "open handles of one connection");
@@ -82,7 +82,7 @@ void dispatch_close_now(struct request *req, struct session_slot *slot)
 {
 	char name[MSG_NAME_BYTES];
 
-	memcpy(name, slot->name, sizeof(name));
+	snprintf(name, sizeof(name), "%s", object_name(slot->handle));
 	dispatch_answer(req, session_slot_drop(req->session, slot), name);
 }
 
@@ -113,7 +113,7 @@ static void read_cb(void *ctx, int err, struct pagevec *pv)
 	struct request *req = dispatch_request_of(ctx);
 
 	if (err < 0)
-		dispatch_error_name(req, err, req->slot->name);
+		dispatch_error_name(req, err, object_name(req->slot->handle));
 	else
 		dispatch_finish(req, 0, NULL, 0, pv);
 }
@@ -146,7 +146,7 @@ static void slot_cb(void *ctx, int err)
 {
 	struct request *req = dispatch_request_of(ctx);
 
-	dispatch_answer(req, err, req->slot->name);
+	dispatch_answer(req, err, object_name(req->slot->handle));
 }
 
 void dispatch_write(struct request *req)
@@ -205,7 +205,7 @@ static void extents_cb(void *ctx, int err, const struct object_run *runs, uint32
 	if (len == 0)
 		len = msg_extents_reply_encode(body, body_bytes, ext, n);
 	if (len < 0)
-		dispatch_error_name(req, len, req->slot->name);
+		dispatch_error_name(req, len, object_name(req->slot->handle));
 	else
 		dispatch_finish(req, 0, body, (size_t)len, NULL);
 	free(ext);

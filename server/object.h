@@ -225,6 +225,9 @@ void object_resize(struct handle *handle, uint64_t size_bytes, bool shrink, obje
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
 		    object_extents_cb cb, void *ctx) LOOP_FN;
 
+/* The name as of now, that of a version with its object's.  Valid until the next rename or close. */
+const char *object_name(const struct handle *handle) LOOP_FN;
+
 /* The size as of now. */
 uint64_t object_size(const struct handle *handle) LOOP_FN;
 

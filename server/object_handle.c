@@ -104,6 +104,12 @@ int object_close(struct handle *handle)
 	return err;
 }
 
+const char *object_name(const struct handle *handle)
+{
+	ASSERT_LOOP();
+	return handle->obj->info.name;
+}
+
 uint64_t object_size(const struct handle *handle)
 {
 	ASSERT_LOOP();

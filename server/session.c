@@ -124,7 +124,7 @@ static int session_slot_place(struct session *session, uint32_t *place)
 	return 0;
 }
 
-int session_slot_new(struct session *session, const char *name, struct session_slot **slot)
+int session_slot_new(struct session *session, struct session_slot **slot)
 {
 	struct session_slot *s = calloc(1, sizeof(*s));
 	uint32_t place = 0;
@@ -140,7 +140,6 @@ int session_slot_new(struct session *session, const char *name, struct session_s
 	session->slots[place] = s;
 	session->last_slot = place;
 	s->number = place + 1;
-	snprintf(s->name, sizeof(s->name), "%s", name);
 	*slot = s;
 	return 0;
 }

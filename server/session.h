@@ -53,7 +53,6 @@ struct session_slot {
 	uint32_t users;		 /* requests under way on it, CLOSE not counted */
 	struct handle *handle;	 /* NULL while OPEN is under way */
 	struct request *closing; /* the CLOSE that waits for the users, or NULL */
-	char name[MSG_NAME_BYTES];
 };
 
 /* A reply on its way out.  The pages of "payload" are the callee's from then on. */
@@ -140,8 +139,7 @@ void session_request_end(struct request *req);
 void session_promise(struct request *req, uint64_t bytes);
 
 /* A free slot, for an OPEN.  -ERR_LIMIT, -ERR_NOMEM. */
-int session_slot_new(struct session *session, const char *name,
-		     struct session_slot **slot) MUST_CHECK;
+int session_slot_new(struct session *session, struct session_slot **slot) MUST_CHECK;
 
 /* Closes the handle, if there is one, and frees the slot; what object_close() said. */
 int session_slot_drop(struct session *session, struct session_slot *slot);

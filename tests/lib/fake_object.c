@@ -249,6 +249,11 @@ void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_byte
 	cb(ctx, fake_failure(handle->objs), &run, run.len_bytes > 0 ? 1 : 0);
 }
 
+const char *object_name(const struct handle *handle)
+{
+	return handle->fake->info.name;
+}
+
 uint64_t object_size(const struct handle *handle)
 {
 	return handle->fake->info.size_bytes;

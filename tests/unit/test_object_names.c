@@ -349,6 +349,7 @@ static void open_handles_go_on_under_another_name(void **state)
 	assert_string_equal(info.name, "b@v");
 	assert_null(object_holder(e->objs, "a", &held));
 	assert_string_equal(object_holder(e->objs, "b", &held), "test");
+	assert_string_equal(object_name(h), "b");
 	assert_int_equal(engine_create(e, "a", 0), 0); /* the name is free */
 	assert_int_equal(object_close(h), 0);
 	crash(e);
@@ -366,6 +367,7 @@ static void a_version_can_be_renamed(void **state)
 	assert_int_equal(open_as(e, "a@v", true, &h), 0);
 	assert_int_equal(rename_to(e, "a@v", "a@w"), 0);
 	assert_false(exists(e, "a@v"));
+	assert_string_equal(object_name(h), "a@w");
 	assert_int_equal(engine_blk_byte(e, h, 0), 1);
 	assert_int_equal(object_close(h), 0);
 	assert_int_equal(byte_of(e, "a@w", 0), 1);

@@ -350,6 +350,27 @@ static void test_a_gate_passes_the_too_large_alone_and_nobody_when_shut(void **s
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
+static void test_errors_of_a_handle_say_what_the_object_is_called_now(void **state)
+{
+	struct fixture *fx = *state;
+	uint32_t handle;
+
+	fixture_ready(fx);
+	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a"), 0);
+	handle = fixture_open(fx, "a");
+	assert_int_equal(RUN(fx, WIRE_OP_RENAME, msg_rename, .from = "a", .to = "b"), 0);
+	fake_fail_next(fx->objs, -ERR_WRITEBACK);
+	assert_int_equal(RUN(fx, WIRE_OP_FSYNC, msg_handle, .handle = handle), ERR_IO);
+	assert_text(fx, "writeback failed: b");
+	fake_fail_next(fx->objs, -ERR_CSUM);
+	assert_int_equal(RUN(fx, WIRE_OP_READ, msg_read, .handle = handle, .len = 1), ERR_CORRUPT);
+	assert_text(fx, "block checksum mismatch: b");
+	fake_set_close_err(fx->objs, -ERR_WRITEBACK);
+	assert_int_equal(RUN(fx, WIRE_OP_CLOSE, msg_handle, .handle = handle), ERR_IO);
+	assert_text(fx, "writeback failed: b");
+	fake_set_close_err(fx->objs, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -362,6 +383,7 @@ int main(void)
 	    TEST(test_handles_are_limited_and_not_reused_at_once),
 	    TEST(test_a_failed_open_leaves_no_handle),
 	    TEST(test_errors_name_what_they_are_about),
+	    TEST(test_errors_of_a_handle_say_what_the_object_is_called_now),
 	    TEST(test_the_longest_texts_are_bounded),
 	    TEST(test_escape_cuts_between_characters),
 	    TEST(test_a_list_fills_its_body_and_goes_on),
