@@ -37,12 +37,27 @@ int end_fail_cow(struct copy_error *error, cow_t *cow, int code, const char *nam
 			 ctl_cow_message(text, cow, code, name));
 }
 
+/* A file's trouble that an object can have too, and that has an exit status of its own. */
+static bool end_has_status(int errnum)
+{
+	switch (errnum) {
+	case ENOENT:
+	case EACCES:
+	case EPERM:
+	case EROFS:
+	case ENOSPC:
+	case EDQUOT:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int end_fail_errno(struct copy_error *error, enum end_kind kind, int errnum, const char *name)
 {
 	int status = CTL_ERROR;
 
-	/* a file's trouble has the exit status of the same trouble with an object */
-	if (kind == END_FILE && (errnum == ENOENT || errnum == ENOSPC || errnum == EACCES))
+	if (kind == END_FILE && end_has_status(errnum))
 		status = ctl_exit_code(err_from_errno(errnum));
 	return copy_fail(error, status, name, "%s", strerror(errnum));
 }

@@ -2,8 +2,11 @@
 /*
  * What cowctl ($COWCTL) says of commands that fail, in part or as a whole, against a store in memory.
  */
+#include <errno.h>
 #include <unistd.h>
 
+#include "client/ctl.h"
+#include "client/end.h"
 #include "common/annot.h"
 #include "common/err.h"
 #include "tests/unit/cowctl_fixture.h"
@@ -90,12 +93,33 @@ static void test_cowctl_json_is_utf8_whatever_the_operands_are(void **state)
 	fixture_stop(f);
 }
 
+/* ---- cp -------------------------------------------------------------------------------------- */
+
+static void test_cowctl_has_a_status_for_the_trouble_of_files(void **state)
+{
+	static const int statuses[][2] = {
+	    {ENOENT, CTL_NOT_FOUND},  {EACCES, CTL_NOT_ALLOWED}, {EPERM, CTL_NOT_ALLOWED},
+	    {EROFS, CTL_NOT_ALLOWED}, {ENOSPC, CTL_NO_SPACE},	 {EDQUOT, CTL_NO_SPACE},
+	    {EISDIR, CTL_ERROR},
+	};
+	struct copy_error error;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+		assert_int_equal(end_fail_errno(&error, END_FILE, statuses[i][0], "f"), -1);
+		assert_int_equal(error.status, statuses[i][1]);
+		assert_string_equal(error.subject, "f");
+		assert_string_equal(error.text, strerror(statuses[i][0]));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_cowctl_dry_rm_goes_on_as_rm_does),
 	    cmocka_unit_test(test_cowctl_says_which_of_two_names_is_bad),
 	    cmocka_unit_test(test_cowctl_json_is_utf8_whatever_the_operands_are),
+	    cmocka_unit_test(test_cowctl_has_a_status_for_the_trouble_of_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
