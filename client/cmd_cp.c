@@ -2,6 +2,8 @@
 /* The command cp. */
 #include "client/cmd.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +15,9 @@
 
 /* How long undoing a failed copy waits for a server that has just been lost. */
 #define CP_UNDO_TIMEOUT_MS 5000u
+
+/* How often it asks again while the server still has the object open for the connection before. */
+#define CP_UNDO_PAUSE_MS 20
 
 struct cp {
 	struct ctl *ctl;
@@ -129,33 +134,48 @@ static int cp_run(struct cp *cp)
 
 /* ---- afterwards ------------------------------------------------------------------------------ */
 
-static int cp_remove_object(struct cp *cp)
+/* The server ends the lost connection, and with it the handle, when it has come to see the end. */
+static int cp_remove_again(struct cp *cp)
 {
 	cow_t *cow = cp->ctl->cow;
-	int err = cow_remove(cow, cp->dst_name);
+	uint64_t begin_ms = clock_now_ms();
+	int err = cow_set_timeout(cow, CP_UNDO_TIMEOUT_MS);
 
-	if (err != -COW_ECONN)
-		return err;
-	err = cow_set_timeout(cow, CP_UNDO_TIMEOUT_MS);
 	if (err == 0)
 		err = cow_connect(cow, cp->ctl->args.values[ARGS_URI]);
-	return err < 0 ? err : cow_remove(cow, cp->dst_name);
+	if (err == 0)
+		err = cow_remove(cow, cp->dst_name);
+	while (err == -COW_EBUSY && clock_now_ms() - begin_ms < CP_UNDO_TIMEOUT_MS) {
+		(void)poll(NULL, 0, CP_UNDO_PAUSE_MS);
+		err = cow_remove(cow, cp->dst_name);
+	}
+	return err;
+}
+
+static void cp_undo_object(struct cp *cp)
+{
+	cow_t *cow = cp->ctl->cow;
+	char text[CTL_MESSAGE_MAX];
+	int err = cow_remove(cow, cp->dst_name);
+
+	if (err == -COW_ECONN)
+		err = cp_remove_again(cp);
+	if (err < 0 && err != -COW_ENOENT)
+		(void)ctl_fail(cp->ctl, CTL_ERROR, cp->dst_name,
+			       "it is incomplete and could not be removed: %s",
+			       ctl_cow_message(text, cow, err, cp->dst_name));
 }
 
 /* What the copy made is not what was asked for: it goes away again. */
 static void cp_undo(struct cp *cp)
 {
-	int err = 0;
-
 	if (!cp->dst.created)
 		return;
-	if (cp->dst_kind == END_FILE)
-		err = unlink(cp->dst_name);
-	else
-		err = cp_remove_object(cp);
-	if (err < 0)
+	if (cp->dst_kind != END_FILE)
+		cp_undo_object(cp);
+	else if (unlink(cp->dst_name) < 0 && errno != ENOENT)
 		(void)ctl_fail(cp->ctl, CTL_ERROR, cp->dst_name,
-			       "it is incomplete and could not be removed");
+			       "it is incomplete and could not be removed: %s", strerror(errno));
 }
 
 static int cp_report(const struct cp *cp)

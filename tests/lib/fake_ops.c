@@ -238,6 +238,11 @@ static void op_remove(struct answer *a)
 	e = known(a, m.name);
 	if (!e)
 		return;
+	if (a->st->remove_fails > 0) {
+		a->st->remove_fails--;
+		fail(a, a->st->remove_status, "not removed, as the test wants it");
+		return;
+	}
 	if (fake_store_info(a->st, e).nversions > 0 && !(m.flags & MSG_REMOVE_VERSIONS)) {
 		fail(a, ERR_BUSY, "the object has versions");
 		return;
@@ -584,7 +589,7 @@ static void serve_one(struct fake_conn *conn, const struct fake_frame *f)
 	MUST(a->len >= 0, "encoding %u", f->h.op);
 	if (a->status != 0)
 		fake_reply_error(conn, f, a->status, a->text);
-	else
+	else if (f->h.op != WIRE_OP_WRITE || !a->st->mute_writes)
 		fake_reply(conn, f, 0, a->body, (size_t)a->len, a->payload, a->payload_len);
 	free(a->payload);
 	free(a);

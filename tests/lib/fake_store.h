@@ -41,6 +41,9 @@ struct fake_store {
 	/* What the test wants. */
 	char fail_name[MSG_NAME_BYTES]; /* who makes, opens or removes it is answered so */
 	uint32_t fail_status;
+	unsigned int remove_fails; /* so many REMOVEs are answered with remove_status */
+	uint32_t remove_status;
+	bool mute_writes;	       /* WRITE is not answered */
 	unsigned int clone_batch;      /* answer so many CLONEs together, the last one first */
 	uint32_t list_max;	       /* entries of a page; 0: as many as fit */
 	uint64_t reaping;	       /* what REAPING answers */

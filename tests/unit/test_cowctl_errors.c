@@ -113,6 +113,53 @@ static void test_cowctl_has_a_status_for_the_trouble_of_files(void **state)
 	}
 }
 
+/* The write of a copy is not answered in time, and the connection given up. */
+static void expect_lost_copy(struct fixture *f)
+{
+	char path[] = "/tmp/cowd-test-XXXXXX";
+	char line[128];
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "data", 4), 4);
+	assert_int_equal(close(fd), 0);
+	f->st->mute_writes = true;
+	(void)snprintf(line, sizeof(line), "--timeout=1 cp %s o", path);
+	run(f, CTL_UNREACHABLE, line);
+	assert_int_equal(unlink(path), 0);
+	expect_has(f->err, "cowctl: cp: o: ");
+}
+
+/* The server may see later than cowctl that the connection has ended. */
+static void test_cowctl_cp_removes_what_it_left_when_it_can(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	f->st->remove_fails = 3;
+	f->st->remove_status = ERR_BUSY;
+	expect_lost_copy(f);
+	assert_int_equal(count_lines(f->err), 1);
+	assert_int_equal(f->st->requests[WIRE_OP_REMOVE], 4);
+	assert_int_equal(f->st->count, 0);
+	fixture_stop(f);
+}
+
+static void test_cowctl_cp_says_why_it_leaves_something(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	f->st->remove_fails = 1;
+	f->st->remove_status = ERR_PERM;
+	expect_lost_copy(f);
+	expect_has(f->err, "o: it is incomplete and could not be removed: not removed, as the");
+	assert_int_equal(count_lines(f->err), 2);
+	assert_int_equal(f->st->requests[WIRE_OP_REMOVE], 1);
+	assert_int_equal(f->st->count, 1);
+	fixture_stop(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -120,6 +167,8 @@ int main(void)
 	    cmocka_unit_test(test_cowctl_says_which_of_two_names_is_bad),
 	    cmocka_unit_test(test_cowctl_json_is_utf8_whatever_the_operands_are),
 	    cmocka_unit_test(test_cowctl_has_a_status_for_the_trouble_of_files),
+	    cmocka_unit_test(test_cowctl_cp_removes_what_it_left_when_it_can),
+	    cmocka_unit_test(test_cowctl_cp_says_why_it_leaves_something),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
