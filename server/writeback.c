@@ -80,6 +80,17 @@ static void writeback_forget(struct writeback_batch *batch, bool give_back)
 	}
 }
 
+/* Has what the batch lacks promised again; -ERR_NOSPC: it keeps what it has. */
+static int writeback_reserve(struct writeback_batch *batch)
+{
+	uint32_t lacking = batch->nblks - batch->nreserved;
+	int err = lacking > 0 ? alloc_reserve(batch->wb->alloc, lacking) : 0;
+
+	if (err == 0)
+		batch->nreserved = batch->nblks;
+	return err;
+}
+
 /*
  * After a failed sync, or an unknown outcome, all that an attempt wrote is suspect.  A record that was
  * not written, or for which there was no room, says nothing of the data; of what is inlined nothing
@@ -101,6 +112,10 @@ static void writeback_fail(struct writeback_batch *batch, int err)
 		  "object=%" PRIu64 " blocks=%" PRIu32 " attempt=%" PRIu32 " error=%s",
 		  batch->commit.change.oid, batch->nblks, batch->attempts, err_name(err));
 	writeback_forget(batch, !writeback_is_suspect(batch, err));
+	/* in the same turn, or a writer that waits for space gets what acknowledged data needs */
+	if (writeback_reserve(batch) < 0)
+		log_event(LOG_WARN, "writeback-lacks-space", "object=%" PRIu64 " blocks=%" PRIu32,
+			  batch->commit.change.oid, batch->nblks - batch->nreserved);
 	if (writeback_worth_another(batch, err))
 		writeback_attempt(batch);
 	else
@@ -199,6 +214,14 @@ static int writeback_map_piece(struct writeback_batch *batch, uint32_t first, pb
 	return err;
 }
 
+/* What was taken and is not written: free again, and promised to the batch as before. */
+static void writeback_put_back(struct writeback_batch *batch, pblk_t dst, uint32_t nblks)
+{
+	writeback_add_free(batch->wb, dst, nblks);
+	if (alloc_reserve(batch->wb->alloc, nblks) < 0)
+		batch->nreserved -= nblks; /* they were lost */
+}
+
 /*
  * Allocates and submits everything.  An error in the middle is met after the writes that were
  * submitted have ended: writes_left holds one for this function itself.
@@ -210,6 +233,7 @@ static void writeback_submit_all(struct writeback_batch *batch)
 	batch->writes_left = 1;
 	while (at < batch->nblks && batch->err == 0) {
 		uint32_t nextents = batch->commit.change.nextents;
+		uint32_t first = at;
 		uint32_t end = at;
 		uint64_t got;
 		pblk_t dst;
@@ -230,12 +254,10 @@ static void writeback_submit_all(struct writeback_batch *batch)
 			dst.n += n;
 			at += n;
 		}
-		if (batch->err < 0) {
-			writeback_add_free(batch->wb, dst, end - at);
-			alloc_unreserve(batch->wb->alloc, batch->nblks - end);
-		}
+		batch->nreserved -= at - first;
+		if (at < end)
+			writeback_put_back(batch, dst, end - at);
 	}
-	batch->reserved = false;
 	batch->holds = batch->commit.change.inlined;
 	if (--batch->writes_left == 0)
 		writeback_written(batch);
@@ -257,14 +279,10 @@ static int writeback_inline(struct writeback_batch *batch)
 
 static int writeback_prepare(struct writeback_batch *batch)
 {
-	int err = 0;
+	int err = writeback_reserve(batch);
 
-	if (!batch->reserved && batch->nblks > 0) {
-		err = alloc_reserve(batch->wb->alloc, batch->nblks);
-		if (err < 0)
-			return err;
-		batch->reserved = true;
-	}
+	if (err < 0)
+		return err;
 	if (!batch->csums && batch->nblks > 0) {
 		batch->csums = calloc(batch->nblks, sizeof(uint32_t));
 		if (!batch->csums)
@@ -301,7 +319,7 @@ void writeback_start(struct writeback *wb, struct writeback_batch *batch)
 {
 	ASSERT_LOOP();
 	if (!batch->wb)
-		batch->reserved = true; /* since its blocks became dirty */
+		batch->nreserved = batch->nblks; /* since its blocks became dirty */
 	batch->wb = wb;
 	batch->attempts = 0;
 	writeback_attempt(batch);
@@ -342,8 +360,7 @@ void writeback_commit(struct writeback_batch *batch)
 void writeback_batch_fini(struct writeback_batch *batch)
 {
 	ASSERT_LOOP();
-	if (batch->reserved)
-		alloc_unreserve(batch->wb->alloc, batch->nblks);
+	alloc_unreserve(batch->wb->alloc, batch->nreserved);
 	writeback_forget(batch, true);
 	for (uint32_t i = 0; i < batch->nblks; i++)
 		page_put(batch->blks[i].page);

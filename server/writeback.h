@@ -88,14 +88,14 @@ struct writeback_batch {
 	uint32_t attempts;
 	int err;
 	struct loop_msg ended; /* brings err to done() */
-	bool reserved;	       /* its blocks are promised by alloc (else taken, or given up) */
+	uint32_t nreserved;    /* of its blocks, promised by alloc (else taken, or given up) */
 	bool holds;	       /* inlined: its extents are allocated and not yet the map's */
 };
 
 /*
  * Allocates and writes.  A batch without blocks is written at once.  After done() with an error it
- * may be started again: the space is reserved anew, and where there is none done() gets
- * -ERR_NOSPC.
+ * may be started again.  It keeps the promise of its space meanwhile; for what is in quarantine now,
+ * or suspect, that is given anew, and where there is no space for it done() gets -ERR_NOSPC.
  */
 void writeback_start(struct writeback *wb, struct writeback_batch *batch) LOOP_FN;
 
