@@ -74,7 +74,7 @@ static LOOP_FN void name_looked_up(struct object_lookup *lookup, int err)
 	op->found(op, err);
 }
 
-static void name_look_up(struct name_op *op)
+void name_look_up(struct name_op *op)
 {
 	int err;
 

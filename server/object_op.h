@@ -49,6 +49,10 @@ bool name_take_version(struct name_op *op, const char *spec) LOOP_FN;
  */
 void name_begin(struct name_op *op, bool grows) LOOP_FN;
 
+/* Looks op->spec and op->other up, once more where op->lookup may have become old, and goes on with
+ * op->found.  The names are claimed. */
+void name_look_up(struct name_op *op) LOOP_FN;
+
 /* Loads what "info" describes into op->obj. */
 int name_load(struct name_op *op, const struct map_obj *info) LOOP_FN MUST_CHECK;
 

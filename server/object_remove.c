@@ -146,6 +146,21 @@ static WORKER_FN void remove_next_run(struct worker_job *job)
 	map_view_end(view);
 }
 
+static LOOP_FN void remove_last_found(struct name_op *op, int err)
+{
+	if (err < 0)
+		name_finish(op, err, NULL);
+	else
+		remove_one(op, &op->lookup.info);
+}
+
+/* Whoever had the object open may have written to it while its versions went. */
+static void remove_last(struct name_op *op)
+{
+	op->found = remove_last_found;
+	name_look_up(op);
+}
+
 static LOOP_FN void remove_next_done(struct worker_job *job)
 {
 	struct remove_op *rm = CONTAINER_OF(job, struct remove_op, job);
@@ -155,7 +170,7 @@ static LOOP_FN void remove_next_done(struct worker_job *job)
 	else if (rm->next.id)
 		remove_one(&rm->name, &rm->next);
 	else
-		remove_one(&rm->name, &rm->name.lookup.info);
+		remove_last(&rm->name);
 }
 
 /* Goes on with a version that is left, or else with the object. */
@@ -174,11 +189,14 @@ static LOOP_FN void remove_found(struct name_op *op, int err)
 {
 	const struct map_obj *info = &op->lookup.info;
 	uint64_t only = remove_of(op)->only;
+	const char *held;
 
 	if (err == 0 && only != 0 && info->id != only)
 		err = -ERR_NOENT; /* it was renamed meanwhile */
 	if (err == 0 && info->nversions > 0 && !op->flag)
 		err = -ERR_HAS_VERSIONS;
+	if (err == 0 && info->nversions > 0 && object_holder(op->objs, op->spec, &held))
+		err = -ERR_BUSY; /* before any version goes */
 	if (err < 0)
 		name_finish(op, err, NULL);
 	else if (info->nversions > 0)

@@ -3,52 +3,9 @@
  * test_object_removal.c: giving up content through the engine: versions, what expires, removals
  * that fail, and what waits for a reset.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "common/clock.h"
-#include "common/err.h"
-#include "tests/lib/engine.h"
-
-static int setup_untimed(void **state)
-{
-	struct engine *e;
-
-	assert_int_equal(engine_setup(state), 0);
-	e = *state;
-	e->writeback_ms = ENGINE_NO_TIMER;
-	engine_restart(e);
-	return 0;
-}
-
-static int snapshot(struct engine *e, const char *spec, const struct object_attrs *attrs)
-{
-	struct result res = {0};
-
-	object_snapshot(e->objs, spec, attrs, engine_info_cb, &res);
-	return engine_wait(e, &res);
-}
-
-static int info(struct engine *e, const char *spec)
-{
-	struct result res = {0};
-
-	object_info(e->objs, spec, engine_info_cb, &res);
-	return engine_wait(e, &res);
-}
-
-static int remove_all(struct engine *e, const char *spec)
-{
-	struct result res = {0};
-
-	object_remove(e->objs, spec, true, engine_done_cb, &res);
-	return engine_wait(e, &res);
-}
+#include "server/object_table.h"
+#include "tests/unit/object_fixture.h"
 
 /* ---- with the versions ----------------------------------------------------------------------- */
 
@@ -57,15 +14,71 @@ static void a_version_is_removed_once(void **state)
 	struct engine *e = *state;
 
 	assert_int_equal(engine_create(e, "a", MIB), 0);
-	assert_int_equal(snapshot(e, "a@1", NULL), 0);
-	assert_int_equal(snapshot(e, "a@2", NULL), 0);
+	assert_int_equal(snapshot(e, "a@1"), 0);
+	assert_int_equal(snapshot(e, "a@2"), 0);
 	assert_int_equal(remove_all(e, "a@1"), 0);
-	assert_int_equal(info(e, "a@1"), -ERR_NOENT);
-	assert_int_equal(info(e, "a@2"), 0);
+	assert_false(exists(e, "a@1"));
+	assert_true(exists(e, "a@2"));
 	assert_int_equal(remove_all(e, "a"), 0);
-	assert_int_equal(info(e, "a@2"), -ERR_NOENT);
-	assert_int_equal(info(e, "a"), -ERR_NOENT);
+	assert_false(exists(e, "a@2"));
+	assert_false(exists(e, "a"));
 	assert_int_equal(engine_create(e, "b", MIB), 0);
+}
+
+static void nothing_goes_of_what_is_open(void **state)
+{
+	static const char *const open[] = {"a", "a@2"};
+	struct engine *e = *state;
+
+	assert_int_equal(engine_create(e, "a", MIB), 0);
+	assert_int_equal(snapshot(e, "a@1"), 0);
+	assert_int_equal(snapshot(e, "a@2"), 0);
+	for (int i = 0; i < 2; i++) {
+		struct handle *h;
+
+		assert_int_equal(open_as(e, open[i], true, &h), 0);
+		assert_int_equal(remove_all(e, "a"), -ERR_BUSY);
+		assert_true(exists(e, "a@1"));
+		assert_int_equal(object_close(h), 0);
+	}
+	assert_int_equal(remove_all(e, "a"), 0);
+	assert_false(exists(e, "a@1"));
+}
+
+/*
+ * What was written and not fsynced before the handle was closed becomes durable while the versions
+ * go.  Where the removal then fails, the object is what that has made of it.
+ */
+static void a_failed_removal_keeps_what_was_written_while_versions_went(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h = engine_create_open(e, "a", 0);
+	struct result gone = {0};
+	uint64_t syncs;
+
+	assert_int_equal(snapshot(e, "a@1"), 0);
+	assert_int_equal(snapshot(e, "a@2"), 0);
+	assert_int_equal(engine_write_blk(e, h, 3, 7), 0);
+	syncs = gate_dev_calls(e->gate, GATE_SYNC);
+	gate_dev_hold(e->gate, GATE_SYNC);
+	assert_int_equal(object_close(h), 0);
+	engine_wait_calls(e, GATE_SYNC, syncs + 1); /* the timer has closed the epoch */
+	object_remove(e->objs, "a", true, engine_done_cb, &gone);
+	engine_settle(e); /* it has looked the object up, and waits behind the epoch */
+	gate_dev_release(e->gate, GATE_SYNC, 1);
+	engine_wait_calls(e, GATE_SYNC, syncs + 2);
+	gate_dev_release(e->gate, GATE_SYNC, 1);
+	engine_wait_calls(e, GATE_SYNC, syncs + 3); /* the second version's */
+	object_trim_idle(e->objs, 0);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, gate_dev_calls(e->gate, GATE_WRITE) + 2);
+	gate_dev_open(e->gate, GATE_SYNC);
+	assert_int_equal(engine_wait(e, &gone), -ERR_WRITEBACK);
+	assert_false(exists(e, "a@2"));
+	h = engine_open(e, "a");
+	assert_int_equal(object_size(h), 4 * BLK_BYTES);
+	assert_int_equal(engine_blk_byte(e, h, 3), 7);
+	assert_int_equal(object_close(h), 0);
+	assert_int_equal(engine_remove(e, "a"), 0);
 }
 
 /* ---- what expires ---------------------------------------------------------------------------- */
@@ -90,9 +103,32 @@ static void what_got_the_name_of_an_expired_object_stays(void **state)
 		engine_turn(e); /* the timer has found "a" meanwhile */
 	gate_dev_open(e->gate, GATE_SYNC);
 	assert_int_equal(engine_wait(e, &swap), 0);
-	while (info(e, "b") == 0)
+	while (exists(e, "b"))
 		engine_turn(e);
-	assert_int_equal(info(e, "a"), 0);
+	assert_true(exists(e, "a"));
+}
+
+/* Not a version either, as long as somebody has the object open. */
+static void an_expired_object_that_is_open_keeps_its_versions(void **state)
+{
+	struct engine *e = *state;
+	struct object_attrs brief = {.ttl_ms = 20};
+	struct result made = {0};
+	uint64_t until_ns;
+	struct handle *h;
+
+	object_create(e->objs, "a", 0, &brief, engine_info_cb, &made);
+	assert_int_equal(engine_wait(e, &made), 0);
+	h = engine_open(e, "a");
+	assert_int_equal(snapshot(e, "a@1"), 0);
+	until_ns = clock_wall_ns() + 300 * UINT64_C(1000000);
+	while (clock_wall_ns() < until_ns)
+		engine_turn(e);
+	assert_true(exists(e, "a@1"));
+	assert_int_equal(object_close(h), 0);
+	while (exists(e, "a"))
+		engine_turn(e);
+	assert_false(exists(e, "a@1"));
 }
 
 /* ---- removals that fail ---------------------------------------------------------------------- */
@@ -146,7 +182,7 @@ static void resize_during_reset(struct engine *e, bool shrink, int want)
 	uint8_t bytes[BLK_BYTES];
 
 	assert_int_equal(engine_write_blks(e, h, 0, 10, 7), 0);
-	assert_int_equal(snapshot(e, "a@1", NULL), 0);
+	assert_int_equal(snapshot(e, "a@1"), 0);
 	assert_int_equal(engine_resize(e, h, 1000, true), 0);
 	syncs = gate_dev_calls(e->gate, GATE_SYNC);
 	gate_dev_hold(e->gate, GATE_SYNC);
@@ -184,7 +220,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    UNTIMED(a_version_is_removed_once),
+	    UNTIMED(nothing_goes_of_what_is_open),
+	    TIMED(a_failed_removal_keeps_what_was_written_while_versions_went),
 	    TIMED(what_got_the_name_of_an_expired_object_stays),
+	    TIMED(an_expired_object_that_is_open_keeps_its_versions),
 	    TIMED(a_failed_removal_waits_for_what_is_durable),
 	    UNTIMED(a_resize_behind_a_reset_zeroes_what_it_cuts),
 	    UNTIMED(a_growth_behind_a_reset_does_not_shrink),
