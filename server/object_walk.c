@@ -47,6 +47,8 @@ static LOOP_FN void walk_settled(struct objects_settle *settle, int err)
 {
 	struct object_walk *walk = CONTAINER_OF(settle, struct object_walk, settle);
 
+	if (walk->objs->wb.stopping) /* no worker is left, perhaps */
+		err = -ERR_SHUTDOWN;
 	if (err < 0) {
 		walk_end(walk, err);
 		return;

@@ -455,6 +455,29 @@ static void walks_that_wait_end_with_the_engine(void **state)
 	assert_int_equal(usage.res.err, -ERR_SHUTDOWN);
 }
 
+/* What it waits for, of which a fold is a part, may come when no worker is left. */
+static void a_walk_that_has_not_begun_ends_with_the_engine(void **state)
+{
+	static const char *const specs[] = {"a"};
+	struct engine *e = *state;
+
+	assert_int_equal(engine_create(e, "a", 0), 0);
+	for (int turns = 0; turns < 40; turns++) {
+		struct handle *h = engine_open(e, "a");
+		struct usage usage = {0};
+
+		assert_int_equal(engine_write_blk(e, h, (uint64_t)turns, 1), 0);
+		assert_int_equal(engine_fsync(e, h), 0);
+		assert_int_equal(object_close(h), 0);
+		object_usage(e->objs, specs, 1, usage_cb, &usage);
+		for (int i = 0; i < turns / 4 && !usage.res.done; i++)
+			engine_turn(e);
+		crash(e);
+		assert_true(usage.res.done);
+		assert_true(usage.res.err == 0 || usage.res.err == -ERR_SHUTDOWN);
+	}
+}
+
 /* ---- the checker ----------------------------------------------------------------------------- */
 
 struct checked {
@@ -602,6 +625,7 @@ int main(void)
 	    TEST(cold_reads_pass_long_walks),
 	    TEST(a_fold_passes_a_long_walk),
 	    TEST(walks_that_wait_end_with_the_engine),
+	    TEST(a_walk_that_has_not_begun_ends_with_the_engine),
 	    TEST(a_check_finds_all_well),
 	    TEST(a_check_runs_beside_all_other_work),
 	    TEST(all_space_comes_back),
