@@ -82,8 +82,23 @@ struct list_op {
 	int err;
 	bool more;
 	uint32_t n;
-	struct map_obj found[];
+	uint32_t cap;
+	struct map_obj *found; /* made when a worker looks: many may wait for one */
 };
+
+#define LIST_CAP_MIN 16u
+
+static int list_grow(struct list_op *op)
+{
+	uint32_t cap = op->cap ? 2 * op->cap : LIST_CAP_MIN;
+	struct map_obj *found = realloc(op->found, cap * sizeof(*found));
+
+	if (!found)
+		return -ERR_NOMEM;
+	op->found = found;
+	op->cap = cap;
+	return 0;
+}
 
 static int list_add(void *ctx, const struct map_obj *info)
 {
@@ -94,6 +109,12 @@ static int list_add(void *ctx, const struct map_obj *info)
 	if (op->n == op->max) {
 		op->more = true;
 		return 1;
+	}
+	if (op->n == op->cap) {
+		int err = list_grow(op);
+
+		if (err < 0)
+			return err;
 	}
 	op->found[op->n++] = *info;
 	return 0;
@@ -134,6 +155,7 @@ static LOOP_FN void list_done(struct worker_job *job)
 	for (uint32_t i = 0; i < op->n && op->err == 0; i++)
 		info_update(op->objs, &op->found[i]);
 	op->cb(op->ctx, op->err, op->found, op->err < 0 ? 0 : op->n, op->more);
+	free(op->found);
 	free(op);
 }
 
@@ -150,7 +172,7 @@ static void list_begin(struct objects *objs, enum list_what what, const char *sp
 	else if (strlen(label) > LABEL_MAX_BYTES)
 		err = -ERR_INVAL;
 	else
-		op = calloc(1, sizeof(*op) + max * sizeof(struct map_obj));
+		op = calloc(1, sizeof(*op));
 	if (!op) {
 		cb(ctx, err < 0 ? err : -ERR_NOMEM, NULL, 0, false);
 		return;
