@@ -568,6 +568,7 @@ void commit_refuse(struct commit *commit)
 	ASSERT_LOOP();
 	commit_latch(commit, "checkpoint", -ERR_MAP);
 	commit_set_stuck(commit, true);
+	mapper_wake(commit->mapper); /* it waits for a fold that does not come */
 }
 
 /* ---- for the checkpoint ---------------------------------------------------------------------- */
@@ -586,7 +587,7 @@ void commit_folded(struct commit *commit, struct journal_pos tail)
 	commit->stuck = false;
 	pthread_cond_signal(&commit->work);
 	pthread_mutex_unlock(&commit->lock);
-	mapper_folded(commit->mapper);
+	mapper_wake(commit->mapper);
 }
 
 void commit_set_stuck(struct commit *commit, bool stuck)

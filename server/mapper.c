@@ -303,7 +303,7 @@ void mapper_cut(struct mapper *m, struct commit_cut *cut)
 	pthread_mutex_unlock(&m->lock);
 }
 
-void mapper_folded(struct mapper *m)
+void mapper_wake(struct mapper *m)
 {
 	ASSERT_LOOP();
 	pthread_mutex_lock(&m->lock);

@@ -28,7 +28,7 @@ void mapper_submit(struct mapper *mapper, struct commit_group *group) COMMIT_FN;
 
 void mapper_cut(struct mapper *mapper, struct commit_cut *cut) LOOP_FN;
 
-/* The frozen part is gone: there is room again. */
-void mapper_folded(struct mapper *mapper) LOOP_FN;
+/* What it waits for may be there: the frozen part is gone, or the commit is latched. */
+void mapper_wake(struct mapper *mapper) LOOP_FN;
 
 #endif

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -170,6 +171,36 @@ static void test_full_journal_fails_while_checkpoints_do(void **state)
 	assert_int_equal(r.req.err, 0);
 }
 
+/* The map thread waits for a fold that never comes then. */
+static void test_refusing_answers_who_waits_for_the_map(void **state)
+{
+	struct commits *fx = *state;
+	struct commits_req r;
+	unsigned int n = 0;
+
+	fx->nurgent = 0;
+	do {
+		char name[32];
+
+		(void)snprintf(name, sizeof(name), "name-%u", n++);
+		commits_named_init(fx, &r, CHANGE_CREATE, name);
+		commits_submit(&r);
+		while (r.turn == 0 && fx->nurgent == 0)
+			test_store_turn(fx->ts);
+		if (fx->nurgent > 0 && !map_must_fold(fx->ts->map)) {
+			commits_fold(fx); /* it was the journal that is full */
+			fx->nurgent = 0;
+			test_store_run_count(fx->ts, &r.turn, 1);
+		}
+	} while (fx->nurgent == 0);
+	while (r.durable == 0)
+		test_store_turn(fx->ts);
+	assert_int_equal(r.turn, 0);
+	commit_refuse(fx->commit);
+	test_store_run_count(fx->ts, &r.turn, 1);
+	assert_int_equal(r.req.err, -ERR_LATCHED);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, commits_setup, commits_teardown)
 
 int main(void)
@@ -181,6 +212,7 @@ int main(void)
 	    TEST(test_sync_goes_before_who_comes_with_it),
 	    TEST(test_end_leaves_a_prefix),
 	    TEST(test_full_journal_fails_while_checkpoints_do),
+	    TEST(test_refusing_answers_who_waits_for_the_map),
 	};
 
 	return cmocka_run_group_tests_name("commit to a full journal", tests, NULL, NULL);
