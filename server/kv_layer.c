@@ -95,8 +95,8 @@ static void layer_count(struct kv_layer *layer, enum kv_table table, const struc
 	} else {
 		count->puts++;
 		count->put_bytes += kv_page_bytes_of(entry->key_len, entry->val_len);
+		count->base_bytes += entry->base_bytes;
 	}
-	count->base_bytes += entry->base_bytes;
 	layer->nentries++;
 	layer->mem_bytes += entry_mem_bytes(entry);
 }
@@ -110,8 +110,8 @@ static void layer_uncount(struct kv_layer *layer, enum kv_table table, const str
 	} else {
 		count->puts--;
 		count->put_bytes -= kv_page_bytes_of(entry->key_len, entry->val_len);
+		count->base_bytes -= entry->base_bytes;
 	}
-	count->base_bytes -= entry->base_bytes;
 	layer->nentries--;
 	layer->mem_bytes -= entry_mem_bytes(entry);
 }

@@ -49,7 +49,7 @@ struct kv_count {
 	uint64_t puts;
 	uint64_t dels;
 	uint64_t put_bytes;
-	uint64_t base_bytes; /* of what is replaced or deleted */
+	uint64_t base_bytes; /* of what puts replace */
 };
 
 struct kv_layer {

@@ -155,12 +155,12 @@ static struct kv_table_pages table_grown(const struct kv_env *env, struct kv_tab
 	return table;
 }
 
-/* Each change touches one path. */
+/* Each change touches one path; what a delete leaves of a page may go to the next, or come from it. */
 static uint64_t table_dirty(const struct kv_env *env, const struct kv_table_pages *table,
 			    const struct kv_count *count)
 {
 	struct kv_table_pages after = table_grown(env, *table, count);
-	uint64_t n = count->puts + count->dels;
+	uint64_t n = count->puts + 2 * count->dels;
 
 	return least(n, table->leaves) + (after.leaves - table->leaves) +
 	       least(n * table->depth, table->branches) + (after.branches - table->branches);

@@ -369,6 +369,15 @@ static int fold_turn(struct kv_env *env)
 	return kv_write_commit(txn);
 }
 
+/* Returns when all transactions that may see the commit before the last have ended. */
+static void fold_wait_for_readers(struct kv_env *env)
+{
+	pthread_mutex_lock(&env->stage);
+	pthread_rwlock_wrlock(&env->layers);
+	pthread_rwlock_unlock(&env->layers);
+	pthread_mutex_unlock(&env->stage);
+}
+
 /* Pages never used before are left alone as long as others do: LMDB wants some in one piece. */
 static int fold_make_room(struct kv_env *env, struct kv_layer *layer)
 {
@@ -381,6 +390,8 @@ static int fold_make_room(struct kv_env *env, struct kv_layer *layer)
 	    kv_fold_pages(env, &pages, layer) <= pages.listed - pages.replaced)
 		return 0;
 	err = fold_turn(env);
+	if (!err)
+		fold_wait_for_readers(env); /* else they keep the pages out of use */
 	return err == -ERR_NOSPC_META ? 0 : err;
 }
 

@@ -136,14 +136,17 @@ int kv_read_resume(struct kv_txn *txn)
 void kv_read_end(struct kv_txn *txn)
 {
 	struct kv_env *env = txn->env;
+	bool locked;
 
 	if (txn->kind == KV_KIND_SNAPSHOT) {
 		pthread_mutex_lock(&env->snapshots_lock);
 		LIST_REMOVE(txn, link);
 		pthread_mutex_unlock(&env->snapshots_lock);
 	}
-	kv_read_unlock(txn);
-	kv_txn_drop(txn);
+	locked = txn->locked;
+	kv_txn_drop(txn); /* first: who waits for the lock wants the pages too (kv_stage.c) */
+	if (locked)
+		pthread_rwlock_unlock(&env->layers);
 }
 
 int kv_snapshot_begin(struct kv_env *env, struct kv_txn **txn)

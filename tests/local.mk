@@ -60,6 +60,7 @@ unit_tests = \
 	tests/unit/test_journal_damage \
 	tests/unit/test_label \
 	tests/unit/test_kv \
+	tests/unit/test_kv_room \
 	tests/unit/test_kv_threads \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_errors \
@@ -140,6 +141,7 @@ thread_tests = \
 	tests/unit/test_copy \
 	tests/unit/test_fetch \
 	tests/unit/test_freeload \
+	tests/unit/test_kv_room \
 	tests/unit/test_kv_threads \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_io \
