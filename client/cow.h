@@ -66,7 +66,9 @@ struct cow_label {
 
 /* What an object may be given when it is made; all zeros: nothing. */
 struct cow_attrs {
-	uint64_t ttl_ms; /* milliseconds until the server removes it, at most 100 years; 0: never */
+	/* milliseconds until the server removes it, or later, when nobody has it or a version of it
+	 * open; at most 100 years; 0: never */
+	uint64_t ttl_ms;
 	const struct cow_label *labels; /* in any order; no key twice; at most 1024 bytes with two
 					   more for each */
 	size_t nlabels;
@@ -152,7 +154,8 @@ cow_t *cow_new(void);
 void cow_free(cow_t *cow);
 
 /* The message of the calling thread's last failed call on this handle; "" if none.  Valid until
- * that thread's next call on it. */
+ * that thread's next call on it, or until its calls on four other handles have failed: the messages
+ * of the four handles that it used last are kept. */
 const char *cow_error(cow_t *cow);
 
 /* How long a call waits for its answer, in milliseconds; at least 1.  For calls begun afterwards.
@@ -228,9 +231,9 @@ int cow_rename(cow_t *cow, const char *from, const char *to, unsigned int flags)
 
 /*
  * Removes an object or a version; its clones stay as they are.  -COW_EBUSY: a handle is open on it,
- * or it is an object with versions and COW_REMOVE_VERSIONS is not given.  With that flag the
- * versions go first, one by one: after a failure some of them may be gone.  The space comes back in
- * the background: cow_get_reaping().
+ * or it is an object with versions and COW_REMOVE_VERSIONS is not given.  With that flag a handle on
+ * a version counts too, and the versions go first, one by one: after another failure some of them
+ * may be gone.  The space comes back in the background: cow_get_reaping().
  */
 int cow_remove(cow_t *cow, const char *spec);
 int cow_remove_with(cow_t *cow, const char *spec, unsigned int flags);

@@ -27,7 +27,8 @@
 
 /*
  * The journal gets a 64th of the device's blocks, but not more than JOURNAL_MAX; of a small device a
- * 16th, so that the largest epoch that fits the device fits a quarter of the journal.
+ * 16th (at least JOURNAL_MIN, at most JOURNAL_SMALL), so that the largest epoch that fits the device
+ * fits a quarter of the journal.
  */
 #define STORE_JOURNAL_MIN	  64u
 #define STORE_JOURNAL_MAX	  65536u
