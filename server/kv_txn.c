@@ -136,15 +136,16 @@ int kv_read_resume(struct kv_txn *txn)
 void kv_read_end(struct kv_txn *txn)
 {
 	struct kv_env *env = txn->env;
-	bool locked;
+	bool snapshot = txn->kind == KV_KIND_SNAPSHOT;
+	bool locked = txn->locked;
 
-	if (txn->kind == KV_KIND_SNAPSHOT) {
+	if (snapshot) {
 		pthread_mutex_lock(&env->snapshots_lock);
 		LIST_REMOVE(txn, link);
-		pthread_mutex_unlock(&env->snapshots_lock);
 	}
-	locked = txn->locked;
-	kv_txn_drop(txn); /* first: who waits for the lock wants the pages too (kv_stage.c) */
+	kv_txn_drop(txn); /* before the unlocks: who waits for them wants the pages (kv_stage.c) */
+	if (snapshot)
+		pthread_mutex_unlock(&env->snapshots_lock);
 	if (locked)
 		pthread_rwlock_unlock(&env->layers);
 }
