@@ -83,6 +83,7 @@ static void epoch_fail(struct epoch *epoch, int err)
 	struct epoch_waiters told = STAILQ_HEAD_INITIALIZER(told);
 
 	epoch->state = EPOCH_FAILED;
+	obj->objs->lacking = true; /* perhaps: epoch_reserve_failed() looks */
 	obj->err_seq++;
 	obj->retry_gap_ms = obj->retry_gap_ms == 0 ? RETRY_MS_MIN : 2 * obj->retry_gap_ms;
 	if (obj->retry_gap_ms > RETRY_MS_MAX)
@@ -280,6 +281,21 @@ void epoch_retry(struct object *obj)
 	TAILQ_FOREACH (epoch, &obj->closed, link)
 		if (epoch->state == EPOCH_FAILED)
 			epoch_start(epoch);
+}
+
+void epoch_reserve_failed(struct objects *objs)
+{
+	struct object *obj;
+	struct epoch *epoch;
+
+	ASSERT_LOOP();
+	if (!objs->lacking)
+		return;
+	objs->lacking = false;
+	TAILQ_FOREACH (obj, &objs->busy, busy_link)
+		TAILQ_FOREACH (epoch, &obj->closed, link)
+			if (epoch->state == EPOCH_FAILED && writeback_reserve(&epoch->batch) < 0)
+				objs->lacking = true;
 }
 
 void epoch_retry_due(struct object *obj)

@@ -22,6 +22,9 @@ void epoch_close(struct object *obj) LOOP_FN;
  */
 int epoch_make_room(struct object *obj, uint64_t nblks) LOOP_FN MUST_CHECK;
 
+/* Has what failed epochs lack promised; before others get space. */
+void epoch_reserve_failed(struct objects *objs) LOOP_FN;
+
 /* Writes the failed epochs again; epoch_retry_due() only when their time has come. */
 void epoch_retry(struct object *obj) LOOP_FN;
 void epoch_retry_due(struct object *obj) LOOP_FN;

@@ -158,6 +158,7 @@ static void rename_in_memory(struct objects *objs, uint64_t oid, const char *nam
 	struct object *obj;
 	struct object *next;
 
+	object_note_changed(objs, oid);
 	HASH_ITER(hh, objs->table, obj, next)
 	{
 		const char *at = obj->info.parent == oid ? strchr(obj->info.name, '@') : NULL;

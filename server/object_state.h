@@ -62,8 +62,8 @@
 /* What a dirty block may take of it: a leaf of its own.  More is known when it is in the map. */
 #define META_BLK_BYTES 2048u
 
-/* Look-ups that began before so many objects were taken out of memory are made again. */
-#define UNLOADED_KEPT 64u
+/* Look-ups that began before so many objects were taken out of memory, or renamed, are made again. */
+#define CHANGED_KEPT 64u
 
 struct claimed;
 struct event;
@@ -175,13 +175,15 @@ struct objects {
 	struct object_list busy; /* something dirty or closed */
 	struct object_list idle; /* longest idle first */
 	unsigned int nidle;
-	uint64_t unload_seq;		  /* objects taken out of memory so far */
-	uint64_t unloaded[UNLOADED_KEPT]; /* the last of them, by their number */
+	uint64_t change_seq;		/* objects unloaded or renamed so far */
+	uint64_t changed[CHANGED_KEPT]; /* the last of them, by their number */
 
 	uint64_t next_object;		   /* the id that the next new object gets */
 	struct claimed *claimed;	   /* uthash by name: object_claim.c */
 	TAILQ_HEAD(, object_claim) claims; /* that wait, in order */
 
+	size_t usage_bytes;	  /* of what waits for its usage */
+	bool lacking;		  /* failed epochs may lack space */
 	struct write_list parked; /* writes that wait for space or memory, in order */
 	struct event *timer;
 	bool latched;

@@ -80,6 +80,11 @@ struct object *object_load(struct objects *objs, const struct map_obj *info)
 	return obj;
 }
 
+void object_note_changed(struct objects *objs, uint64_t id)
+{
+	objs->changed[objs->change_seq++ % CHANGED_KEPT] = id;
+}
+
 void object_unload(struct object *obj)
 {
 	struct objects *objs = obj->objs;
@@ -89,7 +94,7 @@ void object_unload(struct object *obj)
 	object_leave_idle(obj);
 	HASH_DELETE(hh, objs->table, obj);
 	cache_object_fini(&obj->cache);
-	objs->unloaded[objs->unload_seq++ % UNLOADED_KEPT] = obj->id;
+	object_note_changed(objs, obj->id);
 	free(obj);
 }
 
@@ -125,18 +130,26 @@ static WORKER_FN void object_lookup_run(struct worker_job *job)
 	map_view_end(view);
 }
 
-/* Was an object unloaded since, which in memory was newer than what the look-up has found? */
+static bool object_is_of(int err, const struct map_obj *info, uint64_t id)
+{
+	return err == 0 && (info->id == id || info->parent == id);
+}
+
+/*
+ * Was an object unloaded since, which in memory was newer than what the look-up has found, or has it
+ * another name?
+ */
 static bool object_lookup_is_old(const struct object_lookup *lookup)
 {
 	const struct objects *objs = lookup->objs;
 
-	if (objs->unload_seq - lookup->seq > UNLOADED_KEPT)
+	if (objs->change_seq - lookup->seq > CHANGED_KEPT)
 		return true;
-	for (uint64_t seq = lookup->seq; seq < objs->unload_seq; seq++) {
-		uint64_t id = objs->unloaded[seq % UNLOADED_KEPT];
+	for (uint64_t seq = lookup->seq; seq < objs->change_seq; seq++) {
+		uint64_t id = objs->changed[seq % CHANGED_KEPT];
 
-		if ((lookup->err == 0 && id == lookup->info.id) ||
-		    (lookup->other_err == 0 && id == lookup->other_info.id))
+		if (object_is_of(lookup->err, &lookup->info, id) ||
+		    object_is_of(lookup->other_err, &lookup->other_info, id))
 			return true;
 	}
 	return false;
@@ -160,7 +173,7 @@ static LOOP_FN void object_lookup_done(struct worker_job *job)
 		return;
 	}
 	if (object_lookup_is_old(lookup)) {
-		lookup->seq = objs->unload_seq;
+		lookup->seq = objs->change_seq;
 		worker_submit(objs->pool, &lookup->job);
 		return;
 	}
@@ -182,7 +195,7 @@ int object_lookup(struct objects *objs, const char *spec, const char *other,
 	if (other)
 		memcpy(lookup->other, other, strlen(other) + 1);
 	lookup->objs = objs;
-	lookup->seq = objs->unload_seq;
+	lookup->seq = objs->change_seq;
 	lookup->job.run = object_lookup_run;
 	lookup->job.done = object_lookup_done;
 	worker_submit(objs->pool, &lookup->job);

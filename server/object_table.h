@@ -18,6 +18,9 @@ struct object *object_find(const struct objects *objs, uint64_t id) LOOP_FN;
  */
 struct object *object_load(struct objects *objs, const struct map_obj *info) LOOP_FN;
 
+/* What a look-up that is under way has found of this object, or of a version of it, is old. */
+void object_note_changed(struct objects *objs, uint64_t id) LOOP_FN;
+
 /* Takes an object without references out of memory. */
 void object_unload(struct object *obj) LOOP_FN;
 

@@ -25,6 +25,7 @@
 static LOOP_FN void objects_progress(struct objects *objs)
 {
 	cache_shrink(objs->cache);
+	epoch_reserve_failed(objs);
 	object_retry_parked(objs);
 	objects_check_room(objs);
 }

@@ -80,15 +80,17 @@ static void writeback_forget(struct writeback_batch *batch, bool give_back)
 	}
 }
 
-/* Has what the batch lacks promised again; -ERR_NOSPC: it keeps what it has. */
-static int writeback_reserve(struct writeback_batch *batch)
+int writeback_reserve(struct writeback_batch *batch)
 {
+	const struct alloc *al = batch->wb->alloc;
+	uint64_t left = alloc_free_nblks(al) - alloc_reserved_nblks(al);
 	uint32_t lacking = batch->nblks - batch->nreserved;
-	int err = lacking > 0 ? alloc_reserve(batch->wb->alloc, lacking) : 0;
+	uint32_t n = left < lacking ? (uint32_t)left : lacking;
 
-	if (err == 0)
-		batch->nreserved = batch->nblks;
-	return err;
+	ASSERT_LOOP();
+	if (alloc_reserve(batch->wb->alloc, n) == 0)
+		batch->nreserved += n;
+	return batch->nreserved < batch->nblks ? -ERR_NOSPC : 0;
 }
 
 /*
@@ -360,6 +362,7 @@ void writeback_commit(struct writeback_batch *batch)
 void writeback_batch_fini(struct writeback_batch *batch)
 {
 	ASSERT_LOOP();
+	assert(batch->wb);
 	alloc_unreserve(batch->wb->alloc, batch->nreserved);
 	writeback_forget(batch, true);
 	for (uint32_t i = 0; i < batch->nblks; i++)

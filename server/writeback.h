@@ -95,9 +95,14 @@ struct writeback_batch {
 /*
  * Allocates and writes.  A batch without blocks is written at once.  After done() with an error it
  * may be started again.  It keeps the promise of its space meanwhile; for what is in quarantine now,
- * or suspect, that is given anew, and where there is no space for it done() gets -ERR_NOSPC.
+ * or suspect, that is given anew, and where there is no space for it done() gets -ERR_NOSPC:
+ * writeback_reserve().
  */
 void writeback_start(struct writeback *wb, struct writeback_batch *batch) LOOP_FN;
+
+/* Has what a failed batch lacks promised, or as much of it as there is; -ERR_NOSPC: that is not all.
+ * Before others get space: what is in the batch has been acknowledged. */
+int writeback_reserve(struct writeback_batch *batch) LOOP_FN MUST_CHECK;
 
 /* Submits the written batch to the commit thread. */
 void writeback_commit(struct writeback_batch *batch) LOOP_FN;

@@ -204,6 +204,52 @@ static void no_space_while_checkpoints_fail(void **state)
 	engine_reap(e);
 }
 
+/* The timer would write again, and what is to be shown is who gets the space. */
+static int setup_untimed(void **state)
+{
+	struct engine *e;
+
+	assert_int_equal(engine_setup_sized(state, 16 * MIB, 8 * MIB), 0);
+	e = *state;
+	e->writeback_ms = ENGINE_NO_TIMER;
+	engine_restart(e);
+	return 0;
+}
+
+/*
+ * Its blocks were written to a place that failed and is in quarantine.  What comes free is for them,
+ * and not for a write that waits for space, though that comes first.
+ */
+static void what_was_acknowledged_gets_space_first(void **state)
+{
+	enum { N = 64 };
+	struct engine *e = *state;
+	struct handle *a = engine_create_open(e, "a", 0);
+	struct handle *late = engine_create_open(e, "late", 0);
+	struct handle *h = engine_create_open(e, "removed", 0);
+	uint64_t blk = 0;
+
+	assert_int_equal(engine_write_blks(e, h, 0, N, 1), 0);
+	assert_int_equal(engine_fsync(e, h), 0);
+	assert_int_equal(object_close(h), 0);
+	h = engine_create_open(e, "rest", 0);
+	while (engine_free_nblks(e) > N)
+		assert_int_equal(engine_write_blk(e, h, blk++, 3), 0);
+	assert_int_equal(engine_fsync(e, h), 0);
+	assert_int_equal(object_close(h), 0);
+	assert_int_equal(engine_write_blks(e, a, 0, N, 2), 0);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, gate_dev_calls(e->gate, GATE_WRITE) + 1);
+	assert_int_equal(engine_fsync(e, a), -ERR_NOSPC);
+	assert_int_equal(engine_free_nblks(e), 0);
+	assert_int_equal(engine_remove(e, "removed"), 0);
+	assert_int_equal(engine_write_blk(e, late, 0, 4), -ERR_NOSPC);
+	assert_int_equal(engine_fsync(e, a), 0);
+	for (uint64_t i = 0; i < N; i++)
+		assert_int_equal(engine_blk_byte(e, a, i), 2);
+	assert_int_equal(object_close(a), 0);
+	assert_int_equal(object_close(late), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +257,8 @@ int main(void)
 	    TEST(filled_by_clones),
 	    SMALL_MAP(filled_by_names),
 	    SMALL_MAP(filled_by_scattered_writes),
+	    cmocka_unit_test_setup_teardown(what_was_acknowledged_gets_space_first, setup_untimed,
+					    engine_teardown),
 	    cmocka_unit_test_setup_teardown(no_space_while_checkpoints_fail, setup_midsize_map,
 					    engine_teardown),
 	};

@@ -253,15 +253,36 @@ static void test_no_space_for_another_attempt(void **state)
 	fake_dev_fail(fx->ts->fdev, FAKE_WRITE, 1, 1, -ERR_IO);
 	assert_int_equal(epoch_run(&epoch), -ERR_NOSPC);
 	assert_not_committed(&epoch);
-	assert_space(fx, 19, 0);
+	assert_space(fx, 19, 19);
 	/* the same when it is started again, and all is well when there is space */
 	assert_int_equal(epoch_run(&epoch), -ERR_NOSPC);
-	assert_space(fx, 19, 0);
+	assert_space(fx, 19, 19);
 	give_space(fx, 200, 1);
 	assert_int_equal(epoch_run(&epoch), 0);
 	assert_committed(&epoch);
 	writeback_batch_fini(&epoch.batch);
 	assert_space(fx, 0, 0);
+}
+
+/* One of two pieces is in quarantine: the space of the other is nobody else's. */
+static void test_failed_batch_keeps_what_there_is(void **state)
+{
+	struct fixture *fx = *state;
+	struct epoch epoch;
+
+	give_space(fx, 100, 20);
+	give_space(fx, 200, 20);
+	epoch_init_run(fx, &epoch, 1, 0, 40);
+	fake_dev_fail(fx->ts->fdev, FAKE_WRITE, 1, 1, -ERR_IO);
+	assert_int_equal(epoch_run(&epoch), -ERR_NOSPC);
+	assert_space(fx, 20, 20);
+	give_space(fx, 300, 50);
+	assert_int_equal(writeback_reserve(&epoch.batch), 0);
+	assert_space(fx, 70, 40);
+	assert_int_equal(epoch_run(&epoch), 0);
+	assert_committed(&epoch);
+	writeback_batch_fini(&epoch.batch);
+	assert_space(fx, 30, 0);
 }
 
 static void test_failed_sync_is_written_again(void **state)
@@ -465,6 +486,7 @@ int main(void)
 	    TEST(test_two_write_errors_fail_the_batch),
 	    TEST(test_failed_batch_may_be_started_again),
 	    TEST(test_no_space_for_another_attempt),
+	    TEST(test_failed_batch_keeps_what_there_is),
 	    TEST(test_failed_sync_is_written_again),
 	    TEST(test_two_failed_syncs_fail_the_batch),
 	    TEST(test_batch_that_is_not_committed_gives_its_space_back),
