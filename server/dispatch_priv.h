@@ -92,7 +92,6 @@ void dispatch_close_now(struct request *req, struct session_slot *slot);
 
 void dispatch_statfs(struct request *req);
 int dispatch_decode_usage(struct request *req, const uint8_t *body, size_t len);
-int dispatch_prepare_usage(struct request *req);
 void dispatch_usage(struct request *req);
 void dispatch_reaping(struct request *req);
 void dispatch_check_store(struct request *req);

@@ -54,7 +54,6 @@ void dispatch_statfs(struct request *req)
 
 /* The specs of a request: too large for its union, so they are beside it. */
 struct usage_specs {
-	size_t bytes; /* of this, and of what the engine makes of it */
 	uint32_t n;
 	char *names; /* behind the last of spec */
 	const char *spec[];
@@ -64,30 +63,19 @@ int dispatch_decode_usage(struct request *req, const uint8_t *body, size_t len)
 {
 	/* a spec has a byte at least, and two for its length */
 	uint32_t max = len / 3 < MSG_USAGE_MAX ? (uint32_t)(len / 3) : MSG_USAGE_MAX;
-	size_t bytes = sizeof(struct usage_specs) + max * sizeof(char *) + len;
-	struct usage_specs *specs = malloc(bytes);
+	struct usage_specs *specs = malloc(sizeof(*specs) + max * sizeof(specs->spec[0]) + len);
 
 	if (!specs)
 		return -ERR_NOMEM;
 	req->beside = specs;
-	specs->bytes = bytes + max * sizeof(uint64_t);
 	specs->names = (char *)&specs->spec[max];
 	return msg_usage_decode(body, len, specs->names, specs->spec, max, &specs->n);
-}
-
-/* They wait for the walks before theirs: what they hold meanwhile is in the budget of replies. */
-int dispatch_prepare_usage(struct request *req)
-{
-	const struct usage_specs *specs = req->beside;
-
-	session_promise(req, specs->bytes);
-	return 0;
 }
 
 static void usage_error(struct request *req, int err)
 {
 	const struct usage_specs *specs = req->beside;
-	bool about_store = err_class(err) == ERR_BUSY;
+	bool about_store = err_class(err) == ERR_BUSY || err_class(err) == ERR_LIMIT;
 
 	if (!about_store && specs->n == 1)
 		dispatch_error_name(req, err, specs->spec[0]);

@@ -157,7 +157,7 @@ typedef void (*object_usage_cb)(void *ctx, int err, const struct object_usage *u
 /*
  * What n objects and versions use in the map; what is named twice counts once.  "specs" and its
  * strings stay the caller's and must be there until the callback.  -ERR_LATE: too much was written
- * meanwhile, again and again.
+ * meanwhile, again and again.  -ERR_USAGES: too much is being asked for at once.
  */
 void object_usage(struct objects *objs, const char *const *specs, uint32_t n, object_usage_cb cb,
 		  void *ctx) LOOP_FN;

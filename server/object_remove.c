@@ -161,10 +161,27 @@ static void remove_last(struct name_op *op)
 	name_look_up(op);
 }
 
+/* Is it open, or any version of it? */
+static bool remove_is_open(const struct objects *objs, uint64_t id)
+{
+	const struct object *obj;
+	const struct object *next;
+
+	HASH_ITER(hh, objs->table, obj, next)
+	{
+		if ((obj->id == id || obj->info.parent == id) && !TAILQ_EMPTY(&obj->handles))
+			return true;
+	}
+	return false;
+}
+
 static LOOP_FN void remove_next_done(struct worker_job *job)
 {
 	struct remove_op *rm = CONTAINER_OF(job, struct remove_op, job);
 
+	/* before any version goes, and before each */
+	if (rm->err == 0 && remove_is_open(rm->name.objs, rm->name.lookup.info.id))
+		rm->err = -ERR_BUSY;
 	if (rm->err < 0)
 		name_finish(&rm->name, rm->err, NULL);
 	else if (rm->next.id)
@@ -189,14 +206,11 @@ static LOOP_FN void remove_found(struct name_op *op, int err)
 {
 	const struct map_obj *info = &op->lookup.info;
 	uint64_t only = remove_of(op)->only;
-	const char *held;
 
 	if (err == 0 && only != 0 && info->id != only)
 		err = -ERR_NOENT; /* it was renamed meanwhile */
 	if (err == 0 && info->nversions > 0 && !op->flag)
 		err = -ERR_HAS_VERSIONS;
-	if (err == 0 && info->nversions > 0 && object_holder(op->objs, op->spec, &held))
-		err = -ERR_BUSY; /* before any version goes */
 	if (err < 0)
 		name_finish(op, err, NULL);
 	else if (info->nversions > 0)

@@ -113,11 +113,15 @@ void object_reaping(struct objects *objs, object_reaping_cb cb, void *ctx)
 
 /* ---- usage ----------------------------------------------------------------------------------- */
 
+/* They are answered one after the other, and any number may be asked for meanwhile. */
+#define USAGE_BYTES_MAX ((size_t)16 << 20)
+
 struct usage_op {
 	struct object_walk walk;
 	const char *const *specs;
 	uint32_t n;
 	struct map_usage usage;
+	size_t bytes; /* with what it is asked for: its part of usage_bytes */
 	object_usage_cb cb;
 	void *ctx;
 	uint64_t ids[];
@@ -174,20 +178,35 @@ static LOOP_FN void usage_ended(struct object_walk *walk, int err)
 	struct usage_op *op = CONTAINER_OF(walk, struct usage_op, walk);
 	struct object_usage usage = {op->usage.mapped_nblks, op->usage.exclusive_nblks};
 
+	walk->objs->usage_bytes -= op->bytes;
 	op->cb(op->ctx, err, &usage);
 	free(op);
+}
+
+/* What stays in memory until it is answered: the names too, and where they are. */
+static size_t usage_bytes(const char *const *specs, uint32_t n)
+{
+	size_t bytes = sizeof(struct usage_op) + n * (sizeof(uint64_t) + sizeof(*specs));
+
+	for (uint32_t i = 0; i < n; i++)
+		bytes += strlen(specs[i]) + 1;
+	return bytes;
 }
 
 void object_usage(struct objects *objs, const char *const *specs, uint32_t n, object_usage_cb cb,
 		  void *ctx)
 {
-	struct usage_op *op = calloc(1, sizeof(*op) + n * sizeof(op->ids[0]));
+	size_t bytes = usage_bytes(specs, n);
+	bool fits = bytes <= USAGE_BYTES_MAX - objs->usage_bytes;
+	struct usage_op *op = fits ? calloc(1, sizeof(*op) + n * sizeof(op->ids[0])) : NULL;
 
 	ASSERT_LOOP();
 	if (!op) {
-		cb(ctx, -ERR_NOMEM, NULL);
+		cb(ctx, fits ? -ERR_NOMEM : -ERR_USAGES, NULL);
 		return;
 	}
+	objs->usage_bytes += bytes;
+	op->bytes = bytes;
 	op->specs = specs;
 	op->n = n;
 	op->cb = cb;

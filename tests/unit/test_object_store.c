@@ -455,6 +455,37 @@ static void walks_that_wait_end_with_the_engine(void **state)
 	assert_int_equal(usage.res.err, -ERR_SHUTDOWN);
 }
 
+/* What they hold while they wait for each other is bounded, also of clients that have gone. */
+static void usages_that_wait_are_not_too_many(void **state)
+{
+	enum { NSPECS = 4096, NUSAGES = 16 };
+	static const char *specs[NSPECS];
+	struct engine *e = *state;
+	struct usage usage[NUSAGES] = {0};
+	char name[NAME_MAX_BYTES + 1];
+	unsigned int refused = 0;
+	struct held held;
+
+	memset(name, 'a', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	for (size_t i = 0; i < NSPECS; i++)
+		specs[i] = name;
+	held_start(e, &held);
+	for (size_t i = 0; i < NUSAGES; i++)
+		object_usage(e->objs, specs, NSPECS, usage_cb, &usage[i]);
+	held_wait_begun(e, &held);
+	for (size_t i = 0; i < NUSAGES; i++)
+		refused += usage[i].res.done;
+	assert_true(refused > 0 && refused < NUSAGES);
+	for (size_t i = 0; i < refused; i++)
+		assert_int_equal(usage[NUSAGES - 1 - i].res.err, -ERR_USAGES);
+	(void)sem_post(&held.go);
+	for (size_t i = 0; i < NUSAGES - refused; i++)
+		assert_int_equal(engine_wait(e, &usage[i].res), -ERR_NOENT);
+	assert_int_equal(usage_of(e, specs, NSPECS, &usage[0].usage), -ERR_NOENT);
+	assert_int_equal(engine_wait(e, &held.res), 0);
+}
+
 /* What it waits for, of which a fold is a part, may come when no worker is left. */
 static void a_walk_that_has_not_begun_ends_with_the_engine(void **state)
 {
@@ -625,6 +656,7 @@ int main(void)
 	    TEST(cold_reads_pass_long_walks),
 	    TEST(a_fold_passes_a_long_walk),
 	    TEST(walks_that_wait_end_with_the_engine),
+	    TEST(usages_that_wait_are_not_too_many),
 	    TEST(a_walk_that_has_not_begun_ends_with_the_engine),
 	    TEST(a_check_finds_all_well),
 	    TEST(a_check_runs_beside_all_other_work),
