@@ -10,12 +10,15 @@
  * journal that is a real file; rounds go over all of them, so that what disturbs one disturbs all.
  * Bounds, at rest and with the writer: median 1 ms; the medians of an operation within 2x of each
  * other; what a clone writes to the map the same for all.  Between rounds all that is left to do in
- * the background is waited for.
+ * the background is waited for.  Beside each operation at rest stands what the disk takes for a block
+ * and its sync: an operation cannot be faster or steadier than that.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/lib/figures.h"
 #include "bench/lib/rig.h"
@@ -51,6 +54,8 @@ struct bench {
 	unsigned int nrows;
 	struct row victim; /* is removed in the end */
 	struct samples reaping;
+	int floor_fd;
+	struct samples floor;
 };
 
 /* ---- the objects ----------------------------------------------------------------------------- */
@@ -192,6 +197,35 @@ static void writer_end(struct writer *w)
 	MUST(object_close(w->handle) == 0, "close");
 }
 
+/* ---- the disk's own time --------------------------------------------------------------------- */
+
+#define FLOOR_BLOCKS 256
+
+/* A file of written blocks beside the store's; it has no name. */
+static void floor_open(struct bench *b)
+{
+	static const char zeros[FLOOR_BLOCKS << BLK_SHIFT];
+	char path[192];
+
+	(void)snprintf(path, sizeof(path), "%s/floor", b->rig.dir);
+	b->floor_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	MUST(b->floor_fd >= 0 && unlink(path) == 0, "%s", path);
+	MUST(write(b->floor_fd, zeros, sizeof(zeros)) == (ssize_t)sizeof(zeros), "%s", path);
+	MUST(fsync(b->floor_fd) == 0, "%s", path);
+}
+
+/* A block written in place, and synced. */
+static void floor_sample(struct bench *b)
+{
+	static const char zeros[1 << BLK_SHIFT];
+	off_t at = (off_t)(b->floor.n % FLOOR_BLOCKS) << BLK_SHIFT;
+	uint64_t since = clock_now_ns();
+
+	MUST(pwrite(b->floor_fd, zeros, sizeof(zeros), at) == (ssize_t)sizeof(zeros), "write");
+	MUST(fdatasync(b->floor_fd) == 0, "sync");
+	samples_add(&b->floor, clock_now_ns() - since);
+}
+
 /* ---- operations ------------------------------------------------------------------------------ */
 
 /* All that was committed before is in the map. */
@@ -295,6 +329,7 @@ static void round_at_rest(struct bench *b, uint64_t n)
 	for (uint64_t i = 0; i < n; i++) {
 		for (unsigned int r = 0; r < b->nrows; r++) {
 			drain(&b->rig);
+			floor_sample(b);
 			run_ops(b, &b->rows[r], false, 1);
 		}
 	}
@@ -380,6 +415,9 @@ static void print_rows(struct bench *b)
 	       "%.0f/%.0f/%.0f\n",
 	       b->victim.nextents, b->reaping.n, us(samples_at(&b->reaping, 500)),
 	       us(samples_at(&b->reaping, 990)), us(samples_at(&b->reaping, 1000)));
+	printf("the disk's own time for a block and its sync, at rest: %.0f/%.0f/%.0f\n",
+	       us(samples_at(&b->floor, 500)), us(samples_at(&b->floor, 990)),
+	       us(samples_at(&b->floor, 1000)));
 }
 
 /* The least and the largest of the rows' medians. */
@@ -468,6 +506,7 @@ int main(int argc, char **argv)
 	config.meta_bytes = meta;
 	rig_make(&b.rig, &config);
 	fill_rows(&b);
+	floor_open(&b);
 	rig_start(&b.rig);
 	printf("made in %" PRIu64 " ms; map: %" PRIu64 " MiB\n", clock_now_ms() - since,
 	       rig_meta_bytes(&b.rig) >> 20);
@@ -485,6 +524,7 @@ int main(int argc, char **argv)
 	for (unsigned int i = 0; i < b.nrows; i++)
 		MUST(object_close(b.rows[i].reset) == 0, "close");
 	rig_stop(&b.rig);
+	MUST(close(b.floor_fd) == 0, "close");
 	rig_remove(&b.rig);
 	return figures_verdict();
 }
