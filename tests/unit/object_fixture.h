@@ -181,6 +181,35 @@ static inline void make(struct engine *e, const char *name, uint64_t nblks, uint
 	assert_int_equal(object_close(h), 0);
 }
 
+/* An object that expires in so many milliseconds. */
+static inline struct map_obj make_mortal(struct engine *e, const char *name, uint64_t ttl_ms)
+{
+	const struct object_attrs attrs = {.ttl_ms = ttl_ms};
+	struct result res = {0};
+
+	object_create(e->objs, name, 0, &attrs, engine_info_cb, &res);
+	assert_int_equal(engine_wait(e, &res), 0);
+	assert_true(res.info.expires_ns > 0);
+	return res.info;
+}
+
+/*
+ * One that is open when it expires.  It may be gone before it can be opened: then it is made again,
+ * to live twice as long.  How long it lives, in milliseconds.
+ */
+static inline uint64_t make_mortal_open(struct engine *e, const char *name, struct handle **h)
+{
+	for (uint64_t ttl_ms = 10;; ttl_ms *= 2) {
+		int err;
+
+		(void)make_mortal(e, name, ttl_ms);
+		err = open_as(e, name, false, h);
+		if (err == 0)
+			return ttl_ms;
+		assert_int_equal(err, -ERR_NOENT);
+	}
+}
+
 static inline void reaping_cb(void *ctx, int err, uint64_t nblks)
 {
 	struct result *res = ctx;

@@ -83,26 +83,33 @@ static void a_failed_removal_keeps_what_was_written_while_versions_went(void **s
 
 /* ---- what expires ---------------------------------------------------------------------------- */
 
+/* Whether "a" was still there to change names with "b", until after its time. */
+static bool swapped_while_it_expires(struct engine *e, uint64_t ttl_ms)
+{
+	uint64_t until_ns = make_mortal(e, "a", ttl_ms).expires_ns + 300 * UINT64_C(1000000);
+	uint64_t syncs = gate_dev_calls(e->gate, GATE_SYNC);
+	struct result swap = {0};
+
+	gate_dev_hold(e->gate, GATE_SYNC);
+	object_rename(e->objs, "a", "b", true, engine_done_cb, &swap);
+	while (!swap.done &&
+	       (gate_dev_calls(e->gate, GATE_SYNC) == syncs || clock_wall_ns() < until_ns))
+		engine_turn(e); /* the timer has found "a" meanwhile */
+	gate_dev_open(e->gate, GATE_SYNC);
+	if (engine_wait(e, &swap) == 0)
+		return true;
+	assert_int_equal(swap.err, -ERR_NOENT);
+	return false;
+}
+
 /* The name that an expired object had is no reason to remove what has it now. */
 static void what_got_the_name_of_an_expired_object_stays(void **state)
 {
 	struct engine *e = *state;
-	struct object_attrs brief = {.ttl_ms = 300};
-	uint64_t until_ns = clock_wall_ns() + 2 * brief.ttl_ms * 1000000;
-	uint64_t syncs;
-	struct result made = {0};
-	struct result swap = {0};
 
 	assert_int_equal(engine_create(e, "b", MIB), 0);
-	object_create(e->objs, "a", 0, &brief, engine_info_cb, &made);
-	assert_int_equal(engine_wait(e, &made), 0);
-	syncs = gate_dev_calls(e->gate, GATE_SYNC);
-	gate_dev_hold(e->gate, GATE_SYNC);
-	object_rename(e->objs, "a", "b", true, engine_done_cb, &swap);
-	while (gate_dev_calls(e->gate, GATE_SYNC) == syncs || clock_wall_ns() < until_ns)
-		engine_turn(e); /* the timer has found "a" meanwhile */
-	gate_dev_open(e->gate, GATE_SYNC);
-	assert_int_equal(engine_wait(e, &swap), 0);
+	for (uint64_t ttl_ms = 100; !swapped_while_it_expires(e, ttl_ms); ttl_ms *= 2)
+		;
 	while (exists(e, "b"))
 		engine_turn(e);
 	assert_true(exists(e, "a"));
@@ -112,16 +119,11 @@ static void what_got_the_name_of_an_expired_object_stays(void **state)
 static void an_expired_object_that_is_open_keeps_its_versions(void **state)
 {
 	struct engine *e = *state;
-	struct object_attrs brief = {.ttl_ms = 20};
-	struct result made = {0};
-	uint64_t until_ns;
 	struct handle *h;
+	uint64_t ttl_ms = make_mortal_open(e, "a", &h);
+	uint64_t until_ns = clock_wall_ns() + (ttl_ms + 300) * UINT64_C(1000000);
 
-	object_create(e->objs, "a", 0, &brief, engine_info_cb, &made);
-	assert_int_equal(engine_wait(e, &made), 0);
-	h = engine_open(e, "a");
 	assert_int_equal(snapshot(e, "a@1"), 0);
-	until_ns = clock_wall_ns() + 300 * UINT64_C(1000000);
 	while (clock_wall_ns() < until_ns)
 		engine_turn(e);
 	assert_true(exists(e, "a@1"));

@@ -146,25 +146,15 @@ static void children_are_those_of_just_this(void **state)
 
 /* ---- what expires ---------------------------------------------------------------------------- */
 
-static void make_mortal(struct engine *e, const char *name, uint64_t ttl_ms)
-{
-	const struct object_attrs attrs = {.ttl_ms = ttl_ms};
-	struct result res = {0};
-
-	object_create(e->objs, name, 0, &attrs, engine_info_cb, &res);
-	assert_int_equal(engine_wait(e, &res), 0);
-	assert_true(res.info.expires_ns > 0);
-}
-
 static void what_has_expired_goes_with_its_versions(void **state)
 {
 	struct engine *e = *state;
 
-	make_mortal(e, "later", UINT64_C(3600) * 1000);
+	(void)make_mortal(e, "later", UINT64_C(3600) * 1000);
 	assert_int_equal(engine_create(e, "never", 0), 0);
-	make_mortal(e, "a", 1);
+	(void)make_mortal(e, "a", 1);
 	(void)snapshot(e, "a@v"); /* if it is still there */
-	make_mortal(e, "b", 1);
+	(void)make_mortal(e, "b", 1);
 	while (exists(e, "a") || exists(e, "b"))
 		;
 	assert_true(exists(e, "later") && exists(e, "never"));
@@ -175,10 +165,9 @@ static void what_is_open_expires_when_it_is_closed(void **state)
 {
 	struct engine *e = *state;
 	struct handle *h;
+	uint64_t ttl_ms = make_mortal_open(e, "a", &h);
 
-	make_mortal(e, "a", 300);
-	h = engine_open(e, "a");
-	make_mortal(e, "b", 310); /* behind it, and not in its way */
+	(void)make_mortal(e, "b", ttl_ms); /* behind it, and not in its way */
 	while (exists(e, "b"))
 		;
 	assert_true(exists(e, "a"));
@@ -195,7 +184,7 @@ static void it_expires_after_a_restart_too(void **state)
 
 	e->writeback_ms = ENGINE_NO_TIMER;
 	engine_restart(e);
-	make_mortal(e, "a", 1);
+	(void)make_mortal(e, "a", 1);
 	e->writeback_ms = 1;
 	crash(e);
 	while (exists(e, "a"))
@@ -210,8 +199,7 @@ static void the_engine_stops_in_the_middle_of_an_expiry(void **state)
 	for (unsigned int round = 0; round < 30; round++) {
 		struct handle *h;
 
-		make_mortal(e, "a", 60);
-		h = engine_open(e, "a");
+		(void)make_mortal_open(e, "a", &h);
 		for (char c = '0'; c < '4'; c++) {
 			char spec[] = {'a', '@', c, '\0'};
 
@@ -219,7 +207,7 @@ static void the_engine_stops_in_the_middle_of_an_expiry(void **state)
 			(void)snapshot(e, spec);
 		}
 		(void)engine_write_blk(e, h, 9, 1);
-		make_mortal(e, "clock", 1);
+		(void)make_mortal(e, "clock", 1);
 		while (exists(e, "clock"))
 			;
 		assert_int_equal(object_close(h), 0);
@@ -240,11 +228,11 @@ static void what_got_an_expired_name_stays(void **state)
 	struct result swap = {0};
 	struct handle *h;
 	uint64_t before;
+	uint64_t ttl_ms;
 
 	make(e, "keep", 1, 1);
-	make_mortal(e, "a", 100);
-	h = engine_open(e, "a"); /* so that it is not removed at once */
-	make_mortal(e, "clock", 110);
+	ttl_ms = make_mortal_open(e, "a", &h); /* so that it is not removed at once */
+	(void)make_mortal(e, "clock", ttl_ms);
 	while (exists(e, "clock") || e->objs->expiring)
 		engine_turn(e);
 	before = gate_dev_calls(e->gate, GATE_SYNC);
