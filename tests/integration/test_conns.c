@@ -285,7 +285,7 @@ static void gated_start(struct gated *g)
 {
 	struct daemon_config config = {.program = "COWD_FAULT"};
 
-	must_end_within(100);
+	must_end_within(400);
 	rnd_fill(g->data, sizeof(g->data), rnd_seed());
 	daemon_init(&g->d, &config);
 	(void)snprintf(g->gate, sizeof(g->gate), "%s/gate", g->d.dir);

@@ -271,6 +271,5 @@ int main(void)
 	    TEST(after_a_failed_checkpoint_a_start_has_all),
 	};
 
-	(void)alarm(120); /* what waits for ever ends there */
 	return cmocka_run_group_tests_name("object journal", tests, NULL, NULL);
 }

@@ -653,6 +653,5 @@ int main(void)
 	    TEST(after_a_crash_all_space_comes_back),
 	};
 
-	(void)alarm(120); /* what waits for ever ends there */
 	return cmocka_run_group_tests_name("object store", tests, NULL, NULL);
 }
