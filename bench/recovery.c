@@ -56,7 +56,6 @@ static void make_epoch(struct filler *f, struct change *change, uint32_t nextent
 				  .oid = f->oid,
 				  .size_bytes = UINT64_C(1) << (OBJECT_BITS + BLK_SHIFT),
 				  .time_ns = 1,
-				  .truncate = {CHANGE_NO_TRUNCATE},
 				  .extents = f->extents,
 				  .nextents = nextents,
 				  .nblks = nblks,

@@ -11,8 +11,8 @@ static int apply_epoch(struct map_txn *txn, const struct change *change, struct 
 	const uint32_t *csums = change->csums;
 	int err = 0;
 
-	if (change->truncate.n != CHANGE_NO_TRUNCATE)
-		err = map_txn_unmap_from(txn, change->oid, change->truncate);
+	for (uint32_t i = 0; i < change->nholes && !err; i++)
+		err = map_txn_unmap(txn, change->oid, change->holes[i].blk, change->holes[i].nblks);
 	for (uint32_t i = 0; i < change->nextents && !err; i++) {
 		const struct change_extent *ext = &change->extents[i];
 

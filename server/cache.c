@@ -7,6 +7,7 @@
 #include "common/thread.h"
 #include "server/cache_priv.h"
 
+#define PUNCH_FOLIOS	64u  /* so many are looked up one by one */
 #define SHRINK_PAGES	512u /* evicted in one call: bounds the time that it takes */
 #define XLATE_PART	16u  /* of the limit */
 #define XLATE_BYTES_MIN ((size_t)1 << 20)
@@ -173,7 +174,7 @@ void cache_object_fini(struct cache_object *co)
 {
 	ASSERT_LOOP();
 	assert(co->nfetching == 0);
-	(void)cache_truncate(co, lblk(0));
+	(void)cache_punch(co, lblk(0), BLK_OBJECT_MAX);
 	assert(TAILQ_EMPTY(&co->folios));
 }
 
@@ -432,18 +433,36 @@ static uint32_t folio_mask_from(const struct folio *folio, lblk_t blk)
 	return blk.n >= first + FOLIO_BLKS ? 0 : UINT32_MAX << (blk.n - first);
 }
 
-uint64_t cache_truncate(struct cache_object *co, lblk_t blk)
+/* Drops what of the folio is in [blk, blk + nblks). */
+static void cache_punch_folio(struct folio *folio, lblk_t blk, uint64_t nblks)
 {
+	folio_drop(folio,
+		   folio_mask_from(folio, blk) & ~folio_mask_from(folio, lblk(blk.n + nblks)));
+	cache_folio_settle(folio);
+}
+
+uint64_t cache_punch(struct cache_object *co, lblk_t blk, uint64_t nblks)
+{
+	uint64_t first = blk.n >> FOLIO_SHIFT;
+	uint64_t last = (blk.n + nblks - 1) >> FOLIO_SHIFT;
+	uint64_t ndirty = co->ndirty;
 	struct folio *folio;
 	struct folio *next;
-	uint64_t ndirty = co->ndirty;
 
 	ASSERT_LOOP();
-	TAILQ_FOREACH_SAFE (folio, &co->folios, object_link, next) {
-		folio_drop(folio, folio_mask_from(folio, blk));
-		cache_folio_settle(folio);
+	if (nblks == 0)
+		return 0;
+	if (last - first < PUNCH_FOLIOS) {
+		for (uint64_t idx = first; idx <= last; idx++) {
+			folio = cache_folio_find(co, idx);
+			if (folio)
+				cache_punch_folio(folio, blk, nblks);
+		}
+	} else {
+		TAILQ_FOREACH_SAFE (folio, &co->folios, object_link, next)
+			cache_punch_folio(folio, blk, nblks);
 	}
-	xlate_forget(&co->xlate, blk);
+	xlate_forget(&co->xlate, blk, nblks);
 	return ndirty - co->ndirty;
 }
 

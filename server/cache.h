@@ -137,9 +137,9 @@ int cache_freeze(struct cache_object *co, struct writeback_blk **blks,
 void cache_committed(struct cache_object *co, const struct writeback_blk *blks, uint32_t nblks,
 		     const struct change_extent *extents, uint32_t nextents) LOOP_FN;
 
-/* Drops everything from blk on, and what fetches under way will bring of it.  Returns how many of
- * the dropped blocks were dirty. */
-uint64_t cache_truncate(struct cache_object *co, lblk_t blk) LOOP_FN;
+/* Drops [blk, blk + nblks), and what fetches under way will bring of it.  Returns how many of the
+ * dropped blocks were dirty. */
+uint64_t cache_punch(struct cache_object *co, lblk_t blk, uint64_t nblks) LOOP_FN;
 
 /* A run of blocks that the map does not know of yet. */
 struct cache_run {

@@ -20,7 +20,7 @@
 
 /* The numbers are on disk. */
 enum change_kind {
-	CHANGE_EPOCH = 1,    /* oid: truncate, then extents, then size and mtime */
+	CHANGE_EPOCH = 1,    /* oid: holes, then extents, then size and mtime */
 	CHANGE_CREATE = 2,   /* oid (new), name, size, expires, labels */
 	CHANGE_CLONE = 3,    /* oid (new) of other; with parent: as its version "name" */
 	CHANGE_REMOVE = 4,   /* oid */
@@ -36,7 +36,11 @@ struct change_extent {
 	uint32_t nblks;
 };
 
-#define CHANGE_NO_TRUNCATE UINT64_MAX
+/* Blocks of an object that become a hole; to BLK_OBJECT_MAX where nothing behind stays. */
+struct change_hole {
+	lblk_t blk;
+	uint64_t nblks;
+};
 
 struct change {
 	enum change_kind kind;
@@ -45,8 +49,9 @@ struct change {
 	uint64_t parent; /* 0: a clone is an object of its own */
 	uint64_t size_bytes;
 	uint64_t time_ns;
-	uint64_t expires_ns; /* 0: never */
-	lblk_t truncate;     /* everything from here becomes a hole; or CHANGE_NO_TRUNCATE */
+	uint64_t expires_ns;		 /* 0: never */
+	const struct change_hole *holes; /* ascending and apart */
+	uint32_t nholes;
 	const struct change_extent *extents; /* ascending and apart */
 	uint32_t nextents;
 	uint32_t nblks;	       /* of all extents */

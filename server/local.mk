@@ -94,6 +94,11 @@ libserver_la_SOURCES = \
 	server/object_epoch.c \
 	server/object_epoch.h \
 	server/object_extents.c \
+	server/object_cut.c \
+	server/object_mutate.c \
+	server/object_mutate.h \
+	server/holes.c \
+	server/holes.h \
 	server/object_handle.c \
 	server/object_io.h \
 	server/object_list.c \

@@ -308,8 +308,8 @@ int map_txn_reset(struct map_txn *txn, uint64_t oid, uint64_t src, uint64_t now_
 int map_txn_remap(struct map_txn *txn, uint64_t oid, lblk_t blk, pblk_t dst, uint64_t nblks,
 		  const uint32_t *csums) MAP_FN MUST_CHECK;
 
-/* Makes everything from blk on a hole.  Whole subtrees go to the reap queue. */
-int map_txn_unmap_from(struct map_txn *txn, uint64_t oid, lblk_t blk) MAP_FN MUST_CHECK;
+/* Makes [blk, blk + nblks) a hole.  Whole subtrees go to the reap queue. */
+int map_txn_unmap(struct map_txn *txn, uint64_t oid, lblk_t blk, uint64_t nblks) MAP_FN MUST_CHECK;
 
 /* Sets size and mtime, and raises the generation; *obj gets the result. */
 int map_txn_update(struct map_txn *txn, uint64_t oid, uint64_t size_bytes, uint64_t mtime_ns,

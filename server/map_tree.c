@@ -224,28 +224,42 @@ int map_txn_remap(struct map_txn *txn, uint64_t oid, lblk_t blk, pblk_t dst, uin
 
 /* ---- unmapping ------------------------------------------------------------------------------- */
 
-/* Is anything mapped at or beyond block "from" of this subtree? */
-static int tree_any_from(struct map_txn *txn, uint64_t id, unsigned int level, uint64_t from,
-			 bool *any)
+/* The part of slot s of a node that [from, end) covers; both count from the node's first block, and
+ * so do lo and hi from the slot's.  True: the whole slot. */
+static bool tree_clip(unsigned int s, unsigned int level, uint64_t from, uint64_t end, uint64_t *lo,
+		      uint64_t *hi)
 {
+	uint64_t nblks = map_slot_nblks(level);
+	uint64_t first = s * nblks;
+
+	*lo = from > first ? from - first : 0;
+	*hi = end - first < nblks ? end - first : nblks;
+	return *lo == 0 && *hi == nblks;
+}
+
+/* Is anything mapped in [from, end) of this subtree?  Recursive, as deep as the tree is high. */
+static int tree_any_in(struct map_txn *txn, uint64_t id, unsigned int level, uint64_t from,
+		       uint64_t end, bool *any)
+{
+	unsigned int last = map_slot(end - 1, level);
 	struct map_node *node;
-	bool found = false;
+	int err = tree_node(txn, id, level, &node);
 
-	for (;;) {
-		unsigned int slot = map_slot(from, level);
-		int err = tree_node(txn, id, level, &node);
+	*any = false;
+	for (unsigned int s = map_slot(from, level); s <= last && !err && !*any; s++) {
+		uint64_t lo;
+		uint64_t hi;
 
-		if (err)
-			return err;
-		for (unsigned int s = level > 0 ? slot + 1 : slot; s < MAP_FANOUT && !found; s++)
-			found = level > 0 ? node->u.child[s] != 0 : node->u.leaf.blk[s] != 0;
-		if (found || level == 0 || node->u.child[slot] == 0)
-			break;
-		id = node->u.child[slot];
-		level--;
+		if (level == 0)
+			*any = node->u.leaf.blk[s] != 0;
+		else if (node->u.child[s] == 0)
+			continue;
+		else if (tree_clip(s, level, from, end, &lo, &hi))
+			*any = true;
+		else
+			err = tree_any_in(txn, node->u.child[s], level - 1, lo, hi, any);
 	}
-	*any = found;
-	return 0;
+	return err;
 }
 
 /* Gives up the whole subtree of *ref. */
@@ -263,28 +277,47 @@ static int tree_drop(struct map_txn *txn, uint64_t *ref, unsigned int level, uin
 	return err;
 }
 
-static int tree_cut_leaf(struct map_txn *txn, struct map_node *leaf, unsigned int slot,
-			 uint64_t *dropped)
+static int tree_punch_leaf(struct map_txn *txn, struct map_node *leaf, unsigned int slot,
+			   unsigned int end, uint64_t *dropped)
 {
-	int err = leaf_drop(txn, leaf, slot, MAP_FANOUT, dropped);
+	int err = leaf_drop(txn, leaf, slot, end, dropped);
 
 	if (err)
 		return err;
-	for (; slot < MAP_FANOUT; slot++) {
+	for (; slot < end; slot++) {
 		leaf->u.leaf.blk[slot] = 0;
 		leaf->u.leaf.csum[slot] = 0;
 	}
 	return 0;
 }
 
-/*
- * Makes everything from block "from" of the subtree of *ref on a hole; *dropped is raised by the
- * number of blocks that were mapped there.  Recursive, as deep as the tree is high.
- */
-static int tree_cut(struct map_txn *txn, uint64_t *ref, unsigned int level, uint64_t from,
-		    uint64_t *dropped)
+static int tree_punch(struct map_txn *txn, uint64_t *ref, unsigned int level, uint64_t from,
+		      uint64_t end, uint64_t *dropped);
+
+/* In the slots of an inner node. */
+static int tree_punch_slots(struct map_txn *txn, struct map_node *node, uint64_t from, uint64_t end,
+			    uint64_t *dropped)
 {
-	unsigned int slot = map_slot(from, level);
+	unsigned int last = map_slot(end - 1, node->level);
+	int err = 0;
+
+	for (unsigned int s = map_slot(from, node->level); s <= last && !err; s++) {
+		uint64_t lo;
+		uint64_t hi;
+
+		(void)tree_clip(s, node->level, from, end, &lo, &hi);
+		err = tree_punch(txn, &node->u.child[s], node->level - 1, lo, hi, dropped);
+	}
+	return err;
+}
+
+/*
+ * Makes [from, end) of the subtree of *ref a hole; *dropped is raised by the number of blocks that
+ * were mapped there.  Recursive, as deep as the tree is high.
+ */
+static int tree_punch(struct map_txn *txn, uint64_t *ref, unsigned int level, uint64_t from,
+		      uint64_t end, uint64_t *dropped)
+{
 	struct map_node *node;
 	uint64_t before = *dropped;
 	bool any;
@@ -292,24 +325,18 @@ static int tree_cut(struct map_txn *txn, uint64_t *ref, unsigned int level, uint
 
 	if (*ref == 0)
 		return 0;
-	if (from == 0)
+	if (from == 0 && end == map_slot_nblks(level + 1))
 		return tree_drop(txn, ref, level, dropped);
-	err = tree_any_from(txn, *ref, level, from, &any);
+	err = tree_any_in(txn, *ref, level, from, end, &any);
 	if (err || !any)
 		return err;
 	err = tree_own(txn, ref, level, &node);
 	if (err)
 		return err;
-	if (level == 0) {
-		err = tree_cut_leaf(txn, node, slot, dropped);
-	} else {
-		for (unsigned int s = slot + 1; s < MAP_FANOUT && !err; s++)
-			if (node->u.child[s])
-				err = tree_drop(txn, &node->u.child[s], level - 1, dropped);
-		if (!err)
-			err = tree_cut(txn, &node->u.child[slot], level - 1,
-				       from & (map_slot_nblks(level) - 1), dropped);
-	}
+	if (level == 0)
+		err = tree_punch_leaf(txn, node, (unsigned int)from, (unsigned int)end, dropped);
+	else
+		err = tree_punch_slots(txn, node, from, end, dropped);
 	if (err)
 		return err;
 	node->mapped -= *dropped - before;
@@ -320,10 +347,11 @@ static int tree_cut(struct map_txn *txn, uint64_t *ref, unsigned int level, uint
 	return 0;
 }
 
-int map_txn_unmap_from(struct map_txn *txn, uint64_t oid, lblk_t blk)
+int map_txn_unmap(struct map_txn *txn, uint64_t oid, lblk_t blk, uint64_t nblks)
 {
 	struct map_object *obj;
 	uint64_t dropped = 0;
+	uint64_t end;
 	int err;
 
 	ASSERT_MAP();
@@ -332,9 +360,12 @@ int map_txn_unmap_from(struct map_txn *txn, uint64_t oid, lblk_t blk)
 		err = -ERR_PERM;
 	if (err)
 		return map_txn_result(txn, err);
-	if (obj->root == 0 || blk.n >= map_slot_nblks(obj->height))
+	if (nblks == 0 || obj->root == 0 || blk.n >= map_slot_nblks(obj->height))
 		return 0;
-	err = tree_cut(txn, &obj->root, obj->height - 1, blk.n, &dropped);
+	end = map_slot_nblks(obj->height);
+	if (nblks < end - blk.n)
+		end = blk.n + nblks;
+	err = tree_punch(txn, &obj->root, obj->height - 1, blk.n, end, &dropped);
 	if (err)
 		return map_txn_result(txn, err);
 	if (dropped > 0) {

@@ -221,6 +221,14 @@ void object_fsync(struct handle *handle, object_cb cb, void *ctx) LOOP_FN;
 void object_resize(struct handle *handle, uint64_t size_bytes, bool shrink, object_cb cb,
 		   void *ctx) LOOP_FN;
 
+/*
+ * The bytes become zeros, as far as the object goes; its size stays.  Blocks become holes and give
+ * their space back; a block that is covered in part is written, unless "whole": then it stays as it
+ * is.  Errors as of object_write().
+ */
+void object_zero(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, bool whole,
+		 object_cb cb, void *ctx) LOOP_FN;
+
 /* At most max runs, consecutive from off_bytes on, within off_bytes + len_bytes and the size. */
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
 		    object_extents_cb cb, void *ctx) LOOP_FN;

@@ -61,19 +61,54 @@ static void epoch_forget(struct epoch *epoch)
 	TAILQ_REMOVE(&obj->closed, epoch, link);
 	if (epoch->state != EPOCH_APPLYING)
 		obj->nclosed--;
+	obj->nholey -= epoch->holes.n > 0;
+	holes_fini(&epoch->holes);
 	writeback_batch_fini(&epoch->batch);
 	free(epoch);
 }
 
-/* The lowest truncation that is not committed. */
-static void epoch_find_unmapped(struct object *obj)
+bool epoch_hole_at(const struct object *obj, lblk_t blk, uint64_t *until)
 {
 	const struct epoch *epoch;
+	bool hole = holes_at(&obj->open.holes, blk, until);
 
-	obj->unmapped = obj->open.truncate;
+	if (obj->nholey == 0 || hole)
+		return hole;
+	TAILQ_FOREACH (epoch, &obj->closed, link) {
+		hole = holes_at(&epoch->holes, blk, until);
+		if (hole)
+			break;
+	}
+	return hole;
+}
+
+int epoch_hole_runs(const struct object *obj, lblk_t blk, uint64_t nblks, struct cache_run **runs,
+		    size_t *nruns)
+{
+	const struct epoch *epoch;
+	uint64_t end = blk.n + nblks;
+	size_t max = obj->open.holes.n + 1;
+	uint64_t until;
+
 	TAILQ_FOREACH (epoch, &obj->closed, link)
-		if (epoch->batch.commit.change.truncate.n < obj->unmapped.n)
-			obj->unmapped = epoch->batch.commit.change.truncate;
+		max += epoch->holes.n;
+	*nruns = 0;
+	*runs = calloc(max, sizeof(**runs));
+	if (!*runs)
+		return -ERR_NOMEM;
+	for (; blk.n < end; blk = lblk(until)) {
+		struct cache_run *last = *nruns > 0 ? &(*runs)[*nruns - 1] : NULL;
+
+		until = end;
+		if (!epoch_hole_at(obj, blk, &until))
+			continue;
+		if (last && last->blk.n + last->nblks == blk.n)
+			last->nblks += until - blk.n; /* each run begins where a hole does */
+		else
+			(*runs)[(*nruns)++] = (struct cache_run){blk, until - blk.n};
+	}
+	assert(*nruns < max);
+	return 0;
 }
 
 /* Nothing after a failed epoch can be committed before it: all who wait are told. */
@@ -153,7 +188,6 @@ static void epoch_applied(struct epoch *epoch)
 	if (change->inlined)
 		objs->keep_home(objs, &epoch->batch);
 	epoch_forget(epoch);
-	epoch_find_unmapped(obj);
 }
 
 static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
@@ -239,11 +273,14 @@ static void epoch_freeze(struct object *obj)
 	change->oid = obj->id;
 	change->size_bytes = obj->size_bytes;
 	change->time_ns = obj->mtime_ns;
-	change->truncate = obj->open.truncate;
+	epoch->holes = obj->open.holes;
+	obj->open.holes = (struct holes){0};
+	obj->nholey += epoch->holes.n > 0;
+	change->holes = epoch->holes.ranges;
+	change->nholes = epoch->holes.n;
 	STAILQ_INIT(&epoch->waiters);
 	STAILQ_CONCAT(&epoch->waiters, &obj->open.waiters);
 	obj->open.meta = false;
-	obj->open.truncate = lblk(CHANGE_NO_TRUNCATE);
 	TAILQ_INSERT_TAIL(&obj->closed, epoch, link);
 	obj->nclosed++;
 	epoch_start(epoch);
@@ -259,16 +296,26 @@ void epoch_close(struct object *obj)
 		epoch_freeze(obj);
 }
 
-int epoch_make_room(struct object *obj, uint64_t nblks)
+/* May this much more be in the open epoch? */
+static bool epoch_has_room(const struct object *obj, uint64_t nblks, bool hole)
 {
 	const struct cache_object *co = &obj->cache;
+	uint32_t nholes = obj->open.holes.n + hole;
 
+	return co->ndirty + nblks <= EPOCH_MAX_BLKS && nholes <= EPOCH_MAX_HOLES &&
+	       co->ndirty_folios + nblks / FOLIO_BLKS + 1 + nholes * EPOCH_HOLE_COST <=
+		   EPOCH_MAX_FOLIOS;
+}
+
+int epoch_make_room(struct object *obj, uint64_t nblks, bool hole)
+{
 	ASSERT_LOOP();
-	if (co->ndirty == 0 || (co->ndirty + nblks <= EPOCH_MAX_BLKS &&
-				co->ndirty_folios + nblks / FOLIO_BLKS + 1 <= EPOCH_MAX_FOLIOS))
+	if ((obj->cache.ndirty == 0 && obj->open.holes.n == 0) || epoch_has_room(obj, nblks, hole))
 		return 0;
+	if (hole && obj->nclosed >= EPOCH_CLOSED_MAX)
+		return -ERR_WRITEBACK;
 	epoch_freeze(obj);
-	return obj->cache.ndirty == 0 ? 0 : -ERR_NOMEM;
+	return obj->cache.ndirty == 0 && obj->open.holes.n == 0 ? 0 : -ERR_NOMEM;
 }
 
 void epoch_retry(struct object *obj)
@@ -333,14 +380,13 @@ void epoch_discard(struct object *obj)
 
 	ASSERT_LOOP();
 	assert(STAILQ_EMPTY(&obj->open.waiters));
-	alloc_unreserve(obj->objs->alloc, cache_truncate(&obj->cache, lblk(0)));
+	alloc_unreserve(obj->objs->alloc, cache_punch(&obj->cache, lblk(0), BLK_OBJECT_MAX));
 	obj->open.meta = false;
 	obj->open.close_wanted = false;
-	obj->open.truncate = lblk(CHANGE_NO_TRUNCATE);
+	holes_fini(&obj->open.holes);
 	TAILQ_FOREACH_SAFE (epoch, &obj->closed, link, next)
 		if (epoch->state == EPOCH_FAILED || epoch->state == EPOCH_WRITTEN)
 			epoch_forget(epoch);
-	epoch_find_unmapped(obj);
 	epoch_settle(obj);
 }
 

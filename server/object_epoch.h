@@ -17,10 +17,21 @@ bool epoch_open_any(const struct object *obj) LOOP_FN;
 void epoch_close(struct object *obj) LOOP_FN;
 
 /*
- * So many blocks are about to become dirty: where the open epoch cannot take them too it is closed,
- * however many are, since one epoch is one record of the journal.  -ERR_NOMEM.
+ * So many blocks are about to become dirty, and others a hole: where the open epoch cannot take that
+ * too it is closed, since one epoch is one record of the journal; for blocks however many are closed
+ * (the cache bounds those), for a hole only while that is few, else -ERR_WRITEBACK.  -ERR_NOMEM.
  */
-int epoch_make_room(struct object *obj, uint64_t nblks) LOOP_FN MUST_CHECK;
+int epoch_make_room(struct object *obj, uint64_t nblks, bool hole) LOOP_FN MUST_CHECK;
+
+/*
+ * Does an epoch that is not in the map make the block a hole?  *until, which lies behind blk, is
+ * lowered to the block up to which that holds.  What is dirty or staged comes before it.
+ */
+bool epoch_hole_at(const struct object *obj, lblk_t blk, uint64_t *until) LOOP_FN;
+
+/* Those blocks of [blk, blk + nblks), ascending and apart, in an array to be freed.  -ERR_NOMEM. */
+int epoch_hole_runs(const struct object *obj, lblk_t blk, uint64_t nblks, struct cache_run **runs,
+		    size_t *nruns) LOOP_FN MUST_CHECK;
 
 /* Has what failed epochs lack promised; before others get space. */
 void epoch_reserve_failed(struct objects *objs) LOOP_FN;

@@ -2,25 +2,31 @@
 /*
  * object_extents.c: where an object has data and where holes.
  *
- * What is dirty or staged is noted first, in the loop; the map is asked afterwards, in a worker.  A
- * block that is committed in between is then in both, never in neither (invariant 8).
+ * What is dirty, staged or a hole to be is noted first, in the loop; the map is asked afterwards, in
+ * a worker.  A block that is committed in between is then in both, never in neither (invariant 8).
  */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "common/err.h"
 #include "common/thread.h"
+#include "server/object_epoch.h"
 #include "server/object_table.h"
+
+/* As of the beginning. */
+struct extents_runs {
+	struct cache_run *runs;
+	size_t n;
+	size_t at; /* runs before it end before the block that is asked for */
+};
 
 struct extents_op {
 	struct worker_job job;
 	struct object *obj;
 	uint64_t off_bytes;
 	uint64_t end_bytes;
-	lblk_t unmapped; /* as of the beginning */
-	struct cache_run *busy;
-	size_t nbusy;
-	size_t at; /* in busy: runs before it end before the block that is asked for */
+	struct extents_runs busy;  /* dirty or staged */
+	struct extents_runs holes; /* of epochs that are not in the map */
 	object_extents_cb cb;
 	void *ctx;
 	int err;
@@ -42,23 +48,21 @@ static bool extents_add(struct extents_op *op, uint64_t len_bytes, bool data)
 	return true;
 }
 
-/* Is blk busy, and up to which block (not included) does that hold? */
-static bool extents_busy(struct extents_op *op, uint64_t blk, uint64_t *until)
+/* Is blk in a run, and up to which block (not included) does that hold? */
+static bool extents_within(struct extents_runs *of, uint64_t blk, uint64_t *until)
 {
 	const struct cache_run *run;
+	uint64_t change;
 
-	while (op->at < op->nbusy && op->busy[op->at].blk.n + op->busy[op->at].nblks <= blk)
-		op->at++;
-	if (op->at == op->nbusy)
+	while (of->at < of->n && of->runs[of->at].blk.n + of->runs[of->at].nblks <= blk)
+		of->at++;
+	if (of->at == of->n)
 		return false;
-	run = &op->busy[op->at];
-	if (run->blk.n <= blk) {
-		*until = run->blk.n + run->nblks;
-		return true;
-	}
-	if (run->blk.n < *until)
-		*until = run->blk.n;
-	return false;
+	run = &of->runs[of->at];
+	change = run->blk.n <= blk ? run->blk.n + run->nblks : run->blk.n;
+	if (change < *until)
+		*until = change;
+	return run->blk.n <= blk;
 }
 
 /* Finds out about the range from blk on: whether it is data, and where it ends. */
@@ -68,11 +72,9 @@ static int extents_next(struct extents_op *op, struct map_view *view, uint64_t b
 	struct map_lookup found;
 	int err;
 
-	*data = extents_busy(op, blk, until);
-	if (*data || blk >= op->unmapped.n)
+	*data = extents_within(&op->busy, blk, until);
+	if (*data || extents_within(&op->holes, blk, until))
 		return 0;
-	if (op->unmapped.n < *until)
-		*until = op->unmapped.n;
 	err = map_begin(view, op->obj->id, lblk(blk), *until - blk, MAP_FOR_READ, &found, NULL);
 	if (err < 0)
 		return err;
@@ -114,14 +116,22 @@ static WORKER_FN void extents_run(struct worker_job *job)
 	map_view_end(view);
 }
 
+static void extents_free(struct extents_op *op)
+{
+	if (op) {
+		free(op->busy.runs);
+		free(op->holes.runs);
+	}
+	free(op);
+}
+
 static LOOP_FN void extents_done(struct worker_job *job)
 {
 	struct extents_op *op = CONTAINER_OF(job, struct extents_op, job);
 
 	op->cb(op->ctx, op->err, op->runs, op->err < 0 ? 0 : op->n);
 	object_put(op->obj);
-	free(op->busy);
-	free(op);
+	extents_free(op);
 }
 
 /* Cuts the asked range at the object's end; false: nothing of it is left. */
@@ -150,16 +160,18 @@ void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_byte
 		return;
 	}
 	op = calloc(1, sizeof(*op) + max * sizeof(struct object_run));
-	if (!op || cache_busy_runs(&obj->cache, first, blk_count(end) - first.n, &op->busy,
-				   &op->nbusy) < 0) {
-		free(op);
+	if (!op ||
+	    cache_busy_runs(&obj->cache, first, blk_count(end) - first.n, &op->busy.runs,
+			    &op->busy.n) < 0 ||
+	    epoch_hole_runs(obj, first, blk_count(end) - first.n, &op->holes.runs, &op->holes.n) <
+		0) {
+		extents_free(op);
 		cb(ctx, -ERR_NOMEM, NULL, 0);
 		return;
 	}
 	op->obj = obj;
 	op->off_bytes = off_bytes;
 	op->end_bytes = end;
-	op->unmapped = obj->unmapped;
 	op->max = max;
 	op->cb = cb;
 	op->ctx = ctx;

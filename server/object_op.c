@@ -142,7 +142,6 @@ void name_submit(struct name_op *op, enum change_kind kind, void (*done)(struct 
 {
 	op->commit.change.kind = kind;
 	op->commit.change.time_ns = clock_wall_ns();
-	op->commit.change.truncate = lblk(CHANGE_NO_TRUNCATE);
 	op->commit.done = done;
 	if (op->objs->wb.stopping) {
 		op->commit.err = -ERR_SHUTDOWN;

@@ -16,6 +16,7 @@
 
 #include "common/err.h"
 #include "common/thread.h"
+#include "server/object_epoch.h"
 #include "server/object_io.h"
 #include "server/object_table.h"
 
@@ -40,29 +41,36 @@ struct read_op {
 	int err;
 	object_read_cb cb;
 	void *ctx;
-	struct read_wait *waits; /* one for each folio */
+	struct read_wait *waits; /* one for each fill of a round */
 	uint32_t nwaits;
+	uint32_t waits_cap;
 };
 
 static void read_step(struct read_op *op);
 
-/* The first block that reads as zeros whatever the map says of it. */
-static uint64_t object_map_end(const struct object *obj)
+/*
+ * May the map be asked for the block?  Else it reads as zeros, unless it is dirty or staged.  *until
+ * is lowered to the block up to which that holds.
+ */
+static bool object_is_mapped(const struct object *obj, lblk_t blk, uint64_t *until)
 {
 	uint64_t end = blk_count(obj->size_bytes);
 
-	return obj->unmapped.n < end ? obj->unmapped.n : end;
+	if (blk.n >= end)
+		return false;
+	if (end < *until)
+		*until = end;
+	return !epoch_hole_at(obj, blk, until);
 }
 
 struct page *object_page(struct object *obj, lblk_t blk)
 {
 	struct page *page = cache_find(&obj->cache, blk);
+	uint64_t until = blk.n + 1;
 
-	if (page)
-		return page;
-	if (blk.n >= object_map_end(obj))
-		return page_zero_peek(obj->objs->pages);
-	return NULL;
+	if (!page && !object_is_mapped(obj, blk, &until))
+		page = page_zero_peek(obj->objs->pages);
+	return page;
 }
 
 static void read_finish(struct read_op *op)
@@ -126,18 +134,24 @@ static void read_fill(struct read_op *op, uint32_t first, uint32_t n)
 		op->pending++;
 }
 
-/* Collects what is there, and starts the fills of what is not. */
+/* Collects what is there, and starts the fills of what is not, but of no hole; where holes make them
+ * more than there are waits, the others are of the next round. */
 static void read_round(struct read_op *op)
 {
 	uint32_t n;
 
 	op->nwaits = 0;
-	for (uint32_t i = 0; i < op->pv.npages && op->err == 0; i += n) {
-		uint32_t in_folio = FOLIO_BLKS - (uint32_t)((op->first.n + i) & (FOLIO_BLKS - 1));
+	for (uint32_t i = 0; i < op->pv.npages && op->nwaits < op->waits_cap && op->err == 0;
+	     i += n) {
+		lblk_t blk = lblk(op->first.n + i);
+		uint64_t until = (blk.n | (FOLIO_BLKS - 1)) + 1;
 		uint32_t first;
 		uint32_t span;
 
-		n = op->pv.npages - i < in_folio ? op->pv.npages - i : in_folio;
+		if (op->first.n + op->pv.npages < until)
+			until = op->first.n + op->pv.npages;
+		(void)object_is_mapped(op->obj, blk, &until);
+		n = (uint32_t)(until - blk.n);
 		span = read_collect(op, i, n, &first);
 		if (span > 0)
 			read_fill(op, first, span);
@@ -228,9 +242,11 @@ static void ahead_note(struct handle *handle, const struct read_op *op)
 {
 	struct object *obj = handle->obj;
 	struct readahead_window window;
+	uint64_t until = BLK_OBJECT_MAX;
 
-	if (!readahead_note(&handle->ahead, op->first, op->pv.npages, op->pending > 0,
-			    object_map_end(obj), ahead_room(obj->objs), &window))
+	if (!object_is_mapped(obj, op->first, &until) ||
+	    !readahead_note(&handle->ahead, op->first, op->pv.npages, op->pending > 0, until,
+			    ahead_room(obj->objs), &window))
 		return;
 	if (ahead_start(obj, window) == 0)
 		readahead_stop(&handle->ahead);
@@ -260,7 +276,8 @@ void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, 
 	op->ctx = ctx;
 	op->obj = obj;
 	object_get(obj);
-	op->waits = calloc(op->pv.npages / FOLIO_BLKS + 2, sizeof(struct read_wait));
+	op->waits_cap = op->pv.npages / FOLIO_BLKS + 2;
+	op->waits = calloc(op->waits_cap, sizeof(struct read_wait));
 	if (!op->waits)
 		op->err = -ERR_NOMEM;
 	else

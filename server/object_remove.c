@@ -54,7 +54,7 @@ static void remove_failed(struct name_op *op, int err)
 		commit_submit(op->objs->commit, &op->commit);
 		return;
 	}
-	alloc_unreserve(op->objs->alloc, cache_truncate(&obj->cache, lblk(0)));
+	alloc_unreserve(op->objs->alloc, cache_punch(&obj->cache, lblk(0), BLK_OBJECT_MAX));
 	obj->size_bytes = obj->info.size_bytes;
 	obj->mtime_ns = obj->info.mtime_ns;
 	obj->removing = false;
@@ -348,7 +348,7 @@ static LOOP_FN void reset_committed(struct commit_req *req)
 	struct object *obj = op->obj;
 
 	if (req->err == 0) {
-		alloc_unreserve(op->objs->alloc, cache_truncate(&obj->cache, lblk(0)));
+		alloc_unreserve(op->objs->alloc, cache_punch(&obj->cache, lblk(0), BLK_OBJECT_MAX));
 		obj->info = req->obj;
 		obj->size_bytes = req->obj.size_bytes;
 		obj->mtime_ns = req->obj.mtime_ns;

@@ -8,7 +8,7 @@
  * write it is idle, and the timer frees the longest idle ones.  object_unload() frees it: there,
  * after its removal, and with the engine; never while a fetch for it is under way.
  *
- * Epochs.  What is dirty in the cache, and the size and truncation not yet committed, are the open
+ * Epochs.  What is dirty in the cache, and the size and holes not yet committed, are the open
  * epoch.  Closing freezes it into a struct epoch:
  *
  *	open --epoch_close--> WRITING --epoch_written--> WRITTEN --epoch_advance--> COMMITTING
@@ -26,8 +26,8 @@
  *  - A failed epoch keeps its place, its blocks stay in the cache, and everybody who waits for it
  *    or a later one is told.  It is written again, to other extents, at the next fsync, and by the
  *    timer after a time that grows with each failure in a row.
- *  - unmapped: blocks from here on that are not in the cache read as zeros, whatever the map says,
- *    because a truncation is not committed yet.
+ *  - holes: blocks that are in those of an epoch, and are neither dirty nor staged, read as zeros,
+ *    whatever the map says, because it does not know of the epoch yet.  They are never fetched.
  */
 #ifndef SERVER_OBJECT_STATE_H
 #define SERVER_OBJECT_STATE_H
@@ -44,6 +44,7 @@
 #include "server/commit.h"
 #include "server/fetch.h"
 #include "server/freeload.h"
+#include "server/holes.h"
 #include "server/map.h"
 #include "server/object.h"
 #include "server/readahead.h"
@@ -55,6 +56,8 @@
 #define EPOCH_CLOSED_MAX 2u
 #define EPOCH_MAX_BLKS	 COMMIT_MAX_BLKS /* 32 MiB: an open epoch that has them is closed */
 #define EPOCH_MAX_FOLIOS 768u		 /* or this many: what is scattered costs the map more */
+#define EPOCH_MAX_HOLES	 32u		 /* or this many */
+#define EPOCH_HOLE_COST	 16u		 /* of a hole, in folios: it may drop many nodes */
 
 /* One part in so many of the map file is kept for what is reserved already, and for deletion. */
 #define META_RESERVE_PART 5u
@@ -86,6 +89,7 @@ struct epoch {
 	struct object *obj;
 	enum epoch_state state;
 	struct epoch_waiters waiters;
+	struct holes holes; /* of the batch's change */
 	TAILQ_ENTRY(epoch) link;
 };
 
@@ -93,15 +97,15 @@ TAILQ_HEAD(epoch_list, epoch);
 
 /* The open epoch, beside the dirty blocks in the cache. */
 struct open_epoch {
-	bool meta;	   /* the size or the truncation changed */
-	lblk_t truncate;   /* or CHANGE_NO_TRUNCATE */
+	bool meta; /* the size changed, or there are holes */
+	struct holes holes;
 	uint64_t since_ms; /* when it got its first change */
 	bool close_wanted; /* as soon as fewer are closed */
 	struct epoch_waiters waiters;
 };
 
-struct write_op;
-TAILQ_HEAD(write_list, write_op);
+struct mutate;
+TAILQ_HEAD(mutate_list, mutate);
 
 struct object {
 	struct objects *objs;
@@ -115,15 +119,15 @@ struct object {
 	struct open_epoch open;
 	struct epoch_list closed; /* and not in the map; oldest first */
 	uint32_t nclosed;	  /* of these, not durable */
-	lblk_t unmapped;
-	unsigned int err_seq;  /* failures of writeback so far */
-	uint64_t retry_at_ms;  /* the timer writes a failed epoch again from then on */
-	uint64_t retry_gap_ms; /* doubled by each failure in a row */
+	uint32_t nholey;	  /* of these, those that have holes */
+	unsigned int err_seq;	  /* failures of writeback so far */
+	uint64_t retry_at_ms;	  /* the timer writes a failed epoch again from then on */
+	uint64_t retry_gap_ms;	  /* doubled by each failure in a row */
 
 	unsigned int refs; /* handles and waiting operations */
 	bool removing;
-	bool gated;		/* its content is about to be replaced: writes wait */
-	struct write_list gate; /* these, in order */
+	bool gated;		 /* its content is about to be replaced: writes wait */
+	struct mutate_list gate; /* these, in order */
 	bool waking;  /* the waiters of a committed epoch run: the next is submitted behind them */
 	bool is_busy; /* on objs->busy */
 	TAILQ_ENTRY(object) busy_link;
@@ -182,9 +186,9 @@ struct objects {
 	struct claimed *claimed;	   /* uthash by name: object_claim.c */
 	TAILQ_HEAD(, object_claim) claims; /* that wait, in order */
 
-	size_t usage_bytes;	  /* of what waits for its usage */
-	bool lacking;		  /* failed epochs may lack space */
-	struct write_list parked; /* writes that wait for space or memory, in order */
+	size_t usage_bytes;	   /* of what waits for its usage */
+	bool lacking;		   /* failed epochs may lack space */
+	struct mutate_list parked; /* writes that wait for space or memory, in order */
 	struct event *timer;
 	bool latched;
 	bool expiring; /* what has expired is being removed */

@@ -64,8 +64,6 @@ struct object *object_load(struct objects *objs, const struct map_obj *info)
 	obj->info = *info;
 	obj->size_bytes = info->size_bytes;
 	obj->mtime_ns = info->mtime_ns;
-	obj->open.truncate = lblk(CHANGE_NO_TRUNCATE);
-	obj->unmapped = lblk(CHANGE_NO_TRUNCATE);
 	STAILQ_INIT(&obj->open.waiters);
 	TAILQ_INIT(&obj->closed);
 	TAILQ_INIT(&obj->handles);
@@ -95,6 +93,7 @@ void object_unload(struct object *obj)
 	HASH_DELETE(hh, objs->table, obj);
 	cache_object_fini(&obj->cache);
 	object_note_changed(objs, obj->id);
+	holes_fini(&obj->open.holes);
 	free(obj);
 }
 

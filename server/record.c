@@ -5,8 +5,9 @@
  *
  *	kind u8, flags u8 (bit 0: inlined), zero u16, length of the whole entry u32, then
  *
- *	EPOCH	  oid u64, size u64, time u64, truncate u64, extents u32, blocks u32,
- *		  of each extent: blk u64, dst u64, nblks u32; of each block: CRC-32C u32
+ *	EPOCH	  oid u64, size u64, time u64, holes u32, extents u32, blocks u32,
+ *		  of each hole: blk u64, nblks u64; of each extent: blk u64, dst u64, nblks u32;
+ *		  of each block: CRC-32C u32
  *	CREATE	  oid u64, size u64, time u64, expires u64, name, labels
  *	CLONE	  oid u64, other u64, parent u64, time u64, expires u64, name, labels
  *	REMOVE	  oid u64
@@ -26,7 +27,8 @@
 #include "common/err.h"
 
 #define ENTRY_HEAD_BYTES   8u
-#define ENTRY_EPOCH_BYTES  (ENTRY_HEAD_BYTES + 40u)
+#define ENTRY_EPOCH_BYTES  (ENTRY_HEAD_BYTES + 36u)
+#define ENTRY_HOLE_BYTES   16u
 #define ENTRY_EXTENT_BYTES 20u
 #define ENTRY_CSUM_BYTES   4u
 #define ENTRY_INLINED	   1u
@@ -44,7 +46,8 @@ size_t record_change_len(const struct change *change)
 
 	switch (change->kind) {
 	case CHANGE_EPOCH:
-		return ENTRY_EPOCH_BYTES + change->nextents * (size_t)ENTRY_EXTENT_BYTES +
+		return ENTRY_EPOCH_BYTES + change->nholes * (size_t)ENTRY_HOLE_BYTES +
+		       change->nextents * (size_t)ENTRY_EXTENT_BYTES +
 		       change->nblks * (size_t)ENTRY_CSUM_BYTES;
 	case CHANGE_CREATE:
 		return n + 32 + 2 + strlen(change->name) + 2 + change->labels_len;
@@ -70,9 +73,14 @@ static void record_put_epoch(struct cursor *c, const struct change *change)
 
 	cursor_put_u64(c, change->size_bytes);
 	cursor_put_u64(c, change->time_ns);
-	cursor_put_u64(c, change->truncate.n);
+	cursor_put_u32(c, change->nholes);
 	cursor_put_u32(c, change->nextents);
 	cursor_put_u32(c, change->nblks);
+	p = cursor_take(c, change->nholes * (size_t)ENTRY_HOLE_BYTES);
+	for (uint32_t i = 0; p && i < change->nholes; i++, p += ENTRY_HOLE_BYTES) {
+		le64_put(p, change->holes[i].blk.n);
+		le64_put(p + 8, change->holes[i].nblks);
+	}
 	p = cursor_take(c, change->nextents * (size_t)ENTRY_EXTENT_BYTES);
 	for (uint32_t i = 0; p && i < change->nextents; i++, p += ENTRY_EXTENT_BYTES) {
 		le64_put(p, change->extents[i].blk.n);
@@ -223,33 +231,63 @@ static bool record_get_extents(const uint8_t *p, struct change_extent *extents, 
 	return sum == nblks;
 }
 
+/* The same for holes. */
+static bool record_get_holes(const uint8_t *p, struct change_hole *holes, uint32_t nholes)
+{
+	uint64_t end = 0;
+
+	for (uint32_t i = 0; i < nholes; i++, p += ENTRY_HOLE_BYTES) {
+		uint64_t blk = le64_get(p);
+		uint64_t n = le64_get(p + 8);
+
+		if (n == 0 || blk < end || blk > BLK_OBJECT_MAX || n > BLK_OBJECT_MAX - blk)
+			return false;
+		holes[i] = (struct change_hole){lblk(blk), n};
+		end = blk + n;
+	}
+	return true;
+}
+
+/* Makes room for what the counts in the change announce. */
+static int record_reserve_epoch(struct record_reader *r, const struct change *change)
+{
+	int err = record_reserve_array(&r->holes, &r->holes_cap, change->nholes, sizeof(*r->holes));
+
+	if (err == 0)
+		err = record_reserve_array(&r->extents, &r->extents_cap, change->nextents,
+					   sizeof(*r->extents));
+	if (err == 0)
+		err = record_reserve_array(&r->csums, &r->csums_cap, change->nblks,
+					   sizeof(*r->csums));
+	return err;
+}
+
 static int record_get_epoch(struct record_reader *r, struct cursor *c, struct change *change)
 {
+	const uint8_t *holes;
 	const uint8_t *extents;
 	const uint8_t *csums;
 	int err;
 
 	change->size_bytes = cursor_u64(c);
 	change->time_ns = cursor_u64(c);
-	change->truncate = lblk(cursor_u64(c));
+	change->nholes = cursor_u32(c);
 	change->nextents = cursor_u32(c);
 	change->nblks = cursor_u32(c);
+	holes = cursor_take(c, change->nholes * (size_t)ENTRY_HOLE_BYTES);
 	extents = cursor_take(c, change->nextents * (size_t)ENTRY_EXTENT_BYTES);
 	csums = cursor_take(c, change->nblks * (size_t)ENTRY_CSUM_BYTES);
-	if (c->bad || change->size_bytes > BLK_OBJECT_MAX << BLK_SHIFT ||
-	    (change->truncate.n > BLK_OBJECT_MAX && change->truncate.n != CHANGE_NO_TRUNCATE))
+	if (c->bad || change->size_bytes > BLK_OBJECT_MAX << BLK_SHIFT)
 		return -ERR_JOURNAL;
-	err = record_reserve_array(&r->extents, &r->extents_cap, change->nextents,
-				   sizeof(*r->extents));
-	if (err == 0)
-		err = record_reserve_array(&r->csums, &r->csums_cap, change->nblks,
-					   sizeof(*r->csums));
+	err = record_reserve_epoch(r, change);
 	if (err < 0)
 		return err;
-	if (!record_get_extents(extents, r->extents, change->nextents, change->nblks))
+	if (!record_get_holes(holes, r->holes, change->nholes) ||
+	    !record_get_extents(extents, r->extents, change->nextents, change->nblks))
 		return -ERR_JOURNAL;
 	for (uint32_t i = 0; i < change->nblks; i++)
 		r->csums[i] = le32_get(csums + i * (size_t)ENTRY_CSUM_BYTES);
+	change->holes = r->holes;
 	change->extents = r->extents;
 	change->csums = r->csums;
 	return 0;
@@ -359,7 +397,7 @@ int record_next(struct record_reader *reader)
 {
 	struct cursor rest = cursor_over(reader->bytes + reader->pos, reader->len - reader->pos);
 	uint32_t inlined = reader->change.inlined ? reader->change.nblks : 0;
-	struct change change = {.truncate = {CHANGE_NO_TRUNCATE}};
+	struct change change = {0};
 	int err = 0;
 
 	if (cursor_left(&rest) > 0)
@@ -374,6 +412,7 @@ int record_next(struct record_reader *reader)
 
 void record_reader_fini(struct record_reader *reader)
 {
+	free(reader->holes);
 	free(reader->extents);
 	free(reader->csums);
 	*reader = (struct record_reader){0};

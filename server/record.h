@@ -41,8 +41,10 @@ struct record_reader {
 	size_t pos;
 	uint32_t ndata; /* inlined blocks before "change" */
 	struct change change;
-	struct change_extent *extents; /* private from here on */
+	struct change_hole *holes; /* private from here on */
+	struct change_extent *extents;
 	uint32_t *csums;
+	size_t holes_cap;
 	size_t extents_cap;
 	size_t csums_cap;
 	char name[256];

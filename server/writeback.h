@@ -66,7 +66,7 @@ struct writeback_blk {
 
 struct writeback_batch {
 	/* the owner fills these in; blocks in ascending order, nblks of them reserved in alloc */
-	struct commit_req commit; /* oid, size_bytes, time_ns, truncate of its change */
+	struct commit_req commit; /* oid, size_bytes, time_ns, holes of its change */
 	struct writeback_blk *blks;
 	uint32_t nblks;
 	/* LOOP_FN: the data is written; the owner calls writeback_commit() when it is its turn */

@@ -294,19 +294,27 @@ void xlate_set(struct xlate_object *xo, lblk_t blk, uint64_t nblks, pblk_t at)
 	}
 }
 
-void xlate_forget(struct xlate_object *xo, lblk_t blk)
+void xlate_forget(struct xlate_object *xo, lblk_t blk, uint64_t nblks)
 {
 	struct xlate_leaf key = {.idx = blk.n >> LEAF_SHIFT};
+	uint64_t last = blk.n + nblks - 1;
 	struct xlate_leaf *leaf;
 	struct xlate_leaf *next;
 
 	ASSERT_LOOP();
-	for (leaf = RB_NFIND(xlate_leaves, &xo->leaves, &key); leaf; leaf = next) {
+	if (nblks == 0)
+		return;
+	for (leaf = RB_NFIND(xlate_leaves, &xo->leaves, &key);
+	     leaf && leaf->idx <= last >> LEAF_SHIFT; leaf = next) {
+		uint32_t from = leaf->idx > key.idx ? 0 : (uint32_t)(blk.n & (LEAF_BLKS - 1));
+		uint32_t to = LEAF_BLKS - 1;
+
 		next = RB_NEXT(xlate_leaves, &xo->leaves, leaf);
-		if (leaf->idx > key.idx)
+		if (leaf->idx == last >> LEAF_SHIFT)
+			to = (uint32_t)(last & (LEAF_BLKS - 1));
+		if (from == 0 && to == LEAF_BLKS - 1)
 			leaf_free(leaf);
 		else
-			leaf_replace(leaf, (uint32_t)(blk.n & (LEAF_BLKS - 1)), LEAF_BLKS - 1,
-				     NULL);
+			leaf_replace(leaf, from, to, NULL);
 	}
 }

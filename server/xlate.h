@@ -50,7 +50,7 @@ enum xlate_kind xlate_find(struct xlate_object *xo, lblk_t blk, pblk_t *at) LOOP
 /* The blocks [blk, blk + nblks) are in one piece at "at", or with pblk(0) a hole. */
 void xlate_set(struct xlate_object *xo, lblk_t blk, uint64_t nblks, pblk_t at) LOOP_FN;
 
-/* Forgets everything from blk on. */
-void xlate_forget(struct xlate_object *xo, lblk_t blk) LOOP_FN;
+/* Forgets [blk, blk + nblks). */
+void xlate_forget(struct xlate_object *xo, lblk_t blk, uint64_t nblks) LOOP_FN;
 
 #endif

@@ -58,6 +58,7 @@ unit_tests = \
 	tests/unit/test_journal \
 	tests/unit/test_journal_crash \
 	tests/unit/test_journal_damage \
+	tests/unit/test_holes \
 	tests/unit/test_label \
 	tests/unit/test_kv \
 	tests/unit/test_kv_room \
@@ -79,6 +80,7 @@ unit_tests = \
 	tests/unit/test_name \
 	tests/unit/test_object \
 	tests/unit/test_object_cache \
+	tests/unit/test_object_cut \
 	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
 	tests/unit/test_object_full \

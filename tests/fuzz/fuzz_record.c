@@ -46,10 +46,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 #define EXTENTS_MAX 6u
+#define HOLES_MAX   3u
 #define BLKS_MAX    4u /* of one extent */
 
 /* What a change made of random numbers points to. */
 struct parts {
+	struct change_hole holes[HOLES_MAX];
 	struct change_extent extents[EXTENTS_MAX];
 	uint32_t csums[EXTENTS_MAX * BLKS_MAX];
 	char name[256];
@@ -74,6 +76,19 @@ static void random_extents(struct rnd *rnd, struct parts *parts, struct change *
 	change->extents = parts->extents;
 	change->csums = parts->csums;
 	change->inlined = rnd_one_in(rnd, 2);
+}
+
+static void random_holes(struct rnd *rnd, struct parts *parts, struct change *change)
+{
+	uint64_t blk = rnd_log(rnd, BLK_OBJECT_MAX / 2);
+
+	change->nholes = (uint32_t)rnd_below(rnd, HOLES_MAX + 1);
+	for (uint32_t i = 0; i < change->nholes; i++) {
+		parts->holes[i] =
+		    (struct change_hole){lblk(blk), 1 + rnd_log(rnd, BLK_OBJECT_MAX / 16)};
+		blk += parts->holes[i].nblks + rnd_below(rnd, 3);
+	}
+	change->holes = parts->holes;
 }
 
 static void random_texts(struct rnd *rnd, struct parts *parts, struct change *change)
@@ -115,10 +130,10 @@ size_t fuzz_input(uint64_t number, uint8_t *bytes, size_t max)
 		    .parent = rnd_u64(&rnd),
 		    .size_bytes = rnd_log(&rnd, BLK_OBJECT_MAX << BLK_SHIFT),
 		    .time_ns = rnd_u64(&rnd),
-		    .truncate = lblk(rnd_one_in(&rnd, 2) ? CHANGE_NO_TRUNCATE : 5),
 		};
 
 		random_extents(&rnd, &parts, &change);
+		random_holes(&rnd, &parts, &change);
 		random_texts(&rnd, &parts, &change);
 		if (record_add(&record, &change) < 0)
 			abort();

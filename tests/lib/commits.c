@@ -333,7 +333,6 @@ void commits_req_init(struct commits *fx, struct commits_req *r, enum change_kin
 	*r = (struct commits_req){.fx = fx};
 	r->req.change.kind = kind;
 	r->req.change.time_ns = 5;
-	r->req.change.truncate = lblk(CHANGE_NO_TRUNCATE);
 	r->req.sync_gen = commit_sync_gen(fx->commit);
 	r->req.durable = request_durable;
 	r->req.done = request_done;

@@ -279,6 +279,14 @@ int engine_resize(struct engine *e, struct handle *h, uint64_t size, bool shrink
 	return engine_wait(e, &res);
 }
 
+int engine_zero(struct engine *e, struct handle *h, uint64_t off, uint64_t len, bool whole)
+{
+	struct result res = {0};
+
+	object_zero(h, off, len, whole, engine_done_cb, &res);
+	return engine_wait(e, &res);
+}
+
 int64_t engine_read(struct engine *e, struct handle *h, uint64_t off, uint8_t *buf, uint64_t len)
 {
 	struct result res = {0};

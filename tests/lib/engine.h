@@ -85,6 +85,7 @@ int engine_write(struct engine *e, struct handle *h, uint64_t off, const uint8_t
 		 uint64_t len);
 int engine_fsync(struct engine *e, struct handle *h);
 int engine_resize(struct engine *e, struct handle *h, uint64_t size, bool shrink);
+int engine_zero(struct engine *e, struct handle *h, uint64_t off, uint64_t len, bool whole);
 
 /* Reads into buf; the number of bytes or an error. */
 int64_t engine_read(struct engine *e, struct handle *h, uint64_t off, uint8_t *buf, uint64_t len);

@@ -61,8 +61,13 @@ static void world_make(struct world *w, const struct change *change, const struc
 
 static void world_epoch(struct world_obj *obj, const struct change *change, const uint32_t *csums)
 {
-	for (uint64_t blk = change->truncate.n; blk < WORLD_BLKS; blk++)
-		obj->csums[blk] = 0;
+	for (uint32_t h = 0; h < change->nholes; h++) {
+		uint64_t blk = change->holes[h].blk.n;
+		uint64_t end = blk + change->holes[h].nblks;
+
+		for (; blk < end && blk < WORLD_BLKS; blk++)
+			obj->csums[blk] = 0;
+	}
 	for (uint32_t e = 0; e < change->nextents; e++) {
 		const struct change_extent *ext = &change->extents[e];
 

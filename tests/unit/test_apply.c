@@ -47,7 +47,6 @@ static const struct change write_a = {
     .oid = 5,
     .size_bytes = 52 * BLK_BYTES,
     .time_ns = 20,
-    .truncate = {CHANGE_NO_TRUNCATE},
     .extents = extents,
     .nextents = ARRAY_LEN(extents),
     .nblks = ARRAY_LEN(csums),
@@ -94,6 +93,7 @@ static void test_create(void **state)
 
 static void test_epoch(void **state)
 {
+	const struct change_hole hole = {lblk(3), BLK_OBJECT_MAX - 3};
 	struct change cut = write_a;
 	struct map_obj obj;
 	struct fix fix;
@@ -111,7 +111,8 @@ static void test_epoch(void **state)
 	assert_int_equal(block_of(&fix, 5, 51, &csum).blk.n, 301);
 	assert_int_equal(csum, 22);
 	/* first the truncation, then what was written behind it */
-	cut.truncate = lblk(3);
+	cut.holes = &hole;
+	cut.nholes = 1;
 	cut.extents = (struct change_extent[]){{.blk = {60}, .dst = {500}, .nblks = 1}};
 	cut.nextents = 1;
 	cut.size_bytes = 61 * BLK_BYTES;

@@ -153,7 +153,7 @@ static void test_truncate_during_a_fill_drops_what_comes(void **state)
 	map_old(fx, 4);
 	fake_dev_hold(fx->ts->fdev, FAKE_READ);
 	fill_start(fx, &w, 0, 4);
-	assert_int_equal(cache_truncate(&fx->co, lblk(2)), 0);
+	assert_int_equal(cache_punch(&fx->co, lblk(2), BLK_OBJECT_MAX - 2), 0);
 	fake_dev_open_gate(fx->ts->fdev, FAKE_READ);
 	test_store_run_flag(fx->ts, &w.ready);
 	assert_int_equal(w.err, 0);
@@ -174,7 +174,7 @@ static void test_truncate_to_nothing_during_fills(void **state)
 	fake_dev_hold(fx->ts->fdev, FAKE_READ);
 	fill_start(fx, &w[0], 0, FOLIO_BLKS);
 	fill_start(fx, &w[1], FOLIO_BLKS, FOLIO_BLKS);
-	assert_int_equal(cache_truncate(&fx->co, lblk(0)), 0);
+	assert_int_equal(cache_punch(&fx->co, lblk(0), BLK_OBJECT_MAX), 0);
 	write_blk(fx, FOLIO_BLKS + 3, NEW);
 	fake_dev_open_gate(fx->ts->fdev, FAKE_READ);
 	test_store_run_flag(fx->ts, &w[0].ready);
@@ -199,7 +199,7 @@ static void test_truncate_of_another_object_during_a_fill(void **state)
 	cache_object_init(&other, fx->cache, fx->co.oid + 1);
 	fake_dev_hold(fx->ts->fdev, FAKE_READ);
 	fill_start(fx, &w, 0, 4);
-	assert_int_equal(cache_truncate(&other, lblk(0)), 0);
+	assert_int_equal(cache_punch(&other, lblk(0), BLK_OBJECT_MAX), 0);
 	fake_dev_open_gate(fx->ts->fdev, FAKE_READ);
 	test_store_run_flag(fx->ts, &w.ready);
 	assert_holds(fx, 3, OLD);
@@ -334,7 +334,7 @@ static void test_truncate_drops_dirty_and_staged(void **state)
 	write_blk(fx, 9999, NEWER);
 	assert_int_equal(fx->co.ndirty, 4);
 	assert_int_equal(cache_busy_pages(fx->cache), 6);
-	assert_int_equal(cache_truncate(&fx->co, lblk(41)), 3);
+	assert_int_equal(cache_punch(&fx->co, lblk(41), BLK_OBJECT_MAX - 41), 3);
 	assert_int_equal(fx->co.ndirty, 1);
 	assert_int_equal(cache_busy_pages(fx->cache), 3);
 	assert_holds(fx, 40, NEW);
@@ -346,7 +346,7 @@ static void test_truncate_drops_dirty_and_staged(void **state)
 	commit(fx, &frozen);
 	assert_true(cache_is_dirty(&fx->co, lblk(41)));
 	assert_int_equal(cache_busy_pages(fx->cache), 2);
-	assert_int_equal(cache_truncate(&fx->co, lblk(0)), 2);
+	assert_int_equal(cache_punch(&fx->co, lblk(0), BLK_OBJECT_MAX), 2);
 	/* what was committed is still what those blocks of the device hold */
 	assert_int_equal(page_pool_used(fx->ts->pages), 3);
 	cache_freed(fx->cache, pblk(DST), 3);

@@ -132,7 +132,7 @@ static void test_committed_version_is_shared(void **state)
 	assert_holds(fx, 6, NEWER);
 	assert_int_equal(reads(fx), 0);
 	/* the newer one is dropped: what is left is what the map says, once it is asked */
-	assert_int_equal(cache_truncate(&fx->co, lblk(6)), 1);
+	assert_int_equal(cache_punch(&fx->co, lblk(6), BLK_OBJECT_MAX - 6), 1);
 	assert_empty(fx, 6);
 	assert_holds(fx, 5, NEW);
 	cache_object_fini(&clone.co);
@@ -145,7 +145,7 @@ static void test_truncated_before_its_commit_stays_away(void **state)
 
 	write_blk(fx, 5, NEW);
 	frozen = freeze(fx);
-	assert_int_equal(cache_truncate(&fx->co, lblk(0)), 0);
+	assert_int_equal(cache_punch(&fx->co, lblk(0), BLK_OBJECT_MAX), 0);
 	commit(fx, &frozen);
 	assert_empty(fx, 5);
 	assert_non_null(cache_page_at(fx->cache, pblk(DST)));
@@ -159,7 +159,7 @@ static void test_reused_block_never_shows_old_data(void **state)
 	write_blk(fx, 5, NEW);
 	frozen = freeze(fx);
 	commit(fx, &frozen);
-	assert_int_equal(cache_truncate(&fx->co, lblk(5)), 0);
+	assert_int_equal(cache_punch(&fx->co, lblk(5), BLK_OBJECT_MAX - 5), 0);
 	assert_non_null(cache_page_at(fx->cache, pblk(DST)));
 	cache_freed(fx->cache, pblk(DST), 1);
 	assert_null(cache_page_at(fx->cache, pblk(DST)));
@@ -356,7 +356,7 @@ static void test_truncate_drops_what_two_fills_bring(void **state)
 	fill_start(fx, &w[0], 0, 2);
 	fill_start(fx, &w[1], 4, 2);
 	assert_int_equal(fx->co.nfetching, 2);
-	assert_int_equal(cache_truncate(&fx->co, lblk(1)), 0);
+	assert_int_equal(cache_punch(&fx->co, lblk(1), BLK_OBJECT_MAX - 1), 0);
 	fake_dev_open_gate(fx->ts->fdev, FAKE_READ);
 	test_store_run_until(fx->ts, nothing_is_fetched, &fx->co);
 	assert_true(w[0].ready && w[1].ready);
@@ -375,7 +375,7 @@ static void test_truncate_forgets_what_is_clean(void **state)
 
 	map_old(fx, 4);
 	assert_int_equal(fill(fx, 0, 4), 0);
-	assert_int_equal(cache_truncate(&fx->co, lblk(2)), 0);
+	assert_int_equal(cache_punch(&fx->co, lblk(2), BLK_OBJECT_MAX - 2), 0);
 	assert_holds(fx, 1, OLD);
 	assert_empty(fx, 2);
 	assert_empty(fx, 3);

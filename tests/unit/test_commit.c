@@ -158,11 +158,12 @@ static void test_inlined_block_is_durable_in_its_record(void **state)
 	assert_int_equal(where(fx, oid, 3), AT(50).n);
 }
 
-/* The truncation of an epoch comes before its extents. */
-static void test_epoch_truncates_first(void **state)
+/* The holes of an epoch come before its extents. */
+static void test_holes_of_an_epoch_come_first(void **state)
 {
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "object");
+	const struct change_hole hole = {lblk(3), BLK_OBJECT_MAX - 3};
 	struct commits_req r;
 
 	commits_epoch_init(fx, &r, oid, lblk(3), AT(50));
@@ -170,7 +171,8 @@ static void test_epoch_truncates_first(void **state)
 	commits_epoch_init(fx, &r, oid, lblk(9), AT(51));
 	commits_run(&r);
 	commits_epoch_init(fx, &r, oid, lblk(5), AT(52));
-	r.req.change.truncate = lblk(3);
+	r.req.change.holes = &hole;
+	r.req.change.nholes = 1;
 	commits_run(&r);
 	assert_int_equal(r.req.err, 0);
 	assert_int_equal(r.req.obj.mapped_nblks, 1);
@@ -566,7 +568,7 @@ int main(void)
 	    TEST(test_durable_comes_first_then_the_map),
 	    TEST(test_nothing_is_mapped_before_the_sync),
 	    TEST(test_inlined_block_is_durable_in_its_record),
-	    TEST(test_epoch_truncates_first),
+	    TEST(test_holes_of_an_epoch_come_first),
 	    TEST(test_answers_come_in_order),
 	    TEST(test_group_shares_one_record_and_one_sync),
 	    TEST(test_sync_and_mark_leave_no_record),

@@ -180,7 +180,7 @@ static void test_version_is_not_written(void **state)
 	fix_remap(txn, a, 0, 100, 10);
 	v = fix_version(txn, a, "v1");
 	assert_int_equal(map_txn_remap(txn, v, lblk(0), pblk(300), 1, &csum), -ERR_PERM);
-	assert_int_equal(map_txn_unmap_from(txn, v, lblk(0)), -ERR_PERM);
+	assert_int_equal(map_txn_unmap(txn, v, lblk(0), BLK_OBJECT_MAX - 0), -ERR_PERM);
 	assert_int_equal(map_txn_update(txn, v, 1, 1, &obj), -ERR_PERM);
 	assert_int_equal(map_txn_reset(txn, v, a, 1, &obj), -ERR_PERM);
 	assert_int_equal(map_txn_exchange(txn, v, a), -ERR_PERM);
@@ -637,14 +637,14 @@ static void test_counters(void **state)
 	assert_int_equal(space.reap_nblks, 0);
 	txn = fix_begin(&fix);
 	fix_remap(txn, a, 0, 30000, 10000);
-	assert_int_equal(map_txn_unmap_from(txn, a, lblk(15000)), 0);
+	assert_int_equal(map_txn_unmap(txn, a, lblk(15000), BLK_OBJECT_MAX - 15000), 0);
 	fix_commit(txn);
 	fix_check(&fix);
 	assert_int_equal(space_of(&fix).mapped_nblks, 75000);
 	assert_int_equal(space_of(&fix).free_nblks, 19999);
 	/* a part of a's tree is still that of others: reaping it never grows the figure */
 	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_unmap_from(txn, a, lblk(0)), 0);
+	assert_int_equal(map_txn_unmap(txn, a, lblk(0), BLK_OBJECT_MAX - 0), 0);
 	fix_commit(txn);
 	assert_int_equal(space_of(&fix).reap_nblks, 15000);
 	while (more) {

@@ -206,13 +206,21 @@ static void do_unmap(struct world *w, struct map_txn *txn)
 {
 	struct model_obj *obj = pick(w, true);
 	uint64_t at = fix_rand(&w->rng, MODEL_NBLKS);
+	uint64_t end = at + 1 + fix_rand(&w->rng, MODEL_NBLKS - at);
+	lblk_t blk;
 
 	if (!obj || obj->parent)
 		return;
 	if (fix_rand(&w->rng, 8) == 0)
 		at = 0;
-	assert_int_equal(map_txn_unmap_from(txn, obj->oid, lblk(model_lblk(at))), 0);
-	for (; at < MODEL_NBLKS; at++)
+	if (fix_rand(&w->rng, 2) == 0)
+		end = at + 1 + fix_rand(&w->rng, end - at);
+	blk = lblk(model_lblk(at));
+	assert_int_equal(map_txn_unmap(txn, obj->oid, blk,
+				       end < MODEL_NBLKS ? model_lblk(end - 1) + 1 - blk.n
+							 : BLK_OBJECT_MAX - blk.n),
+			 0);
+	for (; at < end; at++)
 		obj->blk[at] = 0;
 }
 
@@ -595,7 +603,7 @@ static void test_truncated_clone_leaves_its_source(void **state)
 	src = fix_create(txn, "source", 20000);
 	fix_remap(txn, src, 0, 1, 20000);
 	dst = fix_clone(txn, src, "clone");
-	assert_int_equal(map_txn_unmap_from(txn, dst, lblk(130)), 0);
+	assert_int_equal(map_txn_unmap(txn, dst, lblk(130), BLK_OBJECT_MAX - 130), 0);
 	fix_commit(txn);
 	assert_int_equal(fix_check(&fix).mapped_nblks, 20000);
 	view = fix_view(&fix);
@@ -612,13 +620,13 @@ static void test_truncated_clone_leaves_its_source(void **state)
 	map_view_end(view);
 
 	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_unmap_from(txn, src, lblk(129)), 0);
+	assert_int_equal(map_txn_unmap(txn, src, lblk(129), BLK_OBJECT_MAX - 129), 0);
 	fix_commit(txn);
 	fix_reap_all(&fix, 10);
 	/* block 129 is still the clone's */
 	assert_int_equal(fix_check(&fix).mapped_nblks, 130);
 	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_unmap_from(txn, src, lblk(0)), 0);
+	assert_int_equal(map_txn_unmap(txn, src, lblk(0), BLK_OBJECT_MAX - 0), 0);
 	assert_int_equal(map_txn_remove(txn, dst), 0);
 	fix_commit(txn);
 	fix_reap_all(&fix, 10);

@@ -99,6 +99,26 @@ static void model_resize(struct engine *e, struct model *m)
 	m->size = size;
 }
 
+/* Zeros, or with "whole" only blocks that are covered as a whole, to the end of the object. */
+static void model_zero(struct engine *e, struct model *m)
+{
+	uint64_t len = 1 + rnd(UINT64_C(1) << (1 + rnd(21)));
+	uint64_t off = rnd(MODEL_MAX);
+	uint64_t end;
+	bool whole = rnd(2) == 0;
+
+	if (rnd(3) == 0)
+		off &= ~(uint64_t)(BLK_BYTES - 1);
+	assert_int_equal(engine_zero(e, m->handle, off, len, whole), 0);
+	end = off + len < m->size ? off + len : m->size;
+	if (whole && end < m->size)
+		end &= ~(uint64_t)(BLK_BYTES - 1);
+	if (whole)
+		off = (off + BLK_BYTES - 1) & ~(uint64_t)(BLK_BYTES - 1);
+	if (off < end)
+		memset(m->bytes + off, 0, end - off);
+}
+
 static void model_clone(struct engine *e, int from, int to)
 {
 	struct model *src = &models[from];
@@ -180,6 +200,8 @@ static void model_step(struct engine *e)
 		model_extents(e, m);
 		break;
 	case 4:
+		model_zero(e, m);
+		break;
 	case 5:
 	case 6:
 	case 7:

@@ -27,12 +27,19 @@ static const struct change_extent extents[] = {
 };
 static const uint32_t csums[] = {0, 1, UINT32_MAX, 0x80000000, 5, 6};
 
+static const struct change_hole holes[] = {
+    {{4}, 1},
+    {{6}, 2},
+    {{9}, BLK_OBJECT_MAX - 9},
+};
+
 static const struct change epoch = {
     .kind = CHANGE_EPOCH,
     .oid = OID,
     .size_bytes = BLK_OBJECT_MAX << BLK_SHIFT,
     .time_ns = 123456789,
-    .truncate = {4},
+    .holes = holes,
+    .nholes = 3,
     .extents = extents,
     .nextents = 3,
     .nblks = 6,
@@ -41,7 +48,7 @@ static const struct change epoch = {
 };
 
 static const struct change changes[] = {
-    {.kind = CHANGE_EPOCH, .oid = OID, .size_bytes = 5, .truncate = {CHANGE_NO_TRUNCATE}},
+    {.kind = CHANGE_EPOCH, .oid = OID, .size_bytes = 5},
     {.kind = CHANGE_CREATE,
      .oid = OID,
      .size_bytes = 77,
@@ -92,8 +99,11 @@ static void assert_same(const struct change *got, const struct change *want)
 	assert_int_equal(got->size_bytes, want->size_bytes);
 	assert_int_equal(got->time_ns, want->time_ns);
 	assert_int_equal(got->expires_ns, want->expires_ns);
-	assert_int_equal(got->truncate.n,
-			 want->kind == CHANGE_EPOCH ? want->truncate.n : CHANGE_NO_TRUNCATE);
+	assert_int_equal(got->nholes, want->nholes);
+	for (uint32_t i = 0; i < want->nholes; i++) {
+		assert_int_equal(got->holes[i].blk.n, want->holes[i].blk.n);
+		assert_int_equal(got->holes[i].nblks, want->holes[i].nblks);
+	}
 	assert_int_equal(got->inlined, want->inlined);
 	assert_int_equal(got->nextents, want->nextents);
 	assert_int_equal(got->nblks, want->nblks);
@@ -244,12 +254,8 @@ static void an_epoch_may_have_very_many_extents(void **state)
 	enum { N = 100000 };
 	struct change_extent *ext = calloc(N, sizeof(*ext));
 	uint32_t *sums = calloc((size_t)2 * N, sizeof(*sums));
-	struct change many = {.kind = CHANGE_EPOCH,
-			      .truncate = {CHANGE_NO_TRUNCATE},
-			      .extents = ext,
-			      .nextents = N,
-			      .nblks = 2 * N,
-			      .csums = sums};
+	struct change many = {
+	    .kind = CHANGE_EPOCH, .extents = ext, .nextents = N, .nblks = 2 * N, .csums = sums};
 	struct record record = {0};
 	struct record_reader reader;
 
@@ -280,12 +286,14 @@ static void an_epoch_may_have_very_many_extents(void **state)
 static void the_layout_is_that_on_disk(void **state)
 {
 	static const uint8_t want[] = {
-	    1,	  1,	0,    0,    80,	  0,	0,    0,		/* head */
+	    1,	  1,	0,    0,    92,	  0,	0,    0,		/* head */
 	    0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,		/* oid */
 	    3,	  2,	0,    0,    0,	  0,	0,    0,		/* size */
 	    9,	  0,	0,    0,    0,	  0,	0,    0,		/* time */
-	    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,		/* truncate */
+	    1,	  0,	0,    0,					/* holes */
 	    1,	  0,	0,    0,    3,	  0,	0,    0,		/* extents, blocks */
+	    2,	  1,	0,    0,    0,	  0,	0,    0,		/* blk */
+	    8,	  0,	0,    0,    0,	  0,	0,    0,		/* nblks */
 	    6,	  0,	0,    0,    0,	  0,	0,    0,		/* blk */
 	    0,	  0,	0,    0,    0,	  1,	0,    0,    3, 0, 0, 0, /* dst, nblks */
 	    4,	  3,	2,    1,    5,	  0,	0,    0,    6, 0, 0, 0, /* CRCs */
@@ -298,12 +306,14 @@ static void the_layout_is_that_on_disk(void **state)
 	    3, 0, 'v', '-', '1', 4, 0, 'k', '=', 'v', 0,		/* name, labels */
 	};
 	const struct change_extent ext = {lblk(6), pblk(UINT64_C(1) << 40), 3};
+	const struct change_hole hole = {lblk(0x102), 8};
 	const uint32_t sums[] = {0x01020304, 5, 6};
 	const struct change change = {.kind = CHANGE_EPOCH,
 				      .oid = OID,
 				      .size_bytes = 515,
 				      .time_ns = 9,
-				      .truncate = {CHANGE_NO_TRUNCATE},
+				      .holes = &hole,
+				      .nholes = 1,
 				      .extents = &ext,
 				      .nextents = 1,
 				      .nblks = 3,
@@ -426,14 +436,21 @@ static void an_unknown_head_is_refused(void **state)
 /* Where the numbers of an epoch are. */
 enum {
 	SIZE = 16,
-	TRUNCATE = 32,
-	NEXTENTS = 40,
-	NBLKS = 44,
-	EXTENT = 48,
+	NHOLES = 32,
+	NEXTENTS = 36,
+	NBLKS = 40,
+	HOLE = 44,
+	HOLE_NBLKS = 8,
+	EXTENT = HOLE + 16 * 3, /* behind the holes of "epoch" */
 	BLK = 0,
 	DST = 8,
 	LEN = 16
 };
+
+static size_t hole_off(uint32_t i, uint32_t member)
+{
+	return HOLE + 16 * (size_t)i + member;
+}
 
 static size_t extent_off(uint32_t i, uint32_t member)
 {
@@ -448,6 +465,7 @@ static void counts_that_do_not_fit_are_refused(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
 		assert_refused(&epoch, NEXTENTS, 4, counts[i]);
 		assert_refused(&epoch, NBLKS, 4, counts[i]);
+		assert_refused(&epoch, NHOLES, 4, counts[i]);
 	}
 	/* an extent less and 5 checksums more, in as many bytes */
 	assert_refused(&epoch, NEXTENTS, 8, 2 | UINT64_C(11) << 32);
@@ -506,9 +524,14 @@ static void extents_beyond_an_object_are_refused(void **state)
 	assert_refused(&epoch, extent_off(2, BLK), 8, BLK_OBJECT_MAX);
 	assert_refused(&epoch, extent_off(2, BLK), 8, BLK_OBJECT_MAX + 1);
 	assert_refused(&epoch, extent_off(2, BLK), 8, UINT64_MAX - 1);
-	assert_refused(&epoch, TRUNCATE, 8, BLK_OBJECT_MAX + 1);
-	assert_refused(&epoch, TRUNCATE, 8, UINT64_MAX - 1);
-	assert_int_equal(read_patched(&epoch, TRUNCATE, 8, BLK_OBJECT_MAX), 0);
+	assert_refused(&epoch, hole_off(2, BLK), 8, BLK_OBJECT_MAX + 1);
+	assert_refused(&epoch, hole_off(2, BLK), 8, UINT64_MAX - 1);
+	assert_refused(&epoch, hole_off(2, HOLE_NBLKS), 8, BLK_OBJECT_MAX - 8);
+	assert_refused(&epoch, hole_off(2, HOLE_NBLKS), 8, UINT64_MAX);
+	assert_refused(&epoch, hole_off(1, BLK), 8, 4); /* within the first */
+	assert_int_equal(read_patched(&epoch, hole_off(1, BLK), 8, 5), 0);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_refused(&epoch, hole_off(i, HOLE_NBLKS), 8, 0);
 	assert_refused(&epoch, SIZE, 8, (BLK_OBJECT_MAX << BLK_SHIFT) + 1);
 	assert_refused(&changes[1], SIZE, 8, (BLK_OBJECT_MAX << BLK_SHIFT) + 1);
 	assert_int_equal(read_patched(&changes[1], SIZE, 8, BLK_OBJECT_MAX << BLK_SHIFT), 0);

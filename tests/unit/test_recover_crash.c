@@ -32,6 +32,7 @@
 #define ROUNDS	    200u
 #define OPS_MAX	    40u
 #define EXTENTS_MAX 3u
+#define HOLES_MAX   4u
 #define OP_BLKS_MAX 24u
 #define NNAMES	    6u
 
@@ -39,6 +40,7 @@
 struct op {
 	struct commit_req req;
 	struct sim *sim;
+	struct change_hole holes[HOLES_MAX];
 	struct change_extent extents[EXTENTS_MAX];
 	uint32_t csums[OP_BLKS_MAX]; /* what the commit thread makes of them */
 	uint32_t known[OP_BLKS_MAX];
@@ -167,6 +169,24 @@ static void make_extents(struct sim *sim, struct op *op, uint64_t end)
 	change->extents = op->extents;
 }
 
+/* Now and then some; and what a smaller size cuts off. */
+static void make_holes(struct sim *sim, struct op *op, uint64_t old_end, uint64_t end)
+{
+	struct change *change = &op->req.change;
+	uint64_t from = 0;
+
+	while (from < end && change->nholes < HOLES_MAX - 1 && rnd_one_in(&sim->rnd, 4)) {
+		uint64_t blk = from + below(sim, end - from);
+		uint64_t n = 1 + below(sim, end - blk);
+
+		op->holes[change->nholes++] = (struct change_hole){lblk(blk), n};
+		from = blk + n + 1;
+	}
+	if (end < old_end)
+		op->holes[change->nholes++] = (struct change_hole){lblk(end), BLK_OBJECT_MAX - end};
+	change->holes = op->holes;
+}
+
 static bool make_epoch(struct sim *sim, struct op *op, struct world *w)
 {
 	const struct world_obj *obj = pick(sim, w, false);
@@ -180,10 +200,7 @@ static bool make_epoch(struct sim *sim, struct op *op, struct world *w)
 	end = rnd_one_in(&sim->rnd, 3) ? below(sim, WORLD_BLKS) : old_end;
 	change->oid = obj->id;
 	change->size_bytes = end == old_end ? obj->size_bytes : end * BLK_BYTES;
-	if (end < old_end)
-		change->truncate = lblk(end);
-	else if (old_end > 0 && rnd_one_in(&sim->rnd, 8))
-		change->truncate = lblk(below(sim, old_end));
+	make_holes(sim, op, old_end, end);
 	change->inlined = rnd_one_in(&sim->rnd, 2);
 	if (end > 0 && !rnd_one_in(&sim->rnd, 8))
 		make_extents(sim, op, end);
@@ -249,7 +266,6 @@ static void make_change(struct sim *sim, struct op *op, struct world *w)
 
 		*op = (struct op){.sim = sim, .data = data};
 		op->req.change.kind = kind > CHANGE_RESET ? CHANGE_EPOCH : (enum change_kind)kind;
-		op->req.change.truncate = lblk(CHANGE_NO_TRUNCATE);
 		op->req.change.time_ns = ++sim->now_ns;
 		op->req.sync_gen = commit_sync_gen(sim->fx->commit);
 		switch (op->req.change.kind) {

@@ -47,8 +47,8 @@ static int teardown(void **state)
 {
 	struct fixture *fx = *state;
 
-	xlate_forget(&fx->a, lblk(0));
-	xlate_forget(&fx->b, lblk(0));
+	xlate_forget(&fx->a, lblk(0), BLK_OBJECT_MAX);
+	xlate_forget(&fx->b, lblk(0), BLK_OBJECT_MAX);
 	assert_int_equal(xlate_bytes(fx->xlate), 0);
 	xlate_free(fx->xlate);
 	return 0;
@@ -117,12 +117,12 @@ static void test_forget_from_a_block_on(void **state)
 
 	xlate_set(&fx->a, lblk(0), 4 * LEAF, pblk(1000));
 	xlate_set(&fx->b, lblk(0), 4 * LEAF, pblk(1000));
-	xlate_forget(&fx->a, lblk(LEAF + 5));
+	xlate_forget(&fx->a, lblk(LEAF + 5), BLK_OBJECT_MAX - LEAF - 5);
 	assert_at(&fx->a, LEAF + 4, 1000 + LEAF + 4);
 	for (uint64_t blk = LEAF + 5; blk < 4 * LEAF; blk++)
 		assert_kind(&fx->a, blk, XLATE_UNKNOWN);
 	assert_at(&fx->b, 3 * LEAF, 1000 + 3 * LEAF);
-	xlate_forget(&fx->a, lblk(LEAF));
+	xlate_forget(&fx->a, lblk(LEAF), BLK_OBJECT_MAX - LEAF);
 	assert_kind(&fx->a, LEAF, XLATE_UNKNOWN);
 	assert_at(&fx->a, LEAF - 1, 1000 + LEAF - 1);
 }
@@ -157,8 +157,8 @@ static void test_budget_drops_what_was_not_used_longest(void **state)
 	assert_at(&tiny.b, n * LEAF, n);
 	assert_at(&tiny.b, (n - 90) * LEAF, n - 90);
 	assert_kind(&tiny.b, LEAF, XLATE_UNKNOWN);
-	xlate_forget(&tiny.a, lblk(0));
-	xlate_forget(&tiny.b, lblk(0));
+	xlate_forget(&tiny.a, lblk(0), BLK_OBJECT_MAX);
+	xlate_forget(&tiny.b, lblk(0), BLK_OBJECT_MAX);
 	xlate_free(tiny.xlate);
 }
 
@@ -173,7 +173,7 @@ static void test_no_budget_at_all(void **state)
 	xlate_set(&none.a, lblk(LEAF), LEAF, pblk(2000));
 	assert_kind(&none.a, 0, XLATE_UNKNOWN);
 	assert_at(&none.a, LEAF, 2000);
-	xlate_forget(&none.a, lblk(0));
+	xlate_forget(&none.a, lblk(0), BLK_OBJECT_MAX);
 	xlate_free(none.xlate);
 }
 
@@ -207,7 +207,7 @@ static void test_random_changes_against_a_model(void **state)
 		if (rnd_one_in(&r, 50)) {
 			uint64_t blk = rnd_below(&r, MODEL_BLKS);
 
-			xlate_forget(&fx->a, lblk(blk));
+			xlate_forget(&fx->a, lblk(blk), BLK_OBJECT_MAX - blk);
 			memset(model + blk, 0xff, (MODEL_BLKS - blk) * sizeof(*model));
 		} else {
 			model_set(&r, &fx->a, model);

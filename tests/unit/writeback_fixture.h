@@ -215,7 +215,6 @@ static inline void epoch_init(struct fixture *fx, struct epoch *epoch, unsigned 
 {
 	*epoch = (struct epoch){.fx = fx, .seed = seed};
 	epoch->batch.commit.change.oid = fx->oid;
-	epoch->batch.commit.change.truncate = lblk(CHANGE_NO_TRUNCATE);
 	epoch->batch.commit.change.time_ns = 9;
 	epoch->batch.written = epoch_written;
 	epoch->batch.durable = epoch_durable;

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * object_mutate.c: how a change of an object's content comes to be applied: in one piece, in one
+ * turn of the loop.  So it belongs to one epoch, and a crash leaves all of it or nothing.
+ *
+ *	planned, pinned --> filled --> room in memory --> space reserved --> applied --> answered
+ *	   |                  |             |                 |
+ *	   |                  |             `---- parked -----'- no space: nothing has changed
+ *	   |                  `- a fill failed
+ *	   `- no memory
+ *
+ * Filled: the first and the last block of a piece, where something of them is kept and they are not
+ * uptodate.
+ */
+#include "server/object_mutate.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "common/thread.h"
+#include "server/object_epoch.h"
+#include "server/object_io.h"
+#include "server/object_table.h"
+
+static void mutate_step(struct mutate *m);
+
+static void mutate_unpin(struct mutate *m)
+{
+	while (m->npinned > 0) {
+		m->npinned--;
+		cache_unpin(&m->obj->cache, m->pinned[m->npinned].first,
+			    m->pinned[m->npinned].nblks);
+	}
+}
+
+static void mutate_finish(struct mutate *m, int err)
+{
+	struct object *obj = m->obj;
+	object_cb cb = m->cb;
+	void *ctx = m->ctx;
+
+	mutate_unpin(m);
+	m->fns->free(m);
+	cb(ctx, err);
+	cache_shrink(obj->objs->cache);
+	objects_check_room(obj->objs);
+	object_put(obj);
+}
+
+/* ---- filling --------------------------------------------------------------------------------- */
+
+static void mutate_filled(struct mutate *m, int err)
+{
+	if (err < 0)
+		m->err = err;
+	if (--m->pending == 0)
+		mutate_step(m);
+}
+
+static LOOP_FN void mutate_filled_0(struct cache_waiter *waiter, int err)
+{
+	mutate_filled(CONTAINER_OF(waiter, struct mutate, waits[0]), err);
+}
+
+static LOOP_FN void mutate_filled_1(struct cache_waiter *waiter, int err)
+{
+	mutate_filled(CONTAINER_OF(waiter, struct mutate, waits[1]), err);
+}
+
+static LOOP_FN void mutate_filled_2(struct cache_waiter *waiter, int err)
+{
+	mutate_filled(CONTAINER_OF(waiter, struct mutate, waits[2]), err);
+}
+
+static LOOP_FN void mutate_filled_3(struct cache_waiter *waiter, int err)
+{
+	mutate_filled(CONTAINER_OF(waiter, struct mutate, waits[3]), err);
+}
+
+/* Starts the fill of a block if it is needed. */
+static void mutate_fill(struct mutate *m, lblk_t blk, struct cache_waiter *waiter)
+{
+	int err;
+
+	if (m->err < 0 || !m->fns->keeps(m, blk) || object_page(m->obj, blk))
+		return;
+	err = cache_fill(&m->obj->cache, blk, 1, waiter);
+	if (err < 0)
+		m->err = err;
+	else
+		m->pending++;
+}
+
+/* True: what is kept can be merged now, or m->err is set. */
+static bool mutate_filled_in(struct mutate *m)
+{
+	if (m->err < 0)
+		return true;
+	for (uint32_t i = 0; i < m->npinned; i++) {
+		const struct mutate_piece *piece = &m->pinned[i];
+
+		mutate_fill(m, piece->first, &m->waits[2 * i]);
+		if (piece->nblks > 1)
+			mutate_fill(m, lblk(piece->first.n + piece->nblks - 1),
+				    &m->waits[2 * i + 1]);
+	}
+	return m->pending == 0;
+}
+
+/* ---- planning -------------------------------------------------------------------------------- */
+
+static int mutate_pin(struct mutate *m)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < m->nwant && err == 0; i++) {
+		err = cache_pin(&m->obj->cache, m->want[i].first, m->want[i].nblks);
+		if (err == 0)
+			m->pinned[m->npinned++] = m->want[i];
+	}
+	return err;
+}
+
+static bool mutate_is_pinned(const struct mutate *m)
+{
+	bool same = m->npinned == m->nwant;
+
+	for (uint32_t i = 0; i < m->nwant && same; i++)
+		same = m->pinned[i].first.n == m->want[i].first.n &&
+		       m->pinned[i].nblks == m->want[i].nblks;
+	return same;
+}
+
+/* The object may have changed since the last step: what is pinned is what the change is about. */
+static void mutate_plan(struct mutate *m)
+{
+	if (m->obj->objs->latched)
+		m->err = -ERR_LATCHED;
+	if (m->err == 0)
+		m->err = m->fns->plan(m);
+	if (m->err < 0 || mutate_is_pinned(m))
+		return;
+	mutate_unpin(m);
+	m->err = mutate_pin(m);
+}
+
+/* ---- room and space -------------------------------------------------------------------------- */
+
+static void mutate_close_all(struct objects *objs)
+{
+	struct object *obj;
+	struct object *next;
+
+	TAILQ_FOREACH_SAFE (obj, &objs->busy, busy_link, next)
+		epoch_close(obj);
+}
+
+/* Waits until something was written back or freed; fails with err if nothing is under way. */
+static void mutate_park(struct mutate *m, int err)
+{
+	struct objects *objs = m->obj->objs;
+
+	mutate_close_all(objs);
+	prepare_pause(objs->prepare);
+	if (prepare_held_nblks(objs->prepare) > 0 || freeload_is_busy(objs->freeload) ||
+	    epoch_any_moving(objs) || commit_busy(objs->commit) || objs->wb.releasing > 0 ||
+	    (commit_reaping(objs->commit) && !checkpoint_fails(objs->checkpoint)) ||
+	    checkpoint_want_space(objs->checkpoint, err == -ERR_NOSPC_META))
+		TAILQ_INSERT_TAIL(&objs->parked, m, link);
+	else
+		mutate_finish(m, err);
+}
+
+void object_retry_parked(struct objects *objs)
+{
+	struct mutate_list list = TAILQ_HEAD_INITIALIZER(list);
+	struct mutate *m;
+
+	ASSERT_LOOP();
+	TAILQ_CONCAT(&list, &objs->parked, link);
+	while ((m = TAILQ_FIRST(&list))) {
+		TAILQ_REMOVE(&list, m, link);
+		mutate_step(m);
+		if (!TAILQ_EMPTY(&objs->parked))
+			break; /* no room for this one: the others keep their places behind it */
+	}
+	TAILQ_CONCAT(&objs->parked, &list, link);
+}
+
+void object_open_gate(struct object *obj)
+{
+	struct mutate_list list = TAILQ_HEAD_INITIALIZER(list);
+	struct mutate *m;
+
+	ASSERT_LOOP();
+	obj->gated = false;
+	TAILQ_CONCAT(&list, &obj->gate, link);
+	while ((m = TAILQ_FIRST(&list))) {
+		TAILQ_REMOVE(&list, m, link);
+		mutate_step(m);
+	}
+}
+
+/* The blocks that are not in the open epoch yet, so that each needs a reservation. */
+static uint64_t mutate_needs(const struct mutate *m)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < m->npinned; i++)
+		for (uint32_t k = 0; k < m->pinned[i].nblks; k++)
+			n += !cache_is_dirty(&m->obj->cache, lblk(m->pinned[i].first.n + k));
+	return n;
+}
+
+/*
+ * True: the change may be applied, the space for *needs blocks is reserved.  Else it is parked or
+ * finished.
+ */
+static bool mutate_admit(struct mutate *m, uint64_t *needs)
+{
+	struct objects *objs = m->obj->objs;
+	int err = epoch_make_room(m->obj, mutate_needs(m), m->punches);
+	size_t busy = cache_busy_pages(objs->cache);
+	uint64_t meta_used;
+	uint64_t meta_total;
+
+	*needs = mutate_needs(m); /* of the next epoch, where that was closed */
+	if (err == -ERR_WRITEBACK) {
+		mutate_park(m, err);
+		return false;
+	}
+	if (err < 0) {
+		mutate_finish(m, err);
+		return false;
+	}
+	if (*needs == 0)
+		return true;		   /* a hole gives space back: it waits for none */
+	if (!TAILQ_EMPTY(&objs->parked)) { /* not past those that wait */
+		TAILQ_INSERT_TAIL(&objs->parked, m, link);
+		return false;
+	}
+	if (busy > 0 && busy + *needs > objs->dirty_limit) {
+		mutate_park(m, -ERR_WRITEBACK);
+		return false;
+	}
+	map_meta_usage(objs->config.map, &meta_used, &meta_total);
+	meta_used += (busy + *needs) * META_BLK_BYTES;
+	if (meta_used > meta_total - meta_total / META_RESERVE_PART) {
+		mutate_park(m, -ERR_NOSPC_META);
+		return false;
+	}
+	if (alloc_reserve(objs->alloc, *needs) < 0) {
+		mutate_park(m, -ERR_NOSPC);
+		return false;
+	}
+	return true;
+}
+
+/* ---- the steps ------------------------------------------------------------------------------- */
+
+/* Starts writeback early enough that writers seldom wait for it. */
+static void mutate_kick(struct object *obj)
+{
+	struct objects *objs = obj->objs;
+
+	if (obj->cache.ndirty >= EPOCH_MAX_BLKS ||
+	    (cache_busy_pages(objs->cache) > objs->dirty_limit / 2 && obj->cache.ndirty > 0))
+		epoch_close(obj);
+}
+
+static void mutate_apply(struct mutate *m, uint64_t needs)
+{
+	uint64_t unused = 0;
+	int err = m->fns->apply(m, &unused);
+
+	alloc_unreserve(m->obj->objs->alloc, err < 0 ? needs : unused);
+	if (err == 0)
+		mutate_kick(m->obj);
+	mutate_finish(m, err);
+}
+
+/* Takes the change as far as it comes; called again when what it waits for has happened. */
+static void mutate_step(struct mutate *m)
+{
+	struct object *obj = m->obj;
+	uint64_t needs;
+
+	mutate_plan(m);
+	if (!mutate_filled_in(m))
+		return;
+	if (obj->gated && m->err == 0) {
+		TAILQ_INSERT_TAIL(&obj->gate, m, link);
+		return;
+	}
+	if (m->err < 0)
+		mutate_finish(m, m->err);
+	else if (mutate_admit(m, &needs))
+		mutate_apply(m, needs);
+}
+
+int mutate_refused(const struct handle *handle, uint64_t off_bytes, uint64_t len)
+{
+	ASSERT_LOOP();
+	if (handle->readonly)
+		return -ERR_PERM;
+	if (off_bytes > BLK_OBJECT_MAX << BLK_SHIFT ||
+	    len > (BLK_OBJECT_MAX << BLK_SHIFT) - off_bytes)
+		return -ERR_TOO_LARGE;
+	return handle->obj->objs->latched ? -ERR_LATCHED : 0;
+}
+
+void mutate_start(struct mutate *m)
+{
+	static void (*const ready[])(struct cache_waiter *, int) = {
+	    mutate_filled_0, mutate_filled_1, mutate_filled_2, mutate_filled_3};
+
+	ASSERT_LOOP();
+	for (size_t i = 0; i < 2 * MUTATE_PIECES; i++)
+		m->waits[i].ready = ready[i];
+	object_get(m->obj);
+	mutate_step(m);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * object_mutate.h: what all changes of an object's content have in common (object_mutate.c): a
+ * write, a resize, a zeroing each embed a struct mutate and say by its functions what is their own.
+ *
+ * It is the loop's, from mutate_start() to its "free".
+ */
+#ifndef SERVER_OBJECT_MUTATE_H
+#define SERVER_OBJECT_MUTATE_H
+
+#include "server/object_state.h"
+
+/* Blocks that become dirty when the change is applied; the first and the last may be covered in
+ * part. */
+struct mutate_piece {
+	lblk_t first;
+	uint32_t nblks;
+};
+
+#define MUTATE_PIECES 2u
+
+struct mutate;
+
+struct mutate_fns {
+	/*
+	 * Says in m->want and m->nwant what would become dirty as the object is now.  Called again
+	 * when the object may have changed.  -ERR_*: the change is refused.
+	 */
+	int (*plan)(struct mutate *m);
+	/* Is something kept of what the block is now, so that it has to be there? */
+	bool (*keeps)(struct mutate *m, lblk_t blk);
+	/* All is there, and reserved: in one turn; calls epoch_touch().  -ERR_NOMEM: nothing has changed.  *unused: how
+	 * many of the reserved blocks did not become dirty. */
+	int (*apply)(struct mutate *m, uint64_t *unused);
+	void (*free)(struct mutate *m);
+};
+
+struct mutate {
+	const struct mutate_fns *fns; /* these four are the caller's to fill in, the others 0 */
+	struct object *obj;
+	object_cb cb;
+	void *ctx;
+
+	struct mutate_piece want[MUTATE_PIECES];
+	uint32_t nwant;
+	bool punches; /* the epoch gets another hole: see plan */
+
+	struct mutate_piece pinned[MUTATE_PIECES]; /* private from here on */
+	uint32_t npinned;
+	uint32_t pending;
+	int err;
+	struct cache_waiter waits[2 * MUTATE_PIECES];
+	TAILQ_ENTRY(mutate) link; /* parked, or at the object's gate */
+};
+
+/* Is the change allowed on this handle and within what an object may have? */
+int mutate_refused(const struct handle *handle, uint64_t off_bytes,
+		   uint64_t len) LOOP_FN MUST_CHECK;
+
+/* Begins; m->cb is called once, perhaps before this returns. */
+void mutate_start(struct mutate *m) LOOP_FN;
+
+#endif
