@@ -54,6 +54,8 @@ int cmd_check(struct ctl *ctl);
 /* cmd_data.c */
 int cmd_cat(struct ctl *ctl);
 int cmd_write(struct ctl *ctl);
+int cmd_zero(struct ctl *ctl);
+int cmd_trim(struct ctl *ctl);
 
 /* cmd_cp.c */
 int cmd_cp(struct ctl *ctl);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Commands that stream data from and into an object: cat, write. */
+/* Commands that stream data from and into an object, and that make
+ * zeros of it: cat, write, zero, trim. */
 #include "client/cmd.h"
+
+#include <inttypes.h>
 
 #include "client/end.h"
 #include "client/out.h"
@@ -37,7 +40,7 @@ int cmd_cat(struct ctl *ctl)
 	return err < 0 ? data_fail(ctl, &error) : CTL_OK;
 }
 
-static int write_report(const struct ctl *ctl, uint64_t offset, uint64_t bytes, bool sync)
+static int range_report(const struct ctl *ctl, uint64_t offset, uint64_t bytes, bool sync)
 {
 	json_object *obj;
 
@@ -87,5 +90,72 @@ int cmd_write(struct ctl *ctl)
 	if (end_open_object_sink(&dst, ctl->cow, ctl->args.operands[0], offset, &error) < 0 ||
 	    write_stream(&dst, sync, &result, &error) < 0)
 		return data_fail(ctl, &error);
-	return write_report(ctl, offset, result.total_bytes, sync);
+	return range_report(ctl, offset, result.total_bytes, sync);
+}
+
+/* ---- zeros ----------------------------------------------------------------------------------- */
+
+typedef int (*zero_fn)(cow_object_t *obj, uint64_t offset, uint64_t len);
+
+/* The part of the range that the object has; *len is 0 where it begins behind the end. */
+static void zero_clip(const cow_object_t *obj, uint64_t offset, uint64_t *len)
+{
+	uint64_t size = cow_object_size(obj);
+
+	if (offset >= size)
+		*len = 0;
+	else if (*len > size - offset)
+		*len = size - offset;
+}
+
+static int zero_open(const struct ctl *ctl, cow_object_t *obj, zero_fn fn, uint64_t offset,
+		     uint64_t *len)
+{
+	const char *name = ctl->args.operands[0];
+	int err;
+
+	zero_clip(obj, offset, len);
+	if (!ctl_confirm(ctl, "lose %" PRIu64 " bytes of %s, from %" PRIu64 " on", *len, name,
+			 offset))
+		return ctl_fail(ctl, CTL_ERROR, name, "left as it is");
+	err = fn(obj, offset, *len);
+	if (err == 0 && args_has(&ctl->args, ARGS_FSYNC))
+		err = cow_fsync(obj);
+	return err < 0 ? ctl_fail_cow(ctl, err, name) : 0;
+}
+
+static int zero_run(struct ctl *ctl, zero_fn fn)
+{
+	const char *name = ctl->args.operands[0];
+	cow_object_t *obj;
+	uint64_t offset, len;
+	int status = ctl_get_size(ctl, ARGS_OFFSET, 0, &offset);
+	int err;
+
+	if (status == 0)
+		status = ctl_get_size(ctl, ARGS_LENGTH, UINT64_MAX, &len);
+	if (status == 0)
+		status = ctl_connect(ctl);
+	if (status != 0)
+		return status;
+	err = cow_open(ctl->cow, name, 0, &obj);
+	if (err < 0)
+		return ctl_fail_cow(ctl, err, name);
+	status = zero_open(ctl, obj, fn, offset, &len);
+	err = cow_close(obj);
+	if (status == 0 && err < 0)
+		status = ctl_fail_cow(ctl, err, name);
+	if (status != 0)
+		return status;
+	return range_report(ctl, offset, len, args_has(&ctl->args, ARGS_FSYNC));
+}
+
+int cmd_zero(struct ctl *ctl)
+{
+	return zero_run(ctl, cow_zero);
+}
+
+int cmd_trim(struct ctl *ctl)
+{
+	return zero_run(ctl, cow_trim);
 }

@@ -21,6 +21,7 @@
 #define YES	  ARGS_BIT(ARGS_YES)
 #define EXCHANGE  ARGS_BIT(ARGS_EXCHANGE)
 #define RECURSIVE ARGS_BIT(ARGS_RECURSIVE)
+#define ZERO	  (WRITE | YES | ARGS_BIT(ARGS_LENGTH))
 #define DU	  (TABLE | RECURSIVE | ARGS_BIT(ARGS_IF_DELETED))
 #define REMOVE	  (YES | ARGS_BIT(ARGS_DRY_RUN) | ARGS_BIT(ARGS_WAIT) | ARGS_BIT(ARGS_PROGRESS))
 #define MANY	  CTL_MANY
@@ -57,6 +58,10 @@ const struct ctl_command commands[] = {
      cmd_cat},
     {"write", NULL, "[--offset=SIZE] [--fsync] OBJ", "write standard input into an object", 1, 1,
      WRITE, cmd_write},
+    {"zero", NULL, "[--offset=SIZE] [--length=SIZE] [--fsync] [-y] OBJ",
+     "make a range of an object zeros", 1, 1, ZERO, cmd_zero},
+    {"trim", NULL, "[--offset=SIZE] [--length=SIZE] [--fsync] [-y] OBJ",
+     "give back the whole blocks of a range, as zeros", 1, 1, ZERO, cmd_trim},
     {"fsync", NULL, "OBJ", "make all that was written to an object durable", 1, 1, NONE, cmd_fsync},
     {"resize", NULL, "[--shrink] OBJ [+|-]SIZE", "set, raise or lower an object's size", 2, 2,
      SHRINK, cmd_resize},

@@ -324,6 +324,15 @@ int cow_fsync(cow_object_t *obj);
 int cow_resize(cow_object_t *obj, uint64_t size, unsigned int flags);
 
 /*
+ * cow_zero() makes the bytes from offset on zeros, and cow_trim() the blocks of 4 KiB that lie in the
+ * range as a whole; both as far as the object goes, whose size stays (so its last block may be cut
+ * short).  Blocks that are covered as a whole become holes and give their space back.  Like a write
+ * it is one operation, atomic under a crash, and not durable before cow_fsync().
+ */
+int cow_zero(cow_object_t *obj, uint64_t offset, uint64_t len);
+int cow_trim(cow_object_t *obj, uint64_t offset, uint64_t len);
+
+/*
  * Where data and holes are, from offset on, consecutive; data not yet durable counts as data.
  * Fills up to max entries (at least 1) and returns how many; 0 at or past the end.  What is not
  * covered by the entries is asked for with another call.

@@ -134,6 +134,25 @@ int cow_resize(cow_object_t *obj, uint64_t size, unsigned int flags)
 	return 0;
 }
 
+static int object_zero(cow_object_t *obj, uint32_t flags, uint64_t offset, uint64_t len)
+{
+	struct msg_zero m = {.handle = obj->handle, .flags = flags, .offset = offset, .len = len};
+	struct call call;
+
+	object_call_init(&call, WIRE_OP_ZERO, obj);
+	return call_run(obj->cow, &call, msg_zero_encode(call_body(&call), CHAN_BODY_MAX, &m));
+}
+
+int cow_zero(cow_object_t *obj, uint64_t offset, uint64_t len)
+{
+	return object_zero(obj, 0, offset, len);
+}
+
+int cow_trim(cow_object_t *obj, uint64_t offset, uint64_t len)
+{
+	return object_zero(obj, MSG_ZERO_WHOLE, offset, len);
+}
+
 /* ---- extents --------------------------------------------------------------------------------- */
 
 struct object_extents {

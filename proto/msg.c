@@ -369,6 +369,22 @@ static void msg_resize_get(struct cursor *c, struct msg_resize *m)
 	m->size_bytes = cursor_u64(c);
 }
 
+static void msg_zero_put(struct cursor *c, const struct msg_zero *m)
+{
+	cursor_put_u32(c, m->handle);
+	cursor_put_u32(c, m->flags);
+	cursor_put_u64(c, m->offset);
+	cursor_put_u64(c, m->len);
+}
+
+static void msg_zero_get(struct cursor *c, struct msg_zero *m)
+{
+	m->handle = cursor_u32(c);
+	m->flags = msg_get_flags(c, MSG_ZERO_WHOLE);
+	m->offset = cursor_u64(c);
+	m->len = cursor_u64(c);
+}
+
 static void msg_extents_put(struct cursor *c, const struct msg_extents *m)
 {
 	cursor_put_u32(c, m->handle);
@@ -485,6 +501,7 @@ MSG_DEFINE(msg_clone)
 MSG_DEFINE(msg_read)
 MSG_DEFINE(msg_write)
 MSG_DEFINE(msg_resize)
+MSG_DEFINE(msg_zero)
 MSG_DEFINE(msg_extents)
 MSG_DEFINE(msg_statfs_reply)
 MSG_DEFINE(msg_snap)

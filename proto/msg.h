@@ -170,6 +170,15 @@ struct msg_resize {
 	uint64_t size_bytes;
 };
 
+#define MSG_ZERO_WHOLE 1u /* a block that is covered in part stays as it is */
+
+struct msg_zero {
+	uint32_t handle;
+	uint32_t flags;
+	uint64_t offset;
+	uint64_t len;
+};
+
 struct msg_extents {
 	uint32_t handle;
 	uint64_t offset;
@@ -244,6 +253,7 @@ MSG_DECLARE(msg_clone);
 MSG_DECLARE(msg_read);
 MSG_DECLARE(msg_write);
 MSG_DECLARE(msg_resize);
+MSG_DECLARE(msg_zero);
 MSG_DECLARE(msg_extents);
 MSG_DECLARE(msg_statfs_reply);
 MSG_DECLARE(msg_snap);
@@ -258,7 +268,7 @@ MSG_DECLARE(msg_check_reply);
 #undef MSG_DECLARE
 
 /* CREATE, INFO, CLONE, SNAP and RESET answer with a msg_info.  PING, STATFS, REAPING and CHECK ask
- * with an empty body; PING, CLOSE, READ (its payload is what was read), WRITE, FSYNC, RESIZE, REMOVE
+ * with an empty body; PING, CLOSE, READ (its payload is what was read), WRITE, FSYNC, RESIZE, ZERO, REMOVE
  * and RENAME answer with one. */
 
 /* A list reply, built entry by entry.  "used" starts at MSG_LIST_HEAD_BYTES. */

@@ -7,7 +7,7 @@
 
 #define WIRE_CRC_OFFSET (WIRE_HEADER_BYTES - 4u)
 
-_Static_assert(WIRE_OP_CHECK + 1 == WIRE_OP_END, "WIRE_OP_END follows the last operation");
+_Static_assert(WIRE_OP_ZERO + 1 == WIRE_OP_END, "WIRE_OP_END follows the last operation");
 
 void wire_header_encode(uint8_t out[WIRE_HEADER_BYTES], const struct wire_header *h)
 {

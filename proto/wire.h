@@ -55,13 +55,14 @@
 	X(RESET, 20)    \
 	X(USAGE, 21)    \
 	X(REAPING, 22)  \
-	X(CHECK, 23)
+	X(CHECK, 23)    \
+	X(ZERO, 24)
 
 enum wire_op {
 #define X(name, num) WIRE_OP_##name = num,
 	WIRE_OPS(X)
 #undef X
-	    WIRE_OP_END = 24,
+	    WIRE_OP_END = 25,
 };
 
 /*

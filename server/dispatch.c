@@ -74,6 +74,7 @@ DECODER(clone)
 DECODER(read)
 DECODER(write)
 DECODER(resize)
+DECODER(zero)
 DECODER(extents)
 DECODER(snap)
 DECODER(remove)
@@ -116,6 +117,7 @@ static const struct dispatch_row rows[] = {
     {WIRE_OP_REAPING, SESSION_READY, false, empty_decode, NULL, dispatch_reaping},
     {WIRE_OP_CHECK, SESSION_READY, false, empty_decode, dispatch_prepare_large,
      dispatch_check_store},
+    {WIRE_OP_ZERO, SESSION_READY, false, zero_decode, dispatch_prepare_zero, dispatch_zero},
 };
 
 _Static_assert(ARRAY_LEN(rows) == WIRE_OP_END - 1, "every operation has a row");

@@ -179,6 +179,18 @@ void dispatch_resize(struct request *req)
 	object_resize(req->slot->handle, m->size_bytes, m->flags & MSG_RESIZE_SHRINK, slot_cb, req);
 }
 
+int dispatch_prepare_zero(struct request *req)
+{
+	return slot_pin(req, req->m.zero.handle);
+}
+
+void dispatch_zero(struct request *req)
+{
+	const struct msg_zero *m = &req->m.zero;
+
+	object_zero(req->slot->handle, m->offset, m->len, m->flags & MSG_ZERO_WHOLE, slot_cb, req);
+}
+
 int dispatch_prepare_extents(struct request *req)
 {
 	int err = slot_pin(req, req->m.extents.handle);

@@ -82,6 +82,8 @@ int dispatch_prepare_fsync(struct request *req);
 void dispatch_fsync(struct request *req);
 int dispatch_prepare_resize(struct request *req);
 void dispatch_resize(struct request *req);
+int dispatch_prepare_zero(struct request *req);
+void dispatch_zero(struct request *req);
 int dispatch_prepare_extents(struct request *req);
 void dispatch_extents(struct request *req);
 

@@ -107,6 +107,7 @@ struct request {
 		struct msg_read read;
 		struct msg_write write;
 		struct msg_resize resize;
+		struct msg_zero zero;
 		struct msg_extents extents;
 		struct msg_snap snap;
 		struct msg_remove remove;

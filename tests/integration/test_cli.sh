@@ -108,6 +108,27 @@ run cowctl resize disk 20000
 cowctl cat disk --offset 9000 >"$dir/back"
 check 'what was cut off is zeros' cmp -s "$dir/back" <(head -c 11000 /dev/zero)
 
+# ---- zeros ---------------------------------------------------------------------------------------
+
+good 'zero of a range' cowctl zero --offset 5000 --length 10000 copy
+cowctl cat copy2 >"$dir/want"
+printf 'other' | dd of="$dir/want" bs=1 seek=100 conv=notrunc status=none
+dd if=/dev/zero of="$dir/want" bs=1 seek=5000 count=10000 conv=notrunc status=none
+cowctl cat copy >"$dir/back"
+check 'makes zeros of it and of nothing else' cmp -s "$dir/want" "$dir/back"
+good 'trim in JSON' cowctl --json trim --fsync --offset 20000 --length 10000 copy
+json_is 'has the range' bytes 10000
+dd if=/dev/zero of="$dir/want" bs=4096 seek=5 count=2 conv=notrunc status=none
+cowctl cat copy >"$dir/back"
+check 'and is of whole blocks only' cmp -s "$dir/want" "$dir/back"
+good 'zero of all of an object' cowctl zero -y --fsync copy
+run cowctl --json info copy
+json_is 'gives all its space back' objects.0.mapped 0
+json_is 'and leaves its size' objects.0.size "$(stat -c %s "$dir/random")"
+bad 'zero of what is missing' 3 cowctl zero missing
+bad 'trim without an object' 64 cowctl trim
+bad 'zero with a bad length' 64 cowctl zero --length 1x copy
+
 # ---- sparse --------------------------------------------------------------------------------------
 
 truncate -s 300M "$dir/sparse"

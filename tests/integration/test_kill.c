@@ -172,6 +172,26 @@ static bool run_resize(struct writer *w, struct file *f)
 	return true;
 }
 
+/* Both ways: a trim of whole blocks is a zeroing of them. */
+static bool run_zero(struct writer *w, struct file *f)
+{
+	uint32_t len = 1 + (uint32_t)rnd_log(&w->rnd, ORACLE_BYTES - 1);
+	uint32_t off = (uint32_t)rnd_below(&w->rnd, ORACLE_BYTES - len + 1);
+	bool trim = rnd_one_in(&w->rnd, 2);
+
+	if (!need_handle(w, f))
+		return false;
+	if (trim) {
+		off &= ~4095u;
+		len &= ~4095u;
+	}
+	oracle_zero(&f->oracle, off, len);
+	if (!is_answered(w->c, w->cow, (trim ? cow_trim : cow_zero)(f->handle, off, len)))
+		return false;
+	oracle_acked(&f->oracle);
+	return true;
+}
+
 static bool run_fsync(struct writer *w, struct file *f)
 {
 	if (!need_handle(w, f) || !is_answered(w->c, w->cow, cow_fsync(f->handle)))
@@ -194,6 +214,8 @@ static bool run_one(struct writer *w)
 		return run_fsync(w, f);
 	if (pick < 24)
 		return run_resize(w, f);
+	if (pick < 32)
+		return run_zero(w, f);
 	return run_write(w, f);
 }
 

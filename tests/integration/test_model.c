@@ -32,6 +32,7 @@
 #define WINDOW_MAX  (2u << 20) /* a sparse object has data in windows of about this */
 #define OPS_DEFAULT 20000u
 #define RESTARTS    4u
+#define TRIM_BYTES  4096u
 
 /* Where the windows of a sparse object begin. */
 static const uint64_t windows[] = {0, (UINT64_C(1) << 30) + 12345, (UINT64_C(1) << 40) - 1000001};
@@ -354,6 +355,32 @@ static void op_resize(struct world *w, struct file *f)
 	model_resize(&f->model, size);
 }
 
+static void op_zero(struct world *w, struct file *f)
+{
+	uint64_t off;
+	size_t len;
+
+	pick_range(w, f, &off, &len);
+	OK(cow_zero(handle_of(w, f), off, len));
+	model_zero(&f->model, off, len);
+}
+
+/* Whole blocks of the range; the object's end ends its last one. */
+static void op_trim(struct world *w, struct file *f)
+{
+	uint64_t off, first, end;
+	size_t len;
+
+	pick_range(w, f, &off, &len);
+	OK(cow_trim(handle_of(w, f), off, len));
+	first = (off + TRIM_BYTES - 1) / TRIM_BYTES * TRIM_BYTES;
+	end = off + len;
+	if (end < f->model.size)
+		end = end / TRIM_BYTES * TRIM_BYTES;
+	if (first < end)
+		model_zero(&f->model, first, end - first);
+}
+
 static void op_extents(struct world *w, struct file *f)
 {
 	struct cow_extent ext[7];
@@ -400,9 +427,10 @@ struct op_row {
 };
 
 static const struct op_row ops[] = {
-    {op_write, 38}, {op_read, 25},	  {op_fsync, 5},      {op_resize, 5},  {op_extents, 4},
-    {op_clone, 4},  {op_remove, 3},	  {op_create, 2},     {op_version, 3}, {op_reset, 2},
-    {op_rename, 2}, {op_read_version, 2}, {close_handles, 3}, {op_info, 2},
+    {op_write, 34},	{op_read, 25}, {op_fsync, 5},  {op_resize, 5},
+    {op_extents, 4},	{op_clone, 4}, {op_remove, 3}, {op_create, 2},
+    {op_version, 3},	{op_reset, 2}, {op_rename, 2}, {op_read_version, 2},
+    {close_handles, 3}, {op_info, 2},  {op_zero, 2},   {op_trim, 2},
 };
 
 static void run_one(struct world *w)

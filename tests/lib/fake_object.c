@@ -236,6 +236,23 @@ void object_resize(struct handle *handle, uint64_t size_bytes, bool shrink, obje
 	fake_answer(handle->objs, cb, ctx, err < 0 ? err : fake_resize(f, size_bytes));
 }
 
+void object_zero(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, bool whole,
+		 object_cb cb, void *ctx)
+{
+	struct fake *f = handle->fake;
+	uint64_t end = f->info.size_bytes;
+
+	if (len_bytes < end && off_bytes < end - len_bytes)
+		end = off_bytes + len_bytes;
+	if (whole && end < f->info.size_bytes)
+		end &= ~(uint64_t)(BLK_BYTES - 1);
+	if (whole)
+		off_bytes = blk_count(off_bytes) << BLK_SHIFT;
+	if (off_bytes < end)
+		memset(f->data + off_bytes, 0, end - off_bytes);
+	fake_answer(handle->objs, cb, ctx, fake_failure(handle->objs));
+}
+
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
 		    object_extents_cb cb, void *ctx)
 {

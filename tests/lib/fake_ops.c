@@ -539,6 +539,31 @@ static void op_resize(struct answer *a)
 	e->info.size_bytes = m.size_bytes;
 }
 
+static void op_zero(struct answer *a)
+{
+	static const uint8_t zeros[FAKE_BLOCK_BYTES];
+	struct fake_entry *e;
+	uint64_t end;
+	DECODE(msg_zero, m);
+
+	e = by_handle(a, m.handle);
+	if (!e)
+		return;
+	end = e->info.size_bytes;
+	if (m.len < end && m.offset < end - m.len)
+		end = m.offset + m.len;
+	for (uint64_t at = m.offset; at < end;) {
+		uint64_t first = at % FAKE_BLOCK_BYTES;
+		uint64_t n =
+		    FAKE_BLOCK_BYTES - first < end - at ? FAKE_BLOCK_BYTES - first : end - at;
+		bool whole = n == FAKE_BLOCK_BYTES || at + n == e->info.size_bytes;
+
+		if (whole || !(m.flags & MSG_ZERO_WHOLE))
+			fake_store_write_block(a->st, e, at / FAKE_BLOCK_BYTES, first, zeros, n);
+		at += n;
+	}
+}
+
 static void op_extents(struct answer *a)
 {
 	struct msg_extent ext = {.kind = MSG_EXTENT_DATA};
@@ -573,6 +598,7 @@ static void (*const ops[WIRE_OP_END])(struct answer *a) = {
     [WIRE_OP_CHILDREN] = op_children, [WIRE_OP_RENAME] = op_rename,
     [WIRE_OP_RESET] = op_reset,	      [WIRE_OP_USAGE] = op_usage,
     [WIRE_OP_REAPING] = op_reaping,   [WIRE_OP_CHECK] = op_check,
+    [WIRE_OP_ZERO] = op_zero,
 };
 
 static void serve_one(struct fake_conn *conn, const struct fake_frame *f)

@@ -104,6 +104,22 @@ void model_resize(struct model *m, uint64_t size)
 	m->size = size;
 }
 
+void model_zero(struct model *m, uint64_t off, uint64_t len)
+{
+	if (off >= m->size)
+		return;
+	if (len > m->size - off)
+		len = m->size - off;
+	while (len > 0) {
+		size_t n = model_piece(off, len);
+
+		if (model_at(m, off / MODEL_CHUNK))
+			memset(model_get(m, off / MODEL_CHUNK)->bytes + off % MODEL_CHUNK, 0, n);
+		off += n;
+		len -= n;
+	}
+}
+
 size_t model_read(const struct model *m, uint64_t off, void *buf, size_t len)
 {
 	uint8_t *p = buf;

@@ -35,6 +35,9 @@ void model_write(struct model *m, uint64_t off, const void *buf, size_t len);
 
 void model_resize(struct model *m, uint64_t size);
 
+/* As far as it goes. */
+void model_zero(struct model *m, uint64_t off, uint64_t len);
+
 /* How many bytes there are from off on, at most len; buf gets them. */
 size_t model_read(const struct model *m, uint64_t off, void *buf, size_t len);
 

@@ -18,6 +18,10 @@ static void oracle_apply(struct oracle_state *s, const struct oracle_op *op)
 		s->size = op->off;
 		return;
 	}
+	if (op->zero) { /* what is behind the end is zeros already */
+		memset(s->bytes + op->off, 0, op->len);
+		return;
+	}
 	rnd_fill(s->bytes + op->off, op->len, op->number);
 	if (op->off + op->len > s->size)
 		s->size = op->off + op->len;
@@ -73,6 +77,14 @@ void oracle_resize(struct oracle *o, uint32_t size)
 	struct oracle_op op = {.resize = true, .off = size};
 
 	MUST(size <= ORACLE_BYTES, "%u", size);
+	oracle_add(o, &op);
+}
+
+void oracle_zero(struct oracle *o, uint32_t off, uint32_t len)
+{
+	struct oracle_op op = {.zero = true, .off = off, .len = len};
+
+	MUST(len <= ORACLE_BYTES && off <= ORACLE_BYTES - len, "%u at %u", len, off);
 	oracle_add(o, &op);
 }
 

@@ -4,7 +4,7 @@
  * to it, one after the other, that has at least those before its last fsync.  Objects are of at
  * most ORACLE_BYTES.  One thread at a time.
  *
- *	oracle_write, oracle_resize	when an operation is about to be sent
+ *	oracle_write, _resize, _zero	when an operation is about to be sent
  *	oracle_acked			when it is answered with success
  *	oracle_synced			when a fsync is, that was sent after the last answer
  *	oracle_match			after the crash: how many operations are there
@@ -23,6 +23,7 @@
 
 struct oracle_op {
 	bool resize;
+	bool zero;    /* as far as the object goes */
 	uint32_t off; /* of a resize: the new size */
 	uint32_t len;
 	uint64_t number; /* the content: rnd_fill() of this */
@@ -55,6 +56,7 @@ void oracle_clone(struct oracle *dst, const struct oracle *src);
 /* The bytes to send; they stay valid until the next call. */
 const uint8_t *oracle_write(struct oracle *o, uint32_t off, uint32_t len, uint64_t number);
 void oracle_resize(struct oracle *o, uint32_t size);
+void oracle_zero(struct oracle *o, uint32_t off, uint32_t len);
 void oracle_acked(struct oracle *o);
 void oracle_synced(struct oracle *o);
 

@@ -270,6 +270,22 @@ static void test_a_reset_answers_with_the_object(void **state)
 	assert_text(fx, "invalid argument: a is no version, as \"object@version\" is");
 }
 
+static void test_a_zeroing_goes_to_the_object(void **state)
+{
+	struct fixture *fx = *state;
+	uint32_t h;
+
+	make_versions(fx, 1);
+	h = fixture_open(fx, "a");
+	assert_int_equal(
+	    RUN(fx, WIRE_OP_ZERO, msg_zero, .handle = h, .offset = 5, .len = UINT64_MAX), 0);
+	assert_int_equal(fx->body_len, 0);
+	fake_fail_next(fx->objs, -ERR_IO);
+	assert_int_equal(
+	    RUN(fx, WIRE_OP_ZERO, msg_zero, .handle = h, .len = 1, .flags = MSG_ZERO_WHOLE),
+	    ERR_IO);
+}
+
 /* ---- removing -------------------------------------------------------------------------------- */
 
 static void test_an_object_with_versions_goes_only_with_them(void **state)
@@ -564,6 +580,7 @@ int main(void)
 	    TEST(test_a_rename_moves_and_an_exchange_swaps),
 	    TEST(test_a_rename_says_which_name_is_wrong),
 	    TEST(test_a_reset_answers_with_the_object),
+	    TEST(test_a_zeroing_goes_to_the_object),
 	    TEST(test_an_object_with_versions_goes_only_with_them),
 	    TEST(test_an_object_that_vanishes_while_its_versions_are_counted),
 	    TEST(test_who_holds_a_version_is_named),

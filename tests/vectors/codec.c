@@ -157,6 +157,13 @@ static const struct codec_field fields_msg_write[] = {
     F(msg_write, offset, NUM),
 };
 
+static const struct codec_field fields_msg_zero[] = {
+    F(msg_zero, handle, NUM),
+    F(msg_zero, flags, NUM),
+    F(msg_zero, offset, NUM),
+    F(msg_zero, len, NUM),
+};
+
 static const struct codec_field fields_msg_resize[] = {
     F(msg_resize, handle, NUM),
     F(msg_resize, flags, NUM),
@@ -216,6 +223,7 @@ static const struct codec_field fields_msg_statfs_reply[] = {
 	X(msg_read)         \
 	X(msg_write)        \
 	X(msg_resize)       \
+	X(msg_zero)         \
 	X(msg_extents)      \
 	X(msg_statfs_reply) \
 	X(msg_snap)         \

@@ -213,6 +213,10 @@ def resize(h, flags, size):
     return [("handle", U32, h), ("flags", U32, flags), ("size_bytes", U64, size)]
 
 
+def zero(h, flags, offset, length):
+    return [("handle", U32, h), ("flags", U32, flags), ("offset", U64, offset), ("len", U64, length)]
+
+
 def extents(h, offset, length, most):
     return [("handle", U32, h), ("offset", U64, offset), ("len", U64, length), ("max", U32, most)]
 
@@ -270,6 +274,8 @@ MESSAGES = [
     ("msg_write", write(1, 4097)),
     ("msg_resize", resize(1, 0, 2**40)),
     ("msg_resize", resize(1, 1, 1)),
+    ("msg_zero", zero(1, 0, 4097, 2**40)),
+    ("msg_zero", zero(0x11223344, 1, 0, TOP64)),
     ("msg_extents", extents(1, 65536, TOP64, 16)),
     ("msg_extents_reply", extents_reply()),
     ("msg_extents_reply", extents_reply((4096, 1), (1048576, 0), (17, 1))),
@@ -424,6 +430,7 @@ def bad_messages():
     bad("msg_clone", pack(clone("a", LONG + "n")), "dst-too-long")
     bad("msg_read", pack(read(1, 0, 33554433)), "length-over-the-maximum")
     bad("msg_resize", pack(resize(1, 0x80000000, 0)), "unknown-flag")
+    bad("msg_zero", pack(zero(1, 2, 0, 1)), "unknown-flag")
     bad("msg_list_reply", pack(list_reply(2)), "more-is-neither-0-nor-1")
     bad("msg_list_reply", struct.pack("<IB", 1, 0), "count-over-the-entries")
     bad("msg_list_reply", struct.pack("<IB", TOP32, 0), "count-over-the-entries")
