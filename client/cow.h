@@ -340,6 +340,14 @@ int cow_trim(cow_object_t *obj, uint64_t offset, uint64_t len);
 ssize_t cow_get_extents(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
 			size_t max);
 
+/*
+ * The first byte at offset or behind it that is in data, or in a hole, as by lseek(2) with SEEK_DATA
+ * and SEEK_HOLE: the end of the object counts as a hole.  -COW_ENOENT: offset is not within the
+ * object, or only a hole follows.
+ */
+int64_t cow_seek_data(cow_object_t *obj, uint64_t offset);
+int64_t cow_seek_hole(cow_object_t *obj, uint64_t offset);
+
 #ifdef __cplusplus
 }
 #endif

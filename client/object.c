@@ -216,3 +216,42 @@ ssize_t cow_get_extents(cow_object_t *obj, uint64_t offset, uint64_t len, struct
 	free(got.ext);
 	return err < 0 ? err : (ssize_t)got.count;
 }
+
+/* ---- seeking --------------------------------------------------------------------------------- */
+
+#define SEEK_EXTENTS 64u
+
+/* The first byte of this kind; *end: where the object ends, as far as it was looked at. */
+static int64_t object_seek(cow_object_t *obj, uint64_t offset, int kind, uint64_t *end)
+{
+	struct cow_extent ext[SEEK_EXTENTS];
+	ssize_t n;
+
+	for (*end = offset;; *end = ext[n - 1].offset + ext[n - 1].len) {
+		n = cow_get_extents(obj, *end, UINT64_MAX, ext, SEEK_EXTENTS);
+		if (n < 0)
+			return n;
+		if (n == 0)
+			return errors_set(obj->cow, -ERR_NOENT,
+					  *end == offset ? "behind the end of the object"
+							 : "no more data in the object");
+		for (ssize_t i = 0; i < n; i++)
+			if (ext[i].kind == kind)
+				return (int64_t)ext[i].offset;
+	}
+}
+
+int64_t cow_seek_data(cow_object_t *obj, uint64_t offset)
+{
+	uint64_t end;
+
+	return object_seek(obj, offset, COW_EXTENT_DATA, &end);
+}
+
+int64_t cow_seek_hole(cow_object_t *obj, uint64_t offset)
+{
+	uint64_t end;
+	int64_t at = object_seek(obj, offset, COW_EXTENT_HOLE, &end);
+
+	return at == -COW_ENOENT && end > offset ? (int64_t)end : at;
+}

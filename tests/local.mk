@@ -67,6 +67,7 @@ unit_tests = \
 	tests/unit/test_libcow_errors \
 	tests/unit/test_libcow_io \
 	tests/unit/test_libcow_names \
+	tests/unit/test_libcow_seek \
 	tests/unit/test_listen \
 	tests/unit/test_loop \
 	tests/unit/test_map \

@@ -381,6 +381,27 @@ static void op_trim(struct world *w, struct file *f)
 		model_zero(&f->model, first, end - first);
 }
 
+/* Whatever lies in front of data is zeros, and the end is a hole. */
+static void seek(struct world *w, struct file *f, uint64_t off)
+{
+	int64_t data = cow_seek_data(handle_of(w, f), off);
+	int64_t hole = cow_seek_hole(handle_of(w, f), off);
+	uint64_t size = f->model.size;
+
+	if (off >= size) {
+		MUST(data == -COW_ENOENT && hole == -COW_ENOENT, "beyond the end");
+		return;
+	}
+	MUST(hole >= (int64_t)off && hole <= (int64_t)size, "the hole behind %" PRIu64, off);
+	if (data == -COW_ENOENT)
+		data = (int64_t)size;
+	MUST(data >= (int64_t)off && data <= (int64_t)size, "the data behind %" PRIu64, off);
+	MUST(model_is_zero(&f->model, off, (uint64_t)data - off),
+	     "%s: data between %" PRIu64 " and %" PRId64, f->name, off, data);
+	MUST(data == (int64_t)off || hole == (int64_t)off || size == off,
+	     "%s: at %" PRIu64 " there is neither data nor a hole", f->name, off);
+}
+
 static void op_extents(struct world *w, struct file *f)
 {
 	struct cow_extent ext[7];
@@ -405,6 +426,7 @@ static void op_extents(struct world *w, struct file *f)
 		}
 	}
 	MUST(cow_get_extents(handle_of(w, f), f->model.size, 1, ext, 1) == 0, "beyond the end");
+	seek(w, f, off);
 }
 
 static void op_info(struct world *w, struct file *f)

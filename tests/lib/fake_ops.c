@@ -558,25 +558,44 @@ static void op_zero(struct answer *a)
 		    FAKE_BLOCK_BYTES - first < end - at ? FAKE_BLOCK_BYTES - first : end - at;
 		bool whole = n == FAKE_BLOCK_BYTES || at + n == e->info.size_bytes;
 
-		if (whole || !(m.flags & MSG_ZERO_WHOLE))
+		if (whole)
+			e->blocks[at / FAKE_BLOCK_BYTES] = NULL;
+		else if (!(m.flags & MSG_ZERO_WHOLE))
 			fake_store_write_block(a->st, e, at / FAKE_BLOCK_BYTES, first, zeros, n);
 		at += n;
 	}
 }
 
+/* One extent after the other, of as many blocks of a kind as there are. */
 static void op_extents(struct answer *a)
 {
-	struct msg_extent ext = {.kind = MSG_EXTENT_DATA};
+	struct msg_extent ext[64];
 	const struct fake_entry *e;
-	uint64_t left;
+	uint32_t n = 0;
+	uint64_t end;
 	DECODE(msg_extents, m);
 
 	e = by_handle(a, m.handle);
 	if (!e)
 		return;
-	left = m.offset < e->info.size_bytes ? e->info.size_bytes - m.offset : 0;
-	ext.len = m.len < left ? m.len : left;
-	a->len = msg_extents_reply_encode(a->body, sizeof(a->body), &ext, ext.len > 0);
+	end = e->info.size_bytes;
+	if (m.len < end && m.offset < end - m.len)
+		end = m.offset + m.len;
+	for (uint64_t at = m.offset; at < end;) {
+		uint64_t len = FAKE_BLOCK_BYTES - at % FAKE_BLOCK_BYTES;
+		uint32_t kind =
+		    e->blocks[at / FAKE_BLOCK_BYTES] ? MSG_EXTENT_DATA : MSG_EXTENT_HOLE;
+
+		len = len < end - at ? len : end - at;
+		at += len;
+		if (n > 0 && ext[n - 1].kind == kind)
+			ext[n - 1].len += len;
+		else if (n == ARRAY_LEN(ext) || n == m.max)
+			break;
+		else
+			ext[n++] = (struct msg_extent){.len = len, .kind = kind};
+	}
+	a->len = msg_extents_reply_encode(a->body, sizeof(a->body), ext, n);
 }
 
 static void op_empty(struct answer *a)

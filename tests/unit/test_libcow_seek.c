@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* libcow: zeroing, trimming, and seeking data and holes. */
+#include "client/cow.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/lib/fake_ops.h"
+#include "tests/lib/fake_store.h"
+
+#define BLOCK UINT64_C(4096)
+
+struct fixture {
+	struct fake_store *st;
+	struct fake_server server;
+	cow_t *cow;
+	cow_object_t *obj; /* empty */
+};
+
+static int setup(void **state)
+{
+	static struct fixture fx;
+
+	fx.st = fake_store_new();
+	fake_server_start(&fx.server, false, fake_ops_serve, fx.st);
+	fx.cow = cow_new();
+	assert_int_equal(cow_connect(fx.cow, fx.server.uri), 0);
+	assert_int_equal(cow_create(fx.cow, "a", 0), 0);
+	assert_int_equal(cow_open(fx.cow, "a", 0, &fx.obj), 0);
+	*state = &fx;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *fx = *state;
+
+	assert_int_equal(cow_close(fx->obj), 0);
+	cow_free(fx->cow);
+	fake_server_stop(&fx->server);
+	fake_store_free(fx->st);
+	return 0;
+}
+
+static void put(struct fixture *fx, uint64_t blk)
+{
+	uint8_t data[BLOCK];
+
+	memset(data, 7, sizeof(data));
+	assert_int_equal(cow_pwrite(fx->obj, data, sizeof(data), blk * BLOCK), (ssize_t)BLOCK);
+}
+
+static void test_seek_in_an_empty_object(void **state)
+{
+	struct fixture *fx = *state;
+
+	assert_int_equal(cow_seek_data(fx->obj, 0), -COW_ENOENT);
+	assert_int_equal(cow_seek_hole(fx->obj, 0), -COW_ENOENT);
+	assert_string_equal(cow_error(fx->cow), "behind the end of the object");
+}
+
+static void test_seek_finds_the_next_of_its_kind(void **state)
+{
+	struct fixture *fx = *state;
+
+	put(fx, 2);
+	put(fx, 5);
+	assert_int_equal(cow_resize(fx->obj, 7 * BLOCK + 100, 0), 0);
+	assert_int_equal(cow_seek_data(fx->obj, 0), 2 * BLOCK);
+	assert_int_equal(cow_seek_hole(fx->obj, 0), 0);
+	assert_int_equal(cow_seek_data(fx->obj, 2 * BLOCK + 9), 2 * BLOCK + 9);
+	assert_int_equal(cow_seek_hole(fx->obj, 2 * BLOCK + 9), 3 * BLOCK);
+	assert_int_equal(cow_seek_data(fx->obj, 3 * BLOCK), 5 * BLOCK);
+	assert_int_equal(cow_seek_data(fx->obj, 6 * BLOCK), -COW_ENOENT);
+	assert_string_equal(cow_error(fx->cow), "no more data in the object");
+	assert_int_equal(cow_seek_hole(fx->obj, 7 * BLOCK + 99), 7 * BLOCK + 99);
+	assert_int_equal(cow_seek_hole(fx->obj, 7 * BLOCK + 100), -COW_ENOENT);
+}
+
+/* The end of the object is a hole, where it ends in data. */
+static void test_seek_finds_the_end(void **state)
+{
+	struct fixture *fx = *state;
+
+	put(fx, 0);
+	assert_int_equal(cow_seek_hole(fx->obj, 5), BLOCK);
+	assert_int_equal(cow_seek_hole(fx->obj, BLOCK), -COW_ENOENT);
+}
+
+static void test_seek_over_long_runs(void **state)
+{
+	struct fixture *fx = *state;
+
+	for (uint64_t blk = 0; blk < 300; blk++)
+		put(fx, blk);
+	assert_int_equal(cow_seek_hole(fx->obj, 0), 300 * BLOCK);
+	put(fx, 1000);
+	assert_int_equal(cow_seek_data(fx->obj, 300 * BLOCK), 1000 * BLOCK);
+}
+
+static void test_zero_and_trim(void **state)
+{
+	struct fixture *fx = *state;
+	uint8_t buf[4 * BLOCK];
+
+	for (uint64_t blk = 0; blk < 4; blk++)
+		put(fx, blk);
+	assert_int_equal(cow_zero(fx->obj, 100, BLOCK), 0);
+	assert_int_equal(cow_trim(fx->obj, 2 * BLOCK - 1, BLOCK + 2), 0);
+	assert_int_equal(cow_pread(fx->obj, buf, sizeof(buf), 0), (ssize_t)sizeof(buf));
+	for (size_t i = 0; i < sizeof(buf); i++) {
+		bool zeroed = i >= 100 && i < 100 + BLOCK;
+		bool trimmed = i >= 2 * BLOCK && i < 3 * BLOCK;
+
+		assert_int_equal(buf[i], zeroed || trimmed ? 0 : 7);
+	}
+	assert_int_equal(cow_seek_hole(fx->obj, 0), 2 * BLOCK);
+	assert_int_equal(cow_object_size(fx->obj), 0); /* as of the opening */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_seek_in_an_empty_object), TEST(test_seek_finds_the_next_of_its_kind),
+	    TEST(test_seek_finds_the_end),	TEST(test_seek_over_long_runs),
+	    TEST(test_zero_and_trim),
+	};
+
+	return cmocka_run_group_tests_name("libcow_seek", tests, NULL, NULL);
+}
