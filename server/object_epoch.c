@@ -296,15 +296,17 @@ void epoch_close(struct object *obj)
 		epoch_freeze(obj);
 }
 
-/* May this much more be in the open epoch? */
+/* May this much more be in the open epoch?  Each hole takes its part of the blocks and folios too:
+ * what all of it changes in the map has to go into one transaction. */
 static bool epoch_has_room(const struct object *obj, uint64_t nblks, bool hole)
 {
 	const struct cache_object *co = &obj->cache;
 	uint32_t nholes = obj->open.holes.n + hole;
+	uint64_t max_blks = EPOCH_MAX_BLKS - nholes * (EPOCH_MAX_BLKS / EPOCH_MAX_HOLES);
+	uint64_t max_folios = EPOCH_MAX_FOLIOS - nholes * (EPOCH_MAX_FOLIOS / EPOCH_MAX_HOLES);
 
-	return co->ndirty + nblks <= EPOCH_MAX_BLKS && nholes <= EPOCH_MAX_HOLES &&
-	       co->ndirty_folios + nblks / FOLIO_BLKS + 1 + nholes * EPOCH_HOLE_COST <=
-		   EPOCH_MAX_FOLIOS;
+	return nholes <= EPOCH_MAX_HOLES && co->ndirty + nblks <= max_blks &&
+	       co->ndirty_folios + (nblks > 0 ? nblks / FOLIO_BLKS + 1 : 0) <= max_folios;
 }
 
 int epoch_make_room(struct object *obj, uint64_t nblks, bool hole)

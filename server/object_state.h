@@ -56,8 +56,7 @@
 #define EPOCH_CLOSED_MAX 2u
 #define EPOCH_MAX_BLKS	 COMMIT_MAX_BLKS /* 32 MiB: an open epoch that has them is closed */
 #define EPOCH_MAX_FOLIOS 768u		 /* or this many: what is scattered costs the map more */
-#define EPOCH_MAX_HOLES	 32u		 /* or this many */
-#define EPOCH_HOLE_COST	 16u		 /* of a hole, in folios: it may drop many nodes */
+#define EPOCH_MAX_HOLES	 32u		 /* or this many: one may drop 254 nodes of a level */
 
 /* One part in so many of the map file is kept for what is reserved already, and for deletion. */
 #define META_RESERVE_PART 5u
