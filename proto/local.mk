@@ -3,6 +3,9 @@
 libcommon_la_SOURCES += \
 	proto/msg.c \
 	proto/msg.h \
+	proto/msg_data.c \
+	proto/msg_priv.h \
+	proto/msg_store.c \
 	proto/wire.c \
 	proto/wire.h \
 	$(NULL)

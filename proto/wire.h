@@ -62,7 +62,9 @@ enum wire_op {
 #define X(name, num) WIRE_OP_##name = num,
 	WIRE_OPS(X)
 #undef X
-	    WIRE_OP_END = 25,
+#define X(name, num) +1
+	    WIRE_OP_END = 1 WIRE_OPS(X)
+#undef X
 };
 
 /*

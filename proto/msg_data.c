@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* msg_data.c: the bodies of operations on open objects. */
+#include "proto/msg.h"
+
+#include "common/cursor.h"
+#include "common/err.h"
+#include "proto/msg_priv.h"
+
+static void msg_read_put(struct cursor *c, const struct msg_read *m)
+{
+	cursor_put_u32(c, m->handle);
+	cursor_put_u64(c, m->offset);
+	cursor_put_u32(c, m->len);
+}
+
+static void msg_read_get(struct cursor *c, struct msg_read *m)
+{
+	m->handle = cursor_u32(c);
+	m->offset = cursor_u64(c);
+	m->len = cursor_u32(c);
+	if (m->len > WIRE_PAYLOAD_MAX)
+		c->bad = true;
+}
+
+static void msg_write_put(struct cursor *c, const struct msg_write *m)
+{
+	cursor_put_u32(c, m->handle);
+	cursor_put_u64(c, m->offset);
+}
+
+static void msg_write_get(struct cursor *c, struct msg_write *m)
+{
+	m->handle = cursor_u32(c);
+	m->offset = cursor_u64(c);
+}
+
+static void msg_resize_put(struct cursor *c, const struct msg_resize *m)
+{
+	cursor_put_u32(c, m->handle);
+	cursor_put_u32(c, m->flags);
+	cursor_put_u64(c, m->size_bytes);
+}
+
+static void msg_resize_get(struct cursor *c, struct msg_resize *m)
+{
+	m->handle = cursor_u32(c);
+	m->flags = msg_get_flags(c, MSG_RESIZE_SHRINK);
+	m->size_bytes = cursor_u64(c);
+}
+
+static void msg_zero_put(struct cursor *c, const struct msg_zero *m)
+{
+	cursor_put_u32(c, m->handle);
+	cursor_put_u32(c, m->flags);
+	cursor_put_u64(c, m->offset);
+	cursor_put_u64(c, m->len);
+}
+
+static void msg_zero_get(struct cursor *c, struct msg_zero *m)
+{
+	m->handle = cursor_u32(c);
+	m->flags = msg_get_flags(c, MSG_ZERO_WHOLE);
+	m->offset = cursor_u64(c);
+	m->len = cursor_u64(c);
+}
+
+static void msg_extents_put(struct cursor *c, const struct msg_extents *m)
+{
+	cursor_put_u32(c, m->handle);
+	cursor_put_u64(c, m->offset);
+	cursor_put_u64(c, m->len);
+	cursor_put_u32(c, m->max);
+}
+
+static void msg_extents_get(struct cursor *c, struct msg_extents *m)
+{
+	m->handle = cursor_u32(c);
+	m->offset = cursor_u64(c);
+	m->len = cursor_u64(c);
+	m->max = cursor_u32(c);
+}
+
+MSG_DEFINE(msg_read)
+MSG_DEFINE(msg_write)
+MSG_DEFINE(msg_resize)
+MSG_DEFINE(msg_zero)
+MSG_DEFINE(msg_extents)
+
+int msg_extents_reply_encode(uint8_t *buf, size_t len, const struct msg_extent *ext, uint32_t count)
+{
+	struct cursor c = cursor_over(buf, len);
+
+	cursor_put_u32(&c, count);
+	for (uint32_t i = 0; i < count && !c.bad; i++) {
+		cursor_put_u64(&c, ext[i].len);
+		cursor_put_u32(&c, ext[i].kind);
+	}
+	return c.bad || count > MSG_EXTENTS_MAX ? -ERR_LIMIT : (int)c.pos;
+}
+
+static bool msg_extents_are_known(struct cursor c, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		(void)cursor_u64(&c);
+		if (cursor_u32(&c) > MSG_EXTENT_DATA)
+			return false;
+	}
+	return true;
+}
+
+int msg_extents_reply_decode(const uint8_t *buf, size_t len, struct msg_extent *ext, uint32_t max,
+			     uint32_t *count)
+{
+	struct cursor c = cursor_over(buf, len);
+	uint32_t n = cursor_u32(&c);
+
+	if (c.bad || n > max || n > MSG_EXTENTS_MAX)
+		return -ERR_FRAME_BODY;
+	if (cursor_left(&c) != (size_t)n * MSG_EXTENT_BYTES || !msg_extents_are_known(c, n))
+		return -ERR_FRAME_BODY;
+	for (uint32_t i = 0; i < n; i++) {
+		ext[i].len = cursor_u64(&c);
+		ext[i].kind = cursor_u32(&c);
+	}
+	*count = n;
+	return 0;
+}
