@@ -13,6 +13,12 @@ static int apply_epoch(struct map_txn *txn, const struct change *change, struct 
 
 	for (uint32_t i = 0; i < change->nholes && !err; i++)
 		err = map_txn_unmap(txn, change->oid, change->holes[i].blk, change->holes[i].nblks);
+	for (uint32_t i = 0; i < change->nshares && !err; i++) {
+		const struct change_share *share = &change->shares[i];
+
+		err = map_txn_share(txn, change->oid, share->blk, share->src, share->src_blk,
+				    share->nblks);
+	}
 	for (uint32_t i = 0; i < change->nextents && !err; i++) {
 		const struct change_extent *ext = &change->extents[i];
 

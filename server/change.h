@@ -20,7 +20,7 @@
 
 /* The numbers are on disk. */
 enum change_kind {
-	CHANGE_EPOCH = 1,    /* oid: holes, then extents, then size and mtime */
+	CHANGE_EPOCH = 1,    /* oid: holes, shares, extents, then size and mtime */
 	CHANGE_CREATE = 2,   /* oid (new), name, size, expires, labels */
 	CHANGE_CLONE = 3,    /* oid (new) of other; with parent: as its version "name" */
 	CHANGE_REMOVE = 4,   /* oid */
@@ -42,6 +42,14 @@ struct change_hole {
 	uint64_t nblks;
 };
 
+/* Blocks of an object that become what "src" has at src_blk; there the two may be one object. */
+struct change_share {
+	lblk_t blk;
+	uint64_t src;
+	lblk_t src_blk;
+	uint64_t nblks;
+};
+
 struct change {
 	enum change_kind kind;
 	uint64_t oid;
@@ -52,6 +60,8 @@ struct change {
 	uint64_t expires_ns;		 /* 0: never */
 	const struct change_hole *holes; /* ascending and apart */
 	uint32_t nholes;
+	const struct change_share *shares; /* made one after the other */
+	uint32_t nshares;
 	const struct change_extent *extents; /* ascending and apart */
 	uint32_t nextents;
 	uint32_t nblks;	       /* of all extents */

@@ -302,14 +302,23 @@ int map_txn_reset(struct map_txn *txn, uint64_t oid, uint64_t src, uint64_t now_
 
 /*
  * Maps [blk, blk + nblks) of the object to the extent at dst, which must be free in the map, and
- * drops what was mapped there.  csums has nblks checksums.  Here and in the next two, -ERR_PERM: it
- * is a version.
+ * drops what was mapped there.  csums has nblks checksums.  Here and in the next three, -ERR_PERM:
+ * it is a version.
  */
 int map_txn_remap(struct map_txn *txn, uint64_t oid, lblk_t blk, pblk_t dst, uint64_t nblks,
 		  const uint32_t *csums) MAP_FN MUST_CHECK;
 
 /* Makes [blk, blk + nblks) a hole.  Whole subtrees go to the reap queue. */
 int map_txn_unmap(struct map_txn *txn, uint64_t oid, lblk_t blk, uint64_t nblks) MAP_FN MUST_CHECK;
+
+/*
+ * [blk, blk + nblks) of the object becomes what src, which may be the same object, has at src_blk: it
+ * refers to the same blocks of the device.  Where the distance of the two is a multiple of what a node
+ * covers, the nodes in between are shared, and the cost is that of their number; else that of the
+ * blocks'.  -ERR_INVAL: the ranges overlap.
+ */
+int map_txn_share(struct map_txn *txn, uint64_t oid, lblk_t blk, uint64_t src, lblk_t src_blk,
+		  uint64_t nblks) MAP_FN MUST_CHECK;
 
 /* Sets size and mtime, and raises the generation; *obj gets the result. */
 int map_txn_update(struct map_txn *txn, uint64_t oid, uint64_t size_bytes, uint64_t mtime_ns,

@@ -291,13 +291,13 @@ int map_nref_inc(struct kv_txn *kv, uint64_t node) MUST_CHECK;
 /* Takes one reference away where there are others.  *last: there is no other, nothing was done. */
 int map_nref_dec(struct kv_txn *kv, uint64_t node, bool *last) MUST_CHECK;
 
-/* How many leaves map block blk, and how many from there on, at most nblks, do as many: these, or
- * the first of them. */
+/* How many slots of leaves map block blk, and how many blocks from there on, at most nblks, as many
+ * do: these, or the first of them. */
 int map_xref_get(struct kv_txn *kv, uint64_t blk, uint64_t nblks, uint64_t *same,
 		 uint64_t *count) MUST_CHECK;
 
 /*
- * One leaf less maps them; what no leaf maps any more becomes free and is noted in the transaction.
+ * One slot less maps them; what none maps any more becomes free and is noted in the transaction.
  */
 int map_xref_dec(struct map_txn *txn, uint64_t blk, uint64_t nblks) MUST_CHECK;
 

@@ -15,6 +15,7 @@
  *
  * Nodes that have one reference are changed in place: the transaction makes that safe.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "common/err.h"
@@ -376,4 +377,192 @@ int map_txn_unmap(struct map_txn *txn, uint64_t oid, lblk_t blk, uint64_t nblks)
 	if (obj->root == 0)
 		obj->height = 0;
 	return 0;
+}
+
+/* ---- sharing a range ------------------------------------------------------------------------- */
+
+struct tree_share {
+	struct map_txn *txn;
+	struct map_object *to;
+	uint64_t delta; /* of a block in "to" from that in the source, modulo 2^64 */
+	struct map_node *path[MAP_HEIGHT_MAX]; /* to block "at", from the root down to "bottom" */
+	uint64_t at;
+	unsigned int bottom;
+};
+
+/* The reference to the node at this level on the way to blk; the nodes above it are owned. */
+static int share_way(struct tree_share *s, uint64_t blk, unsigned int level, uint64_t **ref)
+{
+	uint64_t *r = &s->to->root;
+	int err = 0;
+
+	for (unsigned int l = s->to->height; --l > level && !err;) {
+		bool same = l >= s->bottom && (blk ^ s->at) < map_slot_nblks(l + 1);
+
+		if (!same) {
+			err = tree_own(s->txn, r, l, &s->path[l]);
+			s->bottom = l;
+		}
+		if (!err)
+			r = &s->path[l]->u.child[map_slot(blk, l)];
+	}
+	s->at = blk;
+	*ref = r;
+	return err;
+}
+
+/* So many blocks more are mapped below the nodes on the way, down to this level. */
+static void share_count(struct tree_share *s, unsigned int level, uint64_t nblks)
+{
+	for (; level < s->to->height; level++)
+		s->path[level]->mapped += nblks;
+	s->to->pub.mapped_nblks += nblks;
+	map_txn_state(s->txn)->mapped_nblks += nblks;
+}
+
+/* A whole subtree; blk is its first block in "to". */
+static int share_node(struct tree_share *s, uint64_t id, unsigned int level, uint64_t blk)
+{
+	uint64_t *ref;
+	uint64_t nblks;
+	int err = map_node_mapped(s->txn, id, &nblks);
+
+	if (!err)
+		err = share_way(s, blk, level, &ref);
+	if (err)
+		return err;
+	assert(*ref == 0);
+	*ref = id;
+	share_count(s, level + 1, nblks);
+	return map_nref_inc(s->txn->kv, id);
+}
+
+/* n blocks from slot on, which lie in one piece on the device and go to one leaf. */
+static int share_run(struct tree_share *s, const struct map_node *leaf, unsigned int slot,
+		     unsigned int n, uint64_t blk)
+{
+	unsigned int to = map_slot(blk, 0);
+	uint64_t *ref;
+	int err = share_way(s, blk, 0, &ref);
+
+	if (!err)
+		err = tree_own(s->txn, ref, 0, &s->path[0]);
+	if (err)
+		return err;
+	s->bottom = 0;
+	for (unsigned int i = 0; i < n; i++) {
+		s->path[0]->u.leaf.blk[to + i] = leaf->u.leaf.blk[slot + i];
+		s->path[0]->u.leaf.csum[to + i] = leaf->u.leaf.csum[slot + i];
+	}
+	share_count(s, 0, n);
+	return 0;
+}
+
+/* Slots [slot, end) of a leaf; blk is where slot 0 would be in "to". */
+static int share_slots(struct tree_share *s, const struct map_node *leaf, unsigned int slot,
+		       unsigned int end, uint64_t blk)
+{
+	struct map_run runs[MAP_FANOUT];
+	size_t nruns = 0;
+	int err = 0;
+
+	for (unsigned int n; slot < end && !err; slot += n) {
+		unsigned int room = MAP_FANOUT - map_slot(blk + slot, 0);
+
+		n = map_leaf_run_len(leaf, slot, end);
+		if (leaf->u.leaf.blk[slot] == 0)
+			continue;
+		if (n > room)
+			n = room;
+		runs[nruns++] = (struct map_run){leaf->u.leaf.blk[slot], n};
+		err = share_run(s, leaf, slot, n, blk + slot);
+	}
+	return err ? err : map_refs_inc(s->txn->kv, KV_XREF, runs, nruns);
+}
+
+/*
+ * Shares [from, end) of a subtree whose first block is "first".  What lies alike in both, as a whole,
+ * is shared as a node.  The nodes above what is shared are either the source's alone, or "to" has
+ * copied them by the time that it changes them: so the source's is read as it was, even in the same
+ * tree.  Recursive, as deep as the tree is high.
+ */
+static int share_range(struct tree_share *s, uint64_t id, unsigned int level, uint64_t first,
+		       uint64_t from, uint64_t end)
+{
+	uint64_t whole = map_slot_nblks(level + 1);
+	unsigned int last = map_slot(end - 1, level);
+	struct map_node *node;
+	int err;
+
+	if (id == 0)
+		return 0;
+	if (from == 0 && end == whole && ((first + s->delta) & (whole - 1)) == 0)
+		return share_node(s, id, level, first + s->delta);
+	err = tree_node(s->txn, id, level, &node);
+	if (err)
+		return err;
+	if (level == 0)
+		return share_slots(s, node, (unsigned int)from, (unsigned int)end,
+				   first + s->delta);
+	for (unsigned int slot = map_slot(from, level); slot <= last && !err; slot++) {
+		uint64_t lo;
+		uint64_t hi;
+
+		(void)tree_clip(slot, level, from, end, &lo, &hi);
+		err = share_range(s, node->u.child[slot], level - 1,
+				  first + slot * map_slot_nblks(level), lo, hi);
+	}
+	return err;
+}
+
+/* The range is a hole of "to". */
+static int tree_share(struct map_txn *txn, struct map_object *to, uint64_t blk,
+		      const struct map_object *from, uint64_t src_blk, uint64_t nblks)
+{
+	struct tree_share s = {
+	    .txn = txn, .to = to, .delta = blk - src_blk, .bottom = MAP_HEIGHT_MAX};
+	uint64_t end = map_slot_nblks(from->height);
+	bool any;
+	int err;
+
+	if (from->root == 0 || src_blk >= end)
+		return 0;
+	if (nblks < end - src_blk)
+		end = src_blk + nblks;
+	err = tree_any_in(txn, from->root, from->height - 1, src_blk, end, &any);
+	if (err || !any)
+		return err;
+	to->dirty = true;
+	err = tree_grow(txn, to, blk + (end - src_blk));
+	return err ? err : share_range(&s, from->root, from->height - 1, 0, src_blk, end);
+}
+
+/* Do two ranges of n blocks have one in common? */
+static bool ranges_meet(uint64_t a, uint64_t b, uint64_t n)
+{
+	return a < b ? b - a < n : a - b < n;
+}
+
+int map_txn_share(struct map_txn *txn, uint64_t oid, lblk_t blk, uint64_t src, lblk_t src_blk,
+		  uint64_t nblks)
+{
+	struct map_object *from;
+	struct map_object *to;
+	int err = 0;
+
+	ASSERT_MAP();
+	if (nblks == 0 || (oid == src && ranges_meet(blk.n, src_blk.n, nblks)))
+		err = -ERR_INVAL;
+	else if (nblks > BLK_OBJECT_MAX || blk.n > BLK_OBJECT_MAX - nblks ||
+		 src_blk.n > BLK_OBJECT_MAX - nblks)
+		err = -ERR_TOO_LARGE;
+	if (!err)
+		err = map_object_get(txn, src, &from);
+	if (!err)
+		err = map_txn_unmap(txn, oid, blk, nblks);
+	if (!err)
+		err = map_object_get(txn, oid, &to);
+	if (!err)
+		err = tree_share(txn, to, blk.n, from, src_blk.n, nblks);
+	return map_txn_result(txn, err);
 }

@@ -84,7 +84,7 @@ static struct usage_chunk *usage_chunk(struct usage *u, uint64_t first)
 	return chunk;
 }
 
-/* One leaf less maps these blocks, which "count" leaves map. */
+/* One slot less maps these blocks, which "count" slots map. */
 static int usage_drop_shared(struct usage *u, uint64_t blk, uint64_t nblks, uint64_t count)
 {
 	struct usage_chunk *chunk = NULL;

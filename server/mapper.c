@@ -48,7 +48,7 @@ static bool mapper_feeds_reaper(const struct commit_req *req)
 	if (req->kind != COMMIT_CHANGE)
 		return false;
 	return change->kind == CHANGE_REMOVE || change->kind == CHANGE_RESET ||
-	       (change->kind == CHANGE_EPOCH && change->nholes > 0);
+	       (change->kind == CHANGE_EPOCH && change->nholes + change->nshares > 0);
 }
 
 static int mapper_apply_reqs(struct mapper *m, struct commit_group *group, struct map_txn *txn)

@@ -5,8 +5,9 @@
  *
  *	kind u8, flags u8 (bit 0: inlined), zero u16, length of the whole entry u32, then
  *
- *	EPOCH	  oid u64, size u64, time u64, holes u32, extents u32, blocks u32,
- *		  of each hole: blk u64, nblks u64; of each extent: blk u64, dst u64, nblks u32;
+ *	EPOCH	  oid u64, size u64, time u64, holes u32, shares u32, extents u32, blocks u32,
+ *		  of each hole: blk u64, nblks u64; of each share: blk u64, src u64, src_blk u64,
+ *		  nblks u64; of each extent: blk u64, dst u64, nblks u32;
  *		  of each block: CRC-32C u32
  *	CREATE	  oid u64, size u64, time u64, expires u64, name, labels
  *	CLONE	  oid u64, other u64, parent u64, time u64, expires u64, name, labels
@@ -27,8 +28,9 @@
 #include "common/err.h"
 
 #define ENTRY_HEAD_BYTES   8u
-#define ENTRY_EPOCH_BYTES  (ENTRY_HEAD_BYTES + 36u)
+#define ENTRY_EPOCH_BYTES  (ENTRY_HEAD_BYTES + 40u)
 #define ENTRY_HOLE_BYTES   16u
+#define ENTRY_SHARE_BYTES  32u
 #define ENTRY_EXTENT_BYTES 20u
 #define ENTRY_CSUM_BYTES   4u
 #define ENTRY_INLINED	   1u
@@ -47,6 +49,7 @@ size_t record_change_len(const struct change *change)
 	switch (change->kind) {
 	case CHANGE_EPOCH:
 		return ENTRY_EPOCH_BYTES + change->nholes * (size_t)ENTRY_HOLE_BYTES +
+		       change->nshares * (size_t)ENTRY_SHARE_BYTES +
 		       change->nextents * (size_t)ENTRY_EXTENT_BYTES +
 		       change->nblks * (size_t)ENTRY_CSUM_BYTES;
 	case CHANGE_CREATE:
@@ -74,12 +77,20 @@ static void record_put_epoch(struct cursor *c, const struct change *change)
 	cursor_put_u64(c, change->size_bytes);
 	cursor_put_u64(c, change->time_ns);
 	cursor_put_u32(c, change->nholes);
+	cursor_put_u32(c, change->nshares);
 	cursor_put_u32(c, change->nextents);
 	cursor_put_u32(c, change->nblks);
 	p = cursor_take(c, change->nholes * (size_t)ENTRY_HOLE_BYTES);
 	for (uint32_t i = 0; p && i < change->nholes; i++, p += ENTRY_HOLE_BYTES) {
 		le64_put(p, change->holes[i].blk.n);
 		le64_put(p + 8, change->holes[i].nblks);
+	}
+	p = cursor_take(c, change->nshares * (size_t)ENTRY_SHARE_BYTES);
+	for (uint32_t i = 0; p && i < change->nshares; i++, p += ENTRY_SHARE_BYTES) {
+		le64_put(p, change->shares[i].blk.n);
+		le64_put(p + 8, change->shares[i].src);
+		le64_put(p + 16, change->shares[i].src_blk.n);
+		le64_put(p + 24, change->shares[i].nblks);
 	}
 	p = cursor_take(c, change->nextents * (size_t)ENTRY_EXTENT_BYTES);
 	for (uint32_t i = 0; p && i < change->nextents; i++, p += ENTRY_EXTENT_BYTES) {
@@ -248,11 +259,33 @@ static bool record_get_holes(const uint8_t *p, struct change_hole *holes, uint32
 	return true;
 }
 
+/* The same for shares; those of one object may not overlap. */
+static bool record_get_shares(const uint8_t *p, struct change_share *shares, uint32_t nshares,
+			      uint64_t oid)
+{
+	for (uint32_t i = 0; i < nshares; i++, p += ENTRY_SHARE_BYTES) {
+		uint64_t blk = le64_get(p);
+		uint64_t src = le64_get(p + 8);
+		uint64_t src_blk = le64_get(p + 16);
+		uint64_t n = le64_get(p + 24);
+		uint64_t apart = blk < src_blk ? src_blk - blk : blk - src_blk;
+
+		if (n == 0 || n > BLK_OBJECT_MAX || blk > BLK_OBJECT_MAX - n ||
+		    src_blk > BLK_OBJECT_MAX - n || (src == oid && apart < n))
+			return false;
+		shares[i] = (struct change_share){lblk(blk), src, lblk(src_blk), n};
+	}
+	return true;
+}
+
 /* Makes room for what the counts in the change announce. */
 static int record_reserve_epoch(struct record_reader *r, const struct change *change)
 {
 	int err = record_reserve_array(&r->holes, &r->holes_cap, change->nholes, sizeof(*r->holes));
 
+	if (err == 0)
+		err = record_reserve_array(&r->shares, &r->shares_cap, change->nshares,
+					   sizeof(*r->shares));
 	if (err == 0)
 		err = record_reserve_array(&r->extents, &r->extents_cap, change->nextents,
 					   sizeof(*r->extents));
@@ -265,6 +298,7 @@ static int record_reserve_epoch(struct record_reader *r, const struct change *ch
 static int record_get_epoch(struct record_reader *r, struct cursor *c, struct change *change)
 {
 	const uint8_t *holes;
+	const uint8_t *shares;
 	const uint8_t *extents;
 	const uint8_t *csums;
 	int err;
@@ -272,9 +306,11 @@ static int record_get_epoch(struct record_reader *r, struct cursor *c, struct ch
 	change->size_bytes = cursor_u64(c);
 	change->time_ns = cursor_u64(c);
 	change->nholes = cursor_u32(c);
+	change->nshares = cursor_u32(c);
 	change->nextents = cursor_u32(c);
 	change->nblks = cursor_u32(c);
 	holes = cursor_take(c, change->nholes * (size_t)ENTRY_HOLE_BYTES);
+	shares = cursor_take(c, change->nshares * (size_t)ENTRY_SHARE_BYTES);
 	extents = cursor_take(c, change->nextents * (size_t)ENTRY_EXTENT_BYTES);
 	csums = cursor_take(c, change->nblks * (size_t)ENTRY_CSUM_BYTES);
 	if (c->bad || change->size_bytes > BLK_OBJECT_MAX << BLK_SHIFT)
@@ -283,11 +319,13 @@ static int record_get_epoch(struct record_reader *r, struct cursor *c, struct ch
 	if (err < 0)
 		return err;
 	if (!record_get_holes(holes, r->holes, change->nholes) ||
+	    !record_get_shares(shares, r->shares, change->nshares, change->oid) ||
 	    !record_get_extents(extents, r->extents, change->nextents, change->nblks))
 		return -ERR_JOURNAL;
 	for (uint32_t i = 0; i < change->nblks; i++)
 		r->csums[i] = le32_get(csums + i * (size_t)ENTRY_CSUM_BYTES);
 	change->holes = r->holes;
+	change->shares = r->shares;
 	change->extents = r->extents;
 	change->csums = r->csums;
 	return 0;
@@ -413,6 +451,7 @@ int record_next(struct record_reader *reader)
 void record_reader_fini(struct record_reader *reader)
 {
 	free(reader->holes);
+	free(reader->shares);
 	free(reader->extents);
 	free(reader->csums);
 	*reader = (struct record_reader){0};

@@ -42,9 +42,11 @@ struct record_reader {
 	uint32_t ndata; /* inlined blocks before "change" */
 	struct change change;
 	struct change_hole *holes; /* private from here on */
+	struct change_share *shares;
 	struct change_extent *extents;
 	uint32_t *csums;
 	size_t holes_cap;
+	size_t shares_cap;
 	size_t extents_cap;
 	size_t csums_cap;
 	char name[256];
@@ -53,7 +55,7 @@ struct record_reader {
 /*
  * The next change, into reader->change: 1, or 0 at the end.  It is valid until the next call.
  * -ERR_JOURNAL: the bytes are not well-formed; every count and length is checked before it is used,
- * extents are not empty, ascending and within an object, names and labels have no stray zero bytes.
+ * extents are not empty, ascending and within an object, shares within objects and apart, names and labels have no stray zero bytes.
  * -ERR_NOMEM.
  */
 int record_next(struct record_reader *reader) MUST_CHECK;

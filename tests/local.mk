@@ -75,6 +75,7 @@ unit_tests = \
 	tests/unit/test_map_damage \
 	tests/unit/test_map_objects \
 	tests/unit/test_map_full \
+	tests/unit/test_map_share \
 	tests/unit/test_map_tree \
 	tests/unit/test_map_usage \
 	tests/unit/test_msg \
@@ -96,6 +97,7 @@ unit_tests = \
 	tests/unit/test_prepare \
 	tests/unit/test_progress \
 	tests/unit/test_record \
+	tests/unit/test_record_refused \
 	tests/unit/test_readahead \
 	tests/unit/test_recover \
 	tests/unit/test_recover_crash \
@@ -238,6 +240,7 @@ libtest_la_SOURCES = \
 	tests/unit/kv_fixture.h \
 	tests/unit/map_fixture.h \
 	tests/unit/object_fixture.h \
+	tests/unit/record_fixture.h \
 	tests/unit/session_fixture.h \
 	tests/unit/store_fixture.h \
 	tests/unit/writeback_fixture.h \

@@ -47,11 +47,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 #define EXTENTS_MAX 6u
 #define HOLES_MAX   3u
+#define SHARES_MAX  2u
 #define BLKS_MAX    4u /* of one extent */
 
 /* What a change made of random numbers points to. */
 struct parts {
 	struct change_hole holes[HOLES_MAX];
+	struct change_share shares[SHARES_MAX];
 	struct change_extent extents[EXTENTS_MAX];
 	uint32_t csums[EXTENTS_MAX * BLKS_MAX];
 	char name[256];
@@ -89,6 +91,19 @@ static void random_holes(struct rnd *rnd, struct parts *parts, struct change *ch
 		blk += parts->holes[i].nblks + rnd_below(rnd, 3);
 	}
 	change->holes = parts->holes;
+}
+
+static void random_shares(struct rnd *rnd, struct parts *parts, struct change *change)
+{
+	change->nshares = (uint32_t)rnd_below(rnd, SHARES_MAX + 1);
+	for (uint32_t i = 0; i < change->nshares; i++)
+		parts->shares[i] = (struct change_share){
+		    .blk = lblk(rnd_log(rnd, BLK_OBJECT_MAX / 2)),
+		    .src = change->oid + 1 + rnd_below(rnd, 9),
+		    .src_blk = lblk(rnd_log(rnd, BLK_OBJECT_MAX / 2)),
+		    .nblks = 1 + rnd_log(rnd, BLK_OBJECT_MAX / 4),
+		};
+	change->shares = parts->shares;
 }
 
 static void random_texts(struct rnd *rnd, struct parts *parts, struct change *change)
@@ -134,6 +149,7 @@ size_t fuzz_input(uint64_t number, uint8_t *bytes, size_t max)
 
 		random_extents(&rnd, &parts, &change);
 		random_holes(&rnd, &parts, &change);
+		random_shares(&rnd, &parts, &change);
 		random_texts(&rnd, &parts, &change);
 		if (record_add(&record, &change) < 0)
 			abort();

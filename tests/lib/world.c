@@ -59,7 +59,16 @@ static void world_make(struct world *w, const struct change *change, const struc
 		memcpy(obj->csums, src->csums, sizeof(obj->csums));
 }
 
-static void world_epoch(struct world_obj *obj, const struct change *change, const uint32_t *csums)
+static void world_share(struct world *w, struct world_obj *obj, const struct change_share *share)
+{
+	const struct world_obj *src = world_find(w, share->src);
+
+	for (uint64_t i = 0; i < share->nblks; i++)
+		obj->csums[share->blk.n + i] = src->csums[share->src_blk.n + i];
+}
+
+static void world_epoch(struct world *w, struct world_obj *obj, const struct change *change,
+			const uint32_t *csums)
 {
 	for (uint32_t h = 0; h < change->nholes; h++) {
 		uint64_t blk = change->holes[h].blk.n;
@@ -68,6 +77,8 @@ static void world_epoch(struct world_obj *obj, const struct change *change, cons
 		for (; blk < end && blk < WORLD_BLKS; blk++)
 			obj->csums[blk] = 0;
 	}
+	for (uint32_t s = 0; s < change->nshares; s++)
+		world_share(w, obj, &change->shares[s]);
 	for (uint32_t e = 0; e < change->nextents; e++) {
 		const struct change_extent *ext = &change->extents[e];
 
@@ -98,7 +109,7 @@ void world_apply(struct world *w, const struct change *change, const uint32_t *c
 		world_make(w, change, other);
 		break;
 	case CHANGE_EPOCH:
-		world_epoch(obj, change, csums);
+		world_epoch(w, obj, change, csums);
 		break;
 	case CHANGE_REMOVE:
 		*obj = (struct world_obj){0};

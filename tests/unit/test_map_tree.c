@@ -224,6 +224,52 @@ static void do_unmap(struct world *w, struct map_txn *txn)
 		obj->blk[at] = 0;
 }
 
+/* From one window to the same one of another object, at the same place, or a leaf or less away. */
+static void do_share(struct world *w, struct map_txn *txn)
+{
+	static const uint64_t steps[] = {0, 128, 1, 256, 77};
+	struct model_obj *obj = pick(w, true);
+	struct model_obj *src = pick(w, true);
+	uint64_t n = 1 + fix_rand(&w->rng, fix_rand(&w->rng, 2) ? 20 : WINDOW_NBLKS);
+	uint64_t at = fix_rand(&w->rng, WINDOW_NBLKS - n + 1);
+	uint64_t to = at + steps[fix_rand(&w->rng, 5)];
+	uint64_t window = fix_rand(&w->rng, NWINDOWS) * WINDOW_NBLKS;
+	uint64_t step;
+
+	if (!obj || obj->parent || to + n > WINDOW_NBLKS)
+		return;
+	if (fix_rand(&w->rng, 2) == 0) {
+		uint64_t swap = at;
+
+		at = to;
+		to = swap;
+	}
+	step = at > to ? at - to : to - at;
+	if (obj == src && step < n)
+		return;
+	assert_int_equal(map_txn_share(txn, obj->oid, lblk(model_lblk(window + to)), src->oid,
+				       lblk(model_lblk(window + at)), n),
+			 0);
+	memmove(obj->blk + window + to, src->blk + window + at, n * sizeof(obj->blk[0]));
+}
+
+/* Whole nodes of two levels, and what is on both sides of them. */
+static void do_share_much(struct world *w, struct map_txn *txn)
+{
+	struct model_obj *obj = pick(w, true);
+	struct model_obj *src = pick(w, true);
+	uint64_t at = fix_rand(&w->rng, WINDOW_NBLKS);
+	uint64_t end = WINDOW_NBLKS + fix_rand(&w->rng, MODEL_NBLKS - WINDOW_NBLKS);
+
+	if (!obj || obj->parent || obj == src)
+		return;
+	assert_int_equal(map_txn_share(txn, obj->oid, lblk(model_lblk(at)), src->oid,
+				       lblk(model_lblk(at)),
+				       model_lblk(end - 1) + 1 - model_lblk(at)),
+			 0);
+	memcpy(obj->blk + at, src->blk + at, (end - at) * sizeof(obj->blk[0]));
+}
+
 static void do_reap(struct world *w, struct map_txn *txn)
 {
 	bool more;
@@ -233,7 +279,7 @@ static void do_reap(struct world *w, struct map_txn *txn)
 
 static void do_something(struct world *w, struct map_txn *txn)
 {
-	uint64_t dice = fix_rand(&w->rng, 44);
+	uint64_t dice = fix_rand(&w->rng, 50);
 
 	if (dice < 2)
 		do_create(w, txn);
@@ -251,6 +297,10 @@ static void do_something(struct world *w, struct map_txn *txn)
 		do_reset(w, txn);
 	else if (dice < 18)
 		do_names(w, txn);
+	else if (dice < 22)
+		do_share(w, txn);
+	else if (dice < 24)
+		do_share_much(w, txn);
 	else
 		do_remap(w, txn);
 }
@@ -468,47 +518,6 @@ static void test_thousand_generations(void **state)
 	fix_close(&fix);
 }
 
-/* Clones that all live, removed in an order given by a stride. */
-static void clones_removed_in_order(uint64_t stride)
-{
-	enum { N = 17 };
-	uint64_t oids[N];
-	struct map_txn *txn;
-	struct fix fix;
-	char name[32];
-
-	fix_open(&fix, 20000, FIX_META_BYTES);
-	txn = fix_begin(&fix);
-	oids[0] = fix_create(txn, "clone-0", 2000);
-	fix_remap(txn, oids[0], 0, 1, 2000);
-	for (uint64_t i = 1; i < N; i++) {
-		(void)snprintf(name, sizeof(name), "clone-%u", (unsigned int)i);
-		oids[i] = fix_clone(txn, oids[(i - 1) / 2], name);
-		fix_remap(txn, oids[i], i * 100, 3000 + i * 200, 150);
-	}
-	fix_commit(txn);
-	fix_check(&fix);
-	for (uint64_t i = 0; i < N; i++) {
-		txn = fix_begin(&fix);
-		assert_int_equal(map_txn_remove(txn, oids[i * stride % N]), 0);
-		fix_commit(txn);
-		fix_check(&fix);
-		fix_reap_all(&fix, 1);
-		fix_check(&fix);
-	}
-	fix_check_empty(&fix);
-	fix_close(&fix);
-}
-
-static void test_clones_removed_in_any_order(void **state)
-{
-	(void)state;
-	clones_removed_in_order(1);
-	clones_removed_in_order(16);
-	clones_removed_in_order(5);
-	clones_removed_in_order(7);
-}
-
 static void test_last_block_of_largest_object(void **state)
 {
 	struct map_txn *txn;
@@ -547,90 +556,6 @@ static void test_last_block_of_largest_object(void **state)
 	fix_commit(txn);
 	fix_reap_all(&fix, 3);
 	fix_check_empty(&fix);
-	fix_close(&fix);
-}
-
-/* A write below shared nodes copies those on its path and no others; another one there, none. */
-static void test_first_write_copies_its_path_only(void **state)
-{
-	enum { HEIGHT = 3, STEP = 128, LEAVES = 300 };
-	struct map_txn *txn;
-	struct map_obj clone;
-	struct fix fix;
-	uint64_t nodes;
-	uint64_t src;
-
-	(void)state;
-	fix_open(&fix, 50000, FIX_META_BYTES);
-	txn = fix_begin(&fix);
-	src = fix_create(txn, "source", LEAVES * STEP);
-	for (uint64_t i = 0; i < LEAVES; i++)
-		fix_remap(txn, src, i * STEP, 10 + 3 * i, 2);
-	assert_int_equal(fix_try_clone(txn, src, "clone", &clone), 0);
-	fix_commit(txn);
-	nodes = fix_check(&fix).nodes;
-	assert_int_equal(nodes, LEAVES + 3 + 1);
-	txn = fix_begin(&fix);
-	fix_remap(txn, clone.id, 200 * STEP, 10000, 1);
-	fix_commit(txn);
-	assert_int_equal(fix_check(&fix).nodes, nodes + HEIGHT);
-	txn = fix_begin(&fix);
-	fix_remap(txn, clone.id, 200 * STEP + 1, 10001, 1);
-	fix_commit(txn);
-	assert_int_equal(fix_check(&fix).nodes, nodes + HEIGHT);
-	txn = fix_begin(&fix);
-	fix_remap(txn, src, 201 * STEP, 10002, 1); /* the upper two are its own by now */
-	fix_commit(txn);
-	assert_int_equal(fix_check(&fix).nodes, nodes + HEIGHT + 1);
-	fix_close(&fix);
-}
-
-/* Truncating a clone leaves the other as it was; what only the clone had becomes free at once
- * within the last leaf, and by reaping elsewhere. */
-static void test_truncated_clone_leaves_its_source(void **state)
-{
-	struct map_txn *txn;
-	struct map_view *view;
-	struct map_lookup l;
-	struct map_obj obj;
-	struct fix fix;
-	uint64_t src;
-	uint64_t dst;
-
-	(void)state;
-	fix_open(&fix, 50000, FIX_META_BYTES);
-	txn = fix_begin(&fix);
-	src = fix_create(txn, "source", 20000);
-	fix_remap(txn, src, 0, 1, 20000);
-	dst = fix_clone(txn, src, "clone");
-	assert_int_equal(map_txn_unmap(txn, dst, lblk(130), BLK_OBJECT_MAX - 130), 0);
-	fix_commit(txn);
-	assert_int_equal(fix_check(&fix).mapped_nblks, 20000);
-	view = fix_view(&fix);
-	assert_int_equal(map_begin(view, dst, lblk(128), 9, MAP_FOR_READ, &l, NULL), 0);
-	assert_int_equal(l.nblks, 2);
-	assert_int_equal(map_begin(view, dst, lblk(130), 9, MAP_FOR_READ, &l, NULL), 0);
-	assert_int_equal(l.src.kind, MAP_HOLE);
-	assert_int_equal(map_begin(view, src, lblk(130), 9, MAP_FOR_READ, &l, NULL), 0);
-	assert_int_equal(l.src.blk.n, 131);
-	assert_int_equal(map_obj_by_id(view, src, &obj), 0);
-	assert_int_equal(obj.mapped_nblks, 20000);
-	assert_int_equal(map_obj_by_id(view, dst, &obj), 0);
-	assert_int_equal(obj.mapped_nblks, 130);
-	map_view_end(view);
-
-	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_unmap(txn, src, lblk(129), BLK_OBJECT_MAX - 129), 0);
-	fix_commit(txn);
-	fix_reap_all(&fix, 10);
-	/* block 129 is still the clone's */
-	assert_int_equal(fix_check(&fix).mapped_nblks, 130);
-	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_unmap(txn, src, lblk(0), BLK_OBJECT_MAX - 0), 0);
-	assert_int_equal(map_txn_remove(txn, dst), 0);
-	fix_commit(txn);
-	fix_reap_all(&fix, 10);
-	assert_int_equal(fix_check(&fix).mapped_nblks, 0);
 	fix_close(&fix);
 }
 
@@ -678,10 +603,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_random_operations_match_a_model),
 	    cmocka_unit_test(test_thousand_generations),
-	    cmocka_unit_test(test_clones_removed_in_any_order),
 	    cmocka_unit_test(test_last_block_of_largest_object),
-	    cmocka_unit_test(test_first_write_copies_its_path_only),
-	    cmocka_unit_test(test_truncated_clone_leaves_its_source),
 	    cmocka_unit_test(test_reaping_of_pieces_is_bounded),
 	};
 

@@ -41,6 +41,7 @@ struct op {
 	struct commit_req req;
 	struct sim *sim;
 	struct change_hole holes[HOLES_MAX];
+	struct change_share share;
 	struct change_extent extents[EXTENTS_MAX];
 	uint32_t csums[OP_BLKS_MAX]; /* what the commit thread makes of them */
 	uint32_t known[OP_BLKS_MAX];
@@ -187,6 +188,25 @@ static void make_holes(struct sim *sim, struct op *op, uint64_t old_end, uint64_
 	change->holes = op->holes;
 }
 
+/* Now and then some blocks of another object, or of the same one. */
+static void make_share(struct sim *sim, struct op *op, struct world *w, uint64_t end)
+{
+	struct change *change = &op->req.change;
+	uint64_t blk = below(sim, end);
+	uint64_t src_blk = rnd_one_in(&sim->rnd, 2) ? blk : below(sim, end);
+	uint64_t most = end - (blk > src_blk ? blk : src_blk);
+	uint64_t apart = blk < src_blk ? src_blk - blk : blk - src_blk;
+
+	op->share = (struct change_share){.blk = lblk(blk),
+					  .src = pick(sim, w, true)->id,
+					  .src_blk = lblk(src_blk),
+					  .nblks = 1 + below(sim, most)};
+	if (op->share.src == change->oid && apart < op->share.nblks)
+		return;
+	change->shares = &op->share;
+	change->nshares = 1;
+}
+
 static bool make_epoch(struct sim *sim, struct op *op, struct world *w)
 {
 	const struct world_obj *obj = pick(sim, w, false);
@@ -201,6 +221,8 @@ static bool make_epoch(struct sim *sim, struct op *op, struct world *w)
 	change->oid = obj->id;
 	change->size_bytes = end == old_end ? obj->size_bytes : end * BLK_BYTES;
 	make_holes(sim, op, old_end, end);
+	if (end > 0 && rnd_one_in(&sim->rnd, 4))
+		make_share(sim, op, w, end);
 	change->inlined = rnd_one_in(&sim->rnd, 2);
 	if (end > 0 && !rnd_one_in(&sim->rnd, 8))
 		make_extents(sim, op, end);
