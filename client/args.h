@@ -28,6 +28,7 @@
 	X(FORCE, "force", 'f', NULL, "overwrite the destination")                               \
 	X(OFFSET, "offset", 0, "SIZE", "where to begin (default 0)")                            \
 	X(LENGTH, "length", 0, "SIZE", "how much (default: all)")                               \
+	X(TO, "to", 0, "SIZE", "where in DST (default: as --offset)")                           \
 	X(FSYNC, "fsync", 0, NULL, "make it durable at the end")                                \
 	X(SHRINK, "shrink", 0, NULL, "allow a smaller size")                                    \
 	X(YES, "yes", 'y', NULL, "do not ask")                                                  \

@@ -55,6 +55,7 @@ int cmd_check(struct ctl *ctl);
 int cmd_cat(struct ctl *ctl);
 int cmd_write(struct ctl *ctl);
 int cmd_zero(struct ctl *ctl);
+int cmd_clone_range(struct ctl *ctl);
 int cmd_trim(struct ctl *ctl);
 
 /* cmd_cp.c */

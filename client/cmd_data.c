@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Commands that stream data from and into an object, and that make
- * zeros of it: cat, write, zero, trim. */
+/* Commands that stream data from and into an object, that make zeros of it, and that share a range of
+ * it: cat, write, zero, trim, clone-range. */
 #include "client/cmd.h"
 
 #include <inttypes.h>
@@ -158,4 +158,87 @@ int cmd_zero(struct ctl *ctl)
 int cmd_trim(struct ctl *ctl)
 {
 	return zero_run(ctl, cow_trim);
+}
+
+/* ---- range clones ---------------------------------------------------------------------------- */
+
+struct range_clone {
+	uint64_t offset; /* in the source */
+	uint64_t to;	 /* in the destination */
+	uint64_t len;
+};
+
+static int range_get(const struct ctl *ctl, struct range_clone *range)
+{
+	int err = ctl_get_size(ctl, ARGS_OFFSET, 0, &range->offset);
+
+	if (err == 0)
+		err = ctl_get_size(ctl, ARGS_TO, range->offset, &range->to);
+	if (err == 0)
+		err = ctl_get_size(ctl, ARGS_LENGTH, 0, &range->len);
+	if (err == 0 && args_has(&ctl->args, ARGS_LENGTH) && range->len == 0)
+		err = ctl_fail(ctl, CTL_USAGE, "--length", "nothing to clone");
+	return err;
+}
+
+/* Without a length it is the rest of the source. */
+static int range_run(const struct ctl *ctl, cow_object_t *src, cow_object_t *dst,
+		     struct range_clone *range)
+{
+	const char *name = ctl->args.operands[1];
+	uint64_t size = cow_object_size(src);
+	uint64_t lost;
+	int err;
+
+	if (range->len == 0 && range->offset < size)
+		range->len = size - range->offset;
+	lost = range->len;
+	zero_clip(dst, range->to, &lost);
+	if (lost > 0 && !ctl_confirm(ctl, "replace %" PRIu64 " bytes of %s, from %" PRIu64 " on",
+				     lost, name, range->to))
+		return ctl_fail(ctl, CTL_ERROR, name, "left as it is");
+	err = cow_clone_range(src, range->offset, range->len, dst, range->to);
+	return err < 0 ? ctl_fail_cow(ctl, err, name) : 0;
+}
+
+static int range_open(const struct ctl *ctl, struct range_clone *range)
+{
+	char *const *names = ctl->args.operands;
+	cow_object_t *src, *dst;
+	int status;
+	int err = cow_open(ctl->cow, names[0], COW_OPEN_READONLY, &src);
+
+	if (err < 0)
+		return ctl_fail_cow(ctl, err, names[0]);
+	err = cow_open(ctl->cow, names[1], 0, &dst);
+	if (err < 0) {
+		status = ctl_fail_cow(ctl, err, names[1]);
+		(void)cow_close(src);
+		return status;
+	}
+	status = range_run(ctl, src, dst, range);
+	(void)cow_close(src);
+	err = cow_close(dst);
+	return status == 0 && err < 0 ? ctl_fail_cow(ctl, err, names[1]) : status;
+}
+
+int cmd_clone_range(struct ctl *ctl)
+{
+	struct range_clone range;
+	json_object *obj;
+	int status = range_get(ctl, &range);
+
+	if (status == 0)
+		status = ctl_connect(ctl);
+	if (status == 0)
+		status = range_open(ctl, &range);
+	if (status != 0 || !ctl->json)
+		return status;
+	obj = out_json_new();
+	out_json_add(obj, "source", out_json_text(ctl->args.operands[0]));
+	out_json_add(obj, "name", out_json_text(ctl->args.operands[1]));
+	out_json_add(obj, "offset", json_object_new_uint64(range.offset));
+	out_json_add(obj, "to", json_object_new_uint64(range.to));
+	out_json_add(obj, "bytes", json_object_new_uint64(range.len));
+	return out_json_print(ctl, obj);
 }

@@ -22,6 +22,7 @@
 #define EXCHANGE  ARGS_BIT(ARGS_EXCHANGE)
 #define RECURSIVE ARGS_BIT(ARGS_RECURSIVE)
 #define ZERO	  (WRITE | YES | ARGS_BIT(ARGS_LENGTH))
+#define RANGES	  (RANGE | YES | ARGS_BIT(ARGS_TO))
 #define DU	  (TABLE | RECURSIVE | ARGS_BIT(ARGS_IF_DELETED))
 #define REMOVE	  (YES | ARGS_BIT(ARGS_DRY_RUN) | ARGS_BIT(ARGS_WAIT) | ARGS_BIT(ARGS_PROGRESS))
 #define MANY	  CTL_MANY
@@ -62,6 +63,8 @@ const struct ctl_command commands[] = {
      "make a range of an object zeros", 1, 1, ZERO, cmd_zero},
     {"trim", NULL, "[--offset=SIZE] [--length=SIZE] [--fsync] [-y] OBJ",
      "give back the whole blocks of a range, as zeros", 1, 1, ZERO, cmd_trim},
+    {"clone-range", "reflink", "[--offset=SIZE] [--to=SIZE] [--length=SIZE] [-y] SRC DST",
+     "make a range of DST an instant copy of one of SRC", 2, 2, RANGES, cmd_clone_range},
     {"fsync", NULL, "OBJ", "make all that was written to an object durable", 1, 1, NONE, cmd_fsync},
     {"resize", NULL, "[--shrink] OBJ [+|-]SIZE", "set, raise or lower an object's size", 2, 2,
      SHRINK, cmd_resize},
@@ -167,6 +170,7 @@ static const char *const commands_elsewhere[][2] = {
     {"snap rollback", "reset"},
     {"snap revert", "reset"},
     {"snap reset", "reset"},
+    {"copy-range", "clone-range"},
 };
 
 /* The command that was meant, or NULL. */

@@ -333,6 +333,17 @@ int cow_zero(cow_object_t *obj, uint64_t offset, uint64_t len);
 int cow_trim(cow_object_t *obj, uint64_t offset, uint64_t len);
 
 /*
+ * A range clone, as Linux FICLONERANGE: len bytes of dst from dst_offset on become those of src from
+ * src_offset on; 0: to the end of src.  Whole blocks are shared and take no space.  Both objects are
+ * open on one connection, and may be one: then the ranges do not overlap.  The offsets differ by a
+ * multiple of 4096.  A range within src, else -COW_EINVAL.  It is durable when it returns.  Up to
+ * 16 MiB, or where the offsets differ by a multiple of 512 KiB 2 GiB, and so on, it is one request,
+ * atomic under a crash; more is split, and then a part of it may be done after an error.
+ */
+int cow_clone_range(cow_object_t *src, uint64_t src_offset, uint64_t len, cow_object_t *dst,
+		    uint64_t dst_offset);
+
+/*
  * Where data and holes are, from offset on, consecutive; data not yet durable counts as data.
  * Fills up to max entries (at least 1) and returns how many; 0 at or past the end.  What is not
  * covered by the entries is asked for with another call.

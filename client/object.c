@@ -153,6 +153,42 @@ int cow_trim(cow_object_t *obj, uint64_t offset, uint64_t len)
 	return object_zero(obj, MSG_ZERO_WHOLE, offset, len);
 }
 
+/* ---- range clones ---------------------------------------------------------------------------- */
+
+static int object_decode_clone_range(void *ctx, const uint8_t *body, size_t len)
+{
+	return msg_clone_range_reply_decode(body, len, ctx);
+}
+
+int cow_clone_range(cow_object_t *src, uint64_t src_offset, uint64_t len, cow_object_t *dst,
+		    uint64_t dst_offset)
+{
+	struct msg_clone_range m = {.src = src->handle,
+				    .dst = dst->handle,
+				    .src_offset = src_offset,
+				    .dst_offset = dst_offset,
+				    .len = len};
+	struct msg_clone_range_reply reply = {.left = 1};
+	struct call call;
+	int err = 0;
+
+	if (src->cow != dst->cow || src->session != dst->session)
+		return errors_set(dst->cow, -ERR_INVAL, "the objects are not of one connection");
+	while (err == 0 && reply.left > 0) {
+		object_call_init(&call, WIRE_OP_CLONE_RANGE, dst);
+		call.decode = object_decode_clone_range;
+		call.ctx = &reply;
+		err = call_run(dst->cow, &call,
+			       msg_clone_range_encode(call_body(&call), CHAN_BODY_MAX, &m));
+		if (err == 0 && reply.len == 0 && reply.left > 0)
+			err = errors_set(dst->cow, -ERR_PROTO, "the server cloned nothing");
+		m.src_offset += reply.len;
+		m.dst_offset += reply.len;
+		m.len = reply.left;
+	}
+	return err;
+}
+
 /* ---- extents --------------------------------------------------------------------------------- */
 
 struct object_extents {

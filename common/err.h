@@ -35,6 +35,9 @@
 	X(TOO_LARGE, INVAL, "beyond the largest object size")                               \
 	X(BAD_HANDLE, INVAL, "no such handle")                                              \
 	X(SHRINK, INVAL, "would shrink the object")                                         \
+	X(RANGE, INVAL, "beyond the end of the source")                                     \
+	X(OVERLAP, INVAL, "the two ranges overlap")                                         \
+	X(UNALIGNED, INVAL, "the offsets differ by no multiple of the block size")          \
 	X(NOSPC_META, NOSPC, "no space left for metadata")                                  \
 	X(HAS_VERSIONS, BUSY, "the object has versions")                                    \
 	X(CHECKING, BUSY, "another check is under way")                                     \

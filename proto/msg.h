@@ -179,6 +179,19 @@ struct msg_zero {
 	uint64_t len;
 };
 
+struct msg_clone_range {
+	uint32_t src; /* handles */
+	uint32_t dst;
+	uint64_t src_offset;
+	uint64_t dst_offset;
+	uint64_t len; /* 0: to the end of src */
+};
+
+struct msg_clone_range_reply {
+	uint64_t len;  /* bytes that were cloned */
+	uint64_t left; /* bytes that are to be asked for again */
+};
+
 struct msg_extents {
 	uint32_t handle;
 	uint64_t offset;
@@ -254,6 +267,8 @@ MSG_DECLARE(msg_read);
 MSG_DECLARE(msg_write);
 MSG_DECLARE(msg_resize);
 MSG_DECLARE(msg_zero);
+MSG_DECLARE(msg_clone_range);
+MSG_DECLARE(msg_clone_range_reply);
 MSG_DECLARE(msg_extents);
 MSG_DECLARE(msg_statfs_reply);
 MSG_DECLARE(msg_snap);

@@ -64,6 +64,36 @@ static void msg_zero_get(struct cursor *c, struct msg_zero *m)
 	m->len = cursor_u64(c);
 }
 
+static void msg_clone_range_put(struct cursor *c, const struct msg_clone_range *m)
+{
+	cursor_put_u32(c, m->src);
+	cursor_put_u32(c, m->dst);
+	cursor_put_u64(c, m->src_offset);
+	cursor_put_u64(c, m->dst_offset);
+	cursor_put_u64(c, m->len);
+}
+
+static void msg_clone_range_get(struct cursor *c, struct msg_clone_range *m)
+{
+	m->src = cursor_u32(c);
+	m->dst = cursor_u32(c);
+	m->src_offset = cursor_u64(c);
+	m->dst_offset = cursor_u64(c);
+	m->len = cursor_u64(c);
+}
+
+static void msg_clone_range_reply_put(struct cursor *c, const struct msg_clone_range_reply *m)
+{
+	cursor_put_u64(c, m->len);
+	cursor_put_u64(c, m->left);
+}
+
+static void msg_clone_range_reply_get(struct cursor *c, struct msg_clone_range_reply *m)
+{
+	m->len = cursor_u64(c);
+	m->left = cursor_u64(c);
+}
+
 static void msg_extents_put(struct cursor *c, const struct msg_extents *m)
 {
 	cursor_put_u32(c, m->handle);
@@ -84,6 +114,8 @@ MSG_DEFINE(msg_read)
 MSG_DEFINE(msg_write)
 MSG_DEFINE(msg_resize)
 MSG_DEFINE(msg_zero)
+MSG_DEFINE(msg_clone_range)
+MSG_DEFINE(msg_clone_range_reply)
 MSG_DEFINE(msg_extents)
 
 int msg_extents_reply_encode(uint8_t *buf, size_t len, const struct msg_extent *ext, uint32_t count)

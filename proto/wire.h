@@ -56,7 +56,8 @@
 	X(USAGE, 21)    \
 	X(REAPING, 22)  \
 	X(CHECK, 23)    \
-	X(ZERO, 24)
+	X(ZERO, 24)     \
+	X(CLONE_RANGE, 25)
 
 enum wire_op {
 #define X(name, num) WIRE_OP_##name = num,

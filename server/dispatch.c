@@ -75,6 +75,7 @@ DECODER(read)
 DECODER(write)
 DECODER(resize)
 DECODER(zero)
+DECODER(clone_range)
 DECODER(extents)
 DECODER(snap)
 DECODER(remove)
@@ -118,6 +119,8 @@ static const struct dispatch_row rows[] = {
     {WIRE_OP_CHECK, SESSION_READY, false, empty_decode, dispatch_prepare_large,
      dispatch_check_store},
     {WIRE_OP_ZERO, SESSION_READY, false, zero_decode, dispatch_prepare_zero, dispatch_zero},
+    {WIRE_OP_CLONE_RANGE, SESSION_READY, false, clone_range_decode, dispatch_prepare_clone_range,
+     dispatch_clone_range},
 };
 
 _Static_assert(ARRAY_LEN(rows) == WIRE_OP_END - 1, "every operation has a row");

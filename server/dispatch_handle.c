@@ -191,6 +191,39 @@ void dispatch_zero(struct request *req)
 	object_zero(req->slot->handle, m->offset, m->len, m->flags & MSG_ZERO_WHOLE, slot_cb, req);
 }
 
+int dispatch_prepare_clone_range(struct request *req)
+{
+	return slot_pin(req, req->m.clone_range.dst);
+}
+
+static void clone_range_cb(void *ctx, int err, uint64_t len_bytes, uint64_t left_bytes)
+{
+	struct request *req = dispatch_request_of(ctx);
+	struct msg_clone_range_reply msg = {.len = len_bytes, .left = left_bytes};
+	uint8_t body[sizeof(msg)];
+	int n = err;
+
+	if (err == 0)
+		n = msg_clone_range_reply_encode(body, sizeof(body), &msg);
+	if (n < 0)
+		dispatch_error_name(req, n, object_name(req->slot->handle));
+	else
+		dispatch_finish(req, 0, body, (size_t)n, NULL);
+}
+
+/* The engine keeps the source's object, so its handle may be closed meanwhile. */
+void dispatch_clone_range(struct request *req)
+{
+	const struct msg_clone_range *m = &req->m.clone_range;
+	const struct session_slot *src = session_slot_find(req->session, m->src);
+
+	if (!src)
+		dispatch_error(req, -ERR_BAD_HANDLE, NULL);
+	else
+		object_share(req->slot->handle, m->dst_offset, src->handle, m->src_offset, m->len,
+			     clone_range_cb, req);
+}
+
 int dispatch_prepare_extents(struct request *req)
 {
 	int err = slot_pin(req, req->m.extents.handle);

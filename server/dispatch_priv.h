@@ -84,6 +84,8 @@ int dispatch_prepare_resize(struct request *req);
 void dispatch_resize(struct request *req);
 int dispatch_prepare_zero(struct request *req);
 void dispatch_zero(struct request *req);
+int dispatch_prepare_clone_range(struct request *req);
+void dispatch_clone_range(struct request *req);
 int dispatch_prepare_extents(struct request *req);
 void dispatch_extents(struct request *req);
 

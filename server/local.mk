@@ -108,6 +108,7 @@ libserver_la_SOURCES = \
 	server/object_read.c \
 	server/object_remove.c \
 	server/object_state.h \
+	server/object_share.c \
 	server/object_store.c \
 	server/object_table.c \
 	server/object_table.h \

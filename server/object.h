@@ -229,6 +229,22 @@ void object_resize(struct handle *handle, uint64_t size_bytes, bool shrink, obje
 void object_zero(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, bool whole,
 		 object_cb cb, void *ctx) LOOP_FN;
 
+/* So many bytes are cloned, and so many were asked for as well. */
+typedef void (*object_share_cb)(void *ctx, int err, uint64_t len_bytes, uint64_t left_bytes);
+
+/*
+ * A range clone, as Linux FICLONERANGE: the bytes of dst from dst_off on become those of src from
+ * src_off on, as they are at some moment between call and answer; to the end of src where len_bytes is
+ * 0.  Whole blocks are shared and take no space.  What is answered is durable, as a whole.  It is not
+ * all where that would be too much for one change: more than 16 MiB, or of ranges whose distance is a
+ * multiple of 128^n blocks more than 128^n times as much.  Of two handles one may be
+ * read-only; src may be closed meanwhile.  -ERR_RANGE: beyond the end of src.  -ERR_OVERLAP.
+ * -ERR_UNALIGNED: the offsets differ by no multiple of a block.  Else as object_write() and
+ * object_fsync() of both.
+ */
+void object_share(struct handle *dst, uint64_t dst_off, struct handle *src, uint64_t src_off,
+		  uint64_t len_bytes, object_share_cb cb, void *ctx) LOOP_FN;
+
 /* At most max runs, consecutive from off_bytes on, within off_bytes + len_bytes and the size. */
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
 		    object_extents_cb cb, void *ctx) LOOP_FN;

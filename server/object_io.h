@@ -13,7 +13,14 @@ void object_retry_parked(struct objects *objs) LOOP_FN;
 /* Removes what has expired and is not in use, one after another. */
 void object_expire(struct objects *objs) LOOP_FN;
 
-/* Writes go on that waited while the object's content was replaced (obj->gated). */
+/*
+ * Who replaces content of an object in the map, rather than through the cache, closes its gate: writes
+ * that have not been applied wait until it is opened again.  waiter->ready is called when the gate is
+ * the waiter's, perhaps before this returns; one at a time, in order.
+ */
+void object_close_gate(struct object *obj, struct gate_waiter *waiter) LOOP_FN;
+
+/* Writes that waited go on, then who waits for the gate. */
 void object_open_gate(struct object *obj) LOOP_FN;
 
 /*

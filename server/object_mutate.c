@@ -188,9 +188,21 @@ void object_retry_parked(struct objects *objs)
 	TAILQ_CONCAT(&objs->parked, &list, link);
 }
 
+void object_close_gate(struct object *obj, struct gate_waiter *waiter)
+{
+	ASSERT_LOOP();
+	if (obj->gated) {
+		TAILQ_INSERT_TAIL(&obj->gate_waiters, waiter, link);
+		return;
+	}
+	obj->gated = true;
+	waiter->ready(waiter);
+}
+
 void object_open_gate(struct object *obj)
 {
 	struct mutate_list list = TAILQ_HEAD_INITIALIZER(list);
+	struct gate_waiter *waiter;
 	struct mutate *m;
 
 	ASSERT_LOOP();
@@ -199,6 +211,12 @@ void object_open_gate(struct object *obj)
 	while ((m = TAILQ_FIRST(&list))) {
 		TAILQ_REMOVE(&list, m, link);
 		mutate_step(m);
+	}
+	waiter = TAILQ_FIRST(&obj->gate_waiters);
+	if (waiter && !obj->gated) {
+		TAILQ_REMOVE(&obj->gate_waiters, waiter, link);
+		obj->gated = true;
+		waiter->ready(waiter);
 	}
 }
 
@@ -289,7 +307,7 @@ static void mutate_step(struct mutate *m)
 	mutate_plan(m);
 	if (!mutate_filled_in(m))
 		return;
-	if (obj->gated && m->err == 0) {
+	if (obj->gated && !m->has_gate && m->err == 0) {
 		TAILQ_INSERT_TAIL(&obj->gate, m, link);
 		return;
 	}

@@ -36,14 +36,15 @@ struct mutate_fns {
 };
 
 struct mutate {
-	const struct mutate_fns *fns; /* these four are the caller's to fill in, the others 0 */
+	const struct mutate_fns *fns; /* these four and has_gate are the caller's, the others 0 */
 	struct object *obj;
 	object_cb cb;
 	void *ctx;
 
 	struct mutate_piece want[MUTATE_PIECES];
 	uint32_t nwant;
-	bool punches; /* the epoch gets another hole: see plan */
+	bool punches;  /* the epoch gets another hole: see plan */
+	bool has_gate; /* it is for who closed the object's gate, and does not wait there */
 
 	struct mutate_piece pinned[MUTATE_PIECES]; /* private from here on */
 	uint32_t npinned;

@@ -94,22 +94,11 @@ static LOOP_FN void name_granted(struct object_claim *claim, int err)
 		name_look_up(op);
 }
 
-/* What makes the map grow needs the room that deletion must find. */
-static bool name_may_grow(const struct objects *objs)
-{
-	uint64_t used;
-	uint64_t total;
-
-	map_meta_usage(objs->config.map, &used, &total);
-	return used <= total - total / META_RESERVE_PART;
-}
-
-/* What is staged has been counted at its worst before; now it is known. */
 static LOOP_FN void name_settled(struct objects_settle *settle, int err)
 {
 	struct name_op *op = CONTAINER_OF(settle, struct name_op, settle);
 
-	if (err == 0 && !name_may_grow(op->objs))
+	if (err == 0 && !objects_may_grow(op->objs))
 		err = -ERR_NOSPC_META;
 	if (err < 0)
 		name_finish(op, err, NULL);
@@ -122,7 +111,7 @@ void name_begin(struct name_op *op, bool grows)
 	op->claim.granted = name_granted;
 	if (op->objs->latched) {
 		name_finish(op, -ERR_LATCHED, NULL);
-	} else if (grows && !name_may_grow(op->objs)) {
+	} else if (grows && !objects_may_grow(op->objs)) {
 		op->settle.ready = name_settled;
 		objects_settle(op->objs, &op->settle);
 	} else {

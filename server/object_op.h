@@ -19,6 +19,7 @@ struct name_op {
 	struct object_lookup lookup;
 	struct object *obj; /* referenced */
 	struct epoch_waiter waiter;
+	struct gate_waiter gate;
 	struct objects_settle settle;
 	struct commit_req commit;
 	char spec[NAME_MAX_BYTES + 1];

@@ -370,6 +370,14 @@ static LOOP_FN void reset_synced(struct epoch_waiter *waiter, int err)
 	name_submit(op, CHANGE_RESET, reset_committed);
 }
 
+static LOOP_FN void reset_gated(struct gate_waiter *gate)
+{
+	struct name_op *op = CONTAINER_OF(gate, struct name_op, gate);
+
+	op->waiter.ready = reset_synced;
+	epoch_sync(op->obj, &op->waiter);
+}
+
 static LOOP_FN void reset_found(struct name_op *op, int err)
 {
 	if (err == 0)
@@ -380,9 +388,8 @@ static LOOP_FN void reset_found(struct name_op *op, int err)
 		name_finish(op, err, NULL);
 		return;
 	}
-	op->obj->gated = true;
-	op->waiter.ready = reset_synced;
-	epoch_sync(op->obj, &op->waiter);
+	op->gate.ready = reset_gated;
+	object_close_gate(op->obj, &op->gate);
 }
 
 void object_reset(struct objects *objs, const char *spec, object_info_cb cb, void *ctx)

@@ -106,6 +106,12 @@ struct open_epoch {
 struct mutate;
 TAILQ_HEAD(mutate_list, mutate);
 
+/* Waits to be the one that replaces content of an object: see object_io.h. */
+struct gate_waiter {
+	TAILQ_ENTRY(gate_waiter) link;
+	void (*ready)(struct gate_waiter *waiter);
+};
+
 struct object {
 	struct objects *objs;
 	uint64_t id;
@@ -125,8 +131,9 @@ struct object {
 
 	unsigned int refs; /* handles and waiting operations */
 	bool removing;
-	bool gated;		 /* its content is about to be replaced: writes wait */
+	bool gated;		 /* content of it is about to be replaced: writes wait */
 	struct mutate_list gate; /* these, in order */
+	TAILQ_HEAD(, gate_waiter) gate_waiters; /* others that are to replace some */
 	bool waking;  /* the waiters of a committed epoch run: the next is submitted behind them */
 	bool is_busy; /* on objs->busy */
 	TAILQ_ENTRY(object) busy_link;
@@ -155,6 +162,10 @@ struct objects_settle {
 };
 
 void objects_settle(struct objects *objs, struct objects_settle *settle) LOOP_FN;
+
+/* May the map grow?  Deletion must find the room that it needs.  What is staged counts at its worst
+ * until it is settled. */
+bool objects_may_grow(const struct objects *objs) LOOP_FN;
 
 struct objects {
 	struct objects_config config;

@@ -68,6 +68,7 @@ struct object *object_load(struct objects *objs, const struct map_obj *info)
 	TAILQ_INIT(&obj->closed);
 	TAILQ_INIT(&obj->handles);
 	TAILQ_INIT(&obj->gate);
+	TAILQ_INIT(&obj->gate_waiters);
 	HASH_ADD(hh, objs->table, id, sizeof(obj->id), obj);
 	if (!obj->hh.tbl) {
 		free(obj);

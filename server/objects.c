@@ -348,6 +348,15 @@ static LOOP_FN void settle_applied(struct commit_req *req)
 	checkpoint_wait(settle->objs->checkpoint, &settle->waiter);
 }
 
+bool objects_may_grow(const struct objects *objs)
+{
+	uint64_t used;
+	uint64_t total;
+
+	map_meta_usage(objs->config.map, &used, &total);
+	return used <= total - total / META_RESERVE_PART;
+}
+
 void objects_settle(struct objects *objs, struct objects_settle *settle)
 {
 	ASSERT_LOOP();

@@ -108,6 +108,7 @@ struct request {
 		struct msg_write write;
 		struct msg_resize resize;
 		struct msg_zero zero;
+		struct msg_clone_range clone_range;
 		struct msg_extents extents;
 		struct msg_snap snap;
 		struct msg_remove remove;

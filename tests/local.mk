@@ -91,6 +91,7 @@ unit_tests = \
 	tests/unit/test_object_names \
 	tests/unit/test_object_order \
 	tests/unit/test_object_removal \
+	tests/unit/test_object_share \
 	tests/unit/test_object_store \
 	tests/unit/test_options \
 	tests/unit/test_page \
@@ -161,6 +162,7 @@ thread_tests = \
 	tests/unit/test_object_names \
 	tests/unit/test_object_order \
 	tests/unit/test_object_removal \
+	tests/unit/test_object_share \
 	tests/unit/test_object_store \
 	tests/unit/test_prepare \
 	tests/unit/test_recover_crash \
@@ -210,10 +212,12 @@ libtest_la_SOURCES = \
 	tests/lib/daemon.h \
 	tests/lib/engine.c \
 	tests/lib/engine.h \
+	tests/lib/fake_data.c \
 	tests/lib/fake_dev.c \
 	tests/lib/fake_dev.h \
 	tests/lib/fake_ops.c \
 	tests/lib/fake_ops.h \
+	tests/lib/fake_ops_priv.h \
 	tests/lib/fake_server.c \
 	tests/lib/fake_server.h \
 	tests/lib/fake_store.c \

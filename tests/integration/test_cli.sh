@@ -129,6 +129,28 @@ bad 'zero of what is missing' 3 cowctl zero missing
 bad 'trim without an object' 64 cowctl trim
 bad 'zero with a bad length' 64 cowctl zero --length 1x copy
 
+# ---- range clones --------------------------------------------------------------------------------
+
+cowctl create ranges 0
+good 'clone-range of all of an object' cowctl clone-range copy2 ranges
+check 'is what the source is' cmp -s <(cowctl cat copy2) <(cowctl cat ranges)
+good 'clone-range of a part in JSON' \
+	cowctl --json clone-range -y --offset 4100 --to 12292 --length 10000 copy2 ranges
+json_is 'has the range' bytes 10000
+json_is 'and its place' to 12292
+cowctl cat copy2 >"$dir/want"
+tail -c +4101 "$dir/want" | head -c 10000 >"$dir/part"
+dd if="$dir/part" of="$dir/want" bs=1 seek=12292 conv=notrunc status=none
+check 'is there, and nothing else has changed' cmp -s "$dir/want" <(cowctl cat ranges)
+bad 'clone-range of overlapping ranges' 1 cowctl clone-range -y --to 4096 ranges ranges
+says 'names the reason' 'the two ranges overlap'
+bad 'clone-range with offsets that do not fit' 1 cowctl clone-range -y --to 1 copy2 ranges
+bad 'clone-range beyond the source' 1 cowctl clone-range -y --offset 1T copy2 ranges
+bad 'clone-range from what is missing' 3 cowctl clone-range missing ranges
+bad 'clone-range to what is missing' 3 cowctl clone-range copy2 missing
+bad 'clone-range of nothing' 64 cowctl clone-range --length 0 copy2 ranges
+bad 'clone-range with one object' 64 cowctl clone-range copy2
+
 # ---- sparse --------------------------------------------------------------------------------------
 
 truncate -s 300M "$dir/sparse"

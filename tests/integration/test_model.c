@@ -381,6 +381,42 @@ static void op_trim(struct world *w, struct file *f)
 		model_zero(&f->model, first, end - first);
 }
 
+/* The handle of both has to be of one connection. */
+static cow_object_t *handle_on(struct world *w, struct file *f, size_t c)
+{
+	if (!f->handles[c])
+		OK(cow_open(w->cow[c], f->name, 0, &f->handles[c]));
+	return f->handles[c];
+}
+
+/* Where the two ranges of one object overlap it is refused; beyond the end of the source too. */
+static void op_clone_range(struct world *w, struct file *dst)
+{
+	struct file *src = rnd_one_in(&w->rnd, 4) ? dst : pick_live(w);
+	size_t c = rnd_below(&w->rnd, CONNECTIONS);
+	uint64_t to, from, apart;
+	size_t len, unused;
+	bool fits;
+	int err;
+
+	pick_range(w, dst, &to, &len);
+	pick_range(w, src, &from, &unused);
+	from -= from % TRIM_BYTES;
+	from += to % TRIM_BYTES;
+	if (rnd_one_in(&w->rnd, 3) && from < src->model.size && src->model.size - from < WRITE_MAX)
+		len = (size_t)(src->model.size - from);
+	fits = from <= src->model.size && len <= src->model.size - from;
+	apart = from < to ? to - from : from - to;
+	err = cow_clone_range(handle_on(w, src, c), from, len, handle_on(w, dst, c), to);
+	if (len > 0 && (!fits || (src == dst && apart < len))) {
+		MUST(err == -COW_EINVAL, "%s to %s", src->name, dst->name);
+		return;
+	}
+	OK(err);
+	len = model_read(&src->model, from, w->want, len);
+	model_write(&dst->model, to, w->want, len);
+}
+
 /* Whatever lies in front of data is zeros, and the end is a hole. */
 static void seek(struct world *w, struct file *f, uint64_t off)
 {
@@ -449,10 +485,10 @@ struct op_row {
 };
 
 static const struct op_row ops[] = {
-    {op_write, 34},	{op_read, 25}, {op_fsync, 5},  {op_resize, 5},
-    {op_extents, 4},	{op_clone, 4}, {op_remove, 3}, {op_create, 2},
-    {op_version, 3},	{op_reset, 2}, {op_rename, 2}, {op_read_version, 2},
-    {close_handles, 3}, {op_info, 2},  {op_zero, 2},   {op_trim, 2},
+    {op_write, 31}, {op_read, 25},	  {op_fsync, 5},      {op_resize, 5},  {op_extents, 4},
+    {op_clone, 4},  {op_remove, 3},	  {op_create, 2},     {op_version, 3}, {op_reset, 2},
+    {op_rename, 2}, {op_read_version, 2}, {close_handles, 3}, {op_info, 2},    {op_zero, 2},
+    {op_trim, 2},   {op_clone_range, 3},
 };
 
 static void run_one(struct world *w)

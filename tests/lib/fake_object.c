@@ -253,6 +253,19 @@ void object_zero(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, 
 	fake_answer(handle->objs, cb, ctx, fake_failure(handle->objs));
 }
 
+void object_share(struct handle *dst, uint64_t dst_off, struct handle *src, uint64_t src_off,
+		  uint64_t len_bytes, object_share_cb cb, void *ctx)
+{
+	uint64_t end = dst_off + len_bytes;
+	int err = fake_failure(dst->objs);
+
+	if (err == 0 && end > dst->fake->info.size_bytes)
+		err = fake_resize(dst->fake, end);
+	if (err == 0)
+		memcpy(dst->fake->data + dst_off, src->fake->data + src_off, len_bytes);
+	cb(ctx, err, len_bytes, 0);
+}
+
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
 		    object_extents_cb cb, void *ctx)
 {

@@ -9,22 +9,11 @@
 #include "common/err.h"
 #include "common/label.h"
 #include "common/name.h"
+#include "tests/lib/fake_ops_priv.h"
 #include "tests/lib/fake_store.h"
 #include "tests/lib/must.h"
 
-/* An answer under construction: a status or a body. */
-struct answer {
-	struct fake_store *st;
-	const struct fake_frame *f;
-	uint32_t status;
-	char text[WIRE_TEXT_MAX];
-	uint8_t body[WIRE_BODY_MAX];
-	int len;
-	uint8_t *payload; /* heap */
-	size_t payload_len;
-};
-
-static void fail(struct answer *a, uint32_t status, const char *text)
+void fake_answer_fail(struct answer *a, uint32_t status, const char *text)
 {
 	a->status = status;
 	(void)snprintf(a->text, sizeof(a->text), "%s", text);
@@ -32,20 +21,11 @@ static void fail(struct answer *a, uint32_t status, const char *text)
 
 /* ---- what operations have in common ---------------------------------------------------------- */
 
-#define DECODE(type, m)                                                      \
-	struct type m;                                                       \
-	do {                                                                 \
-		if (type##_decode(a->f->body, a->f->h.body_len, &(m)) < 0) { \
-			fail(a, ERR_INVAL, "malformed request");             \
-			return;                                              \
-		}                                                            \
-	} while (0)
-
 static bool injected(struct answer *a, const char *name)
 {
 	if (a->st->fail_status == 0 || strcmp(name, a->st->fail_name) != 0)
 		return false;
-	fail(a, a->st->fail_status, "as the test wants it");
+	fake_answer_fail(a, a->st->fail_status, "as the test wants it");
 	return true;
 }
 
@@ -54,9 +34,9 @@ static bool free_name(struct answer *a, const char *name, bool version)
 	if (injected(a, name))
 		return false;
 	if (!strchr(name, '@') == version)
-		fail(a, ERR_INVAL, "not a name of that kind");
+		fake_answer_fail(a, ERR_INVAL, "not a name of that kind");
 	else if (fake_store_find(a->st, name))
-		fail(a, ERR_EXIST, "the name exists already");
+		fake_answer_fail(a, ERR_EXIST, "the name exists already");
 	return a->status == 0;
 }
 
@@ -67,7 +47,7 @@ static struct fake_entry *known(struct answer *a, const char *spec)
 	if (injected(a, spec))
 		return NULL;
 	if (!e)
-		fail(a, ERR_NOENT, "no such object");
+		fake_answer_fail(a, ERR_NOENT, "no such object");
 	return e;
 }
 
@@ -84,7 +64,7 @@ static bool good_labels(struct answer *a, const struct msg_labels *labels)
 {
 	if (label_check(labels->bytes, labels->len) == 0)
 		return true;
-	fail(a, ERR_INVAL, "bad labels");
+	fake_answer_fail(a, ERR_INVAL, "bad labels");
 	return false;
 }
 
@@ -142,7 +122,7 @@ static void op_snap(struct answer *a)
 		return;
 	src = object_of(a->st, m.name);
 	if (!src) {
-		fail(a, ERR_NOENT, "no such object");
+		fake_answer_fail(a, ERR_NOENT, "no such object");
 		return;
 	}
 	e = fake_store_make(a->st, m.name, src);
@@ -171,7 +151,7 @@ static void op_reset(struct answer *a)
 	if (!version)
 		return;
 	if (version->info.parent == 0) {
-		fail(a, ERR_INVAL, "not a version");
+		fake_answer_fail(a, ERR_INVAL, "not a version");
 		return;
 	}
 	e = object_of(a->st, m.name);
@@ -217,11 +197,11 @@ static void op_rename(struct answer *a)
 		return;
 	if (!strchr(m.from, '@') != !strchr(m.to, '@') || (exchange && strchr(m.to, '@')) ||
 	    object_of(a->st, m.to) != (from->info.parent ? object_of(a->st, m.from) : to))
-		fail(a, ERR_INVAL, "not two objects or two versions of one object");
+		fake_answer_fail(a, ERR_INVAL, "not two objects or two versions of one object");
 	else if (exchange && !to)
-		fail(a, ERR_NOENT, "no such object");
+		fake_answer_fail(a, ERR_NOENT, "no such object");
 	else if (!exchange && to)
-		fail(a, ERR_EXIST, "the name exists already");
+		fake_answer_fail(a, ERR_EXIST, "the name exists already");
 	if (a->status != 0)
 		return;
 	rename_entry(a->st, from, m.to);
@@ -240,11 +220,11 @@ static void op_remove(struct answer *a)
 		return;
 	if (a->st->remove_fails > 0) {
 		a->st->remove_fails--;
-		fail(a, a->st->remove_status, "not removed, as the test wants it");
+		fake_answer_fail(a, a->st->remove_status, "not removed, as the test wants it");
 		return;
 	}
 	if (fake_store_info(a->st, e).nversions > 0 && !(m.flags & MSG_REMOVE_VERSIONS)) {
-		fail(a, ERR_BUSY, "the object has versions");
+		fake_answer_fail(a, ERR_BUSY, "the object has versions");
 		return;
 	}
 	for (size_t i = 0; i < a->st->count;)
@@ -416,7 +396,7 @@ static void op_usage(struct answer *a)
 
 	MUST(specs && names, "malloc");
 	if (msg_usage_decode(a->f->body, a->f->h.body_len, names, specs, MSG_USAGE_MAX, &n) < 0)
-		fail(a, ERR_INVAL, "malformed request");
+		fake_answer_fail(a, ERR_INVAL, "malformed request");
 	for (uint32_t i = 0; a->status == 0 && i < n; i++)
 		(void)known(a, specs[i]);
 	if (a->status == 0)
@@ -442,12 +422,12 @@ static void op_check(struct answer *a)
 
 /* ---- data ------------------------------------------------------------------------------------ */
 
-static struct fake_entry *by_handle(struct answer *a, uint32_t handle)
+struct fake_entry *fake_answer_entry(struct answer *a, uint32_t handle)
 {
 	for (size_t i = 0; i < a->st->count; i++)
 		if (a->st->entries[i]->info.id == handle)
 			return a->st->entries[i];
-	fail(a, ERR_INVAL, "no such handle");
+	fake_answer_fail(a, ERR_INVAL, "no such handle");
 	return NULL;
 }
 
@@ -462,140 +442,12 @@ static void op_open(struct answer *a)
 		return;
 	a->st->open_flags = m.flags;
 	if (e->info.parent != 0 && !(m.flags & MSG_OPEN_READONLY)) {
-		fail(a, ERR_PERM, "a version is read-only");
+		fake_answer_fail(a, ERR_PERM, "a version is read-only");
 		return;
 	}
 	reply.handle = (uint32_t)e->info.id;
 	reply.info = fake_store_info(a->st, e);
 	a->len = msg_open_reply_encode(a->body, sizeof(a->body), &reply);
-}
-
-static void op_read(struct answer *a)
-{
-	const struct fake_entry *e;
-	uint64_t left;
-	DECODE(msg_read, m);
-
-	e = by_handle(a, m.handle);
-	if (!e)
-		return;
-	left = m.offset < e->info.size_bytes ? e->info.size_bytes - m.offset : 0;
-	a->payload_len = m.len < left ? m.len : (size_t)left;
-	a->payload = calloc(1, a->payload_len + 1);
-	MUST(a->payload, "calloc");
-	for (size_t i = 0; i < a->payload_len; i++) {
-		uint64_t at = m.offset + i;
-		const struct fake_block *block = e->blocks[at / FAKE_BLOCK_BYTES];
-
-		a->payload[i] = block ? block->data[at % FAKE_BLOCK_BYTES] : 0;
-	}
-}
-
-static void op_write(struct answer *a)
-{
-	struct fake_entry *e;
-	size_t done = 0;
-	DECODE(msg_write, m);
-
-	e = by_handle(a, m.handle);
-	while (e && done < a->f->h.payload_len) {
-		uint64_t at = m.offset + done;
-		size_t room = FAKE_BLOCK_BYTES - at % FAKE_BLOCK_BYTES;
-		size_t left = a->f->h.payload_len - done;
-		size_t n = left < room ? left : room;
-
-		fake_store_write_block(a->st, e, at / FAKE_BLOCK_BYTES, at % FAKE_BLOCK_BYTES,
-				       a->f->payload + done, n);
-		done += n;
-		if (at + n > e->info.size_bytes)
-			e->info.size_bytes = at + n;
-		e->info.mtime_ns = fake_store_tick(a->st);
-	}
-}
-
-/* What is cut off is gone, the end of a block too. */
-static void cut(struct fake_store *st, struct fake_entry *e, uint64_t size_bytes)
-{
-	static const uint8_t zeros[FAKE_BLOCK_BYTES];
-	size_t first = (size_t)(size_bytes / FAKE_BLOCK_BYTES);
-	size_t rest = size_bytes % FAKE_BLOCK_BYTES;
-
-	if (rest > 0 && e->blocks[first])
-		fake_store_write_block(st, e, first, rest, zeros, FAKE_BLOCK_BYTES - rest);
-	for (size_t i = first + (rest > 0); i < FAKE_BLOCKS; i++)
-		e->blocks[i] = NULL;
-}
-
-static void op_resize(struct answer *a)
-{
-	struct fake_entry *e;
-	DECODE(msg_resize, m);
-
-	e = by_handle(a, m.handle);
-	if (!e)
-		return;
-	if (m.size_bytes < e->info.size_bytes)
-		cut(a->st, e, m.size_bytes);
-	e->info.size_bytes = m.size_bytes;
-}
-
-static void op_zero(struct answer *a)
-{
-	static const uint8_t zeros[FAKE_BLOCK_BYTES];
-	struct fake_entry *e;
-	uint64_t end;
-	DECODE(msg_zero, m);
-
-	e = by_handle(a, m.handle);
-	if (!e)
-		return;
-	end = e->info.size_bytes;
-	if (m.len < end && m.offset < end - m.len)
-		end = m.offset + m.len;
-	for (uint64_t at = m.offset; at < end;) {
-		uint64_t first = at % FAKE_BLOCK_BYTES;
-		uint64_t n =
-		    FAKE_BLOCK_BYTES - first < end - at ? FAKE_BLOCK_BYTES - first : end - at;
-		bool whole = n == FAKE_BLOCK_BYTES || at + n == e->info.size_bytes;
-
-		if (whole)
-			e->blocks[at / FAKE_BLOCK_BYTES] = NULL;
-		else if (!(m.flags & MSG_ZERO_WHOLE))
-			fake_store_write_block(a->st, e, at / FAKE_BLOCK_BYTES, first, zeros, n);
-		at += n;
-	}
-}
-
-/* One extent after the other, of as many blocks of a kind as there are. */
-static void op_extents(struct answer *a)
-{
-	struct msg_extent ext[64];
-	const struct fake_entry *e;
-	uint32_t n = 0;
-	uint64_t end;
-	DECODE(msg_extents, m);
-
-	e = by_handle(a, m.handle);
-	if (!e)
-		return;
-	end = e->info.size_bytes;
-	if (m.len < end && m.offset < end - m.len)
-		end = m.offset + m.len;
-	for (uint64_t at = m.offset; at < end;) {
-		uint64_t len = FAKE_BLOCK_BYTES - at % FAKE_BLOCK_BYTES;
-		uint32_t kind =
-		    e->blocks[at / FAKE_BLOCK_BYTES] ? MSG_EXTENT_DATA : MSG_EXTENT_HOLE;
-
-		len = len < end - at ? len : end - at;
-		at += len;
-		if (n > 0 && ext[n - 1].kind == kind)
-			ext[n - 1].len += len;
-		else if (n == ARRAY_LEN(ext) || n == m.max)
-			break;
-		else
-			ext[n++] = (struct msg_extent){.len = len, .kind = kind};
-	}
-	a->len = msg_extents_reply_encode(a->body, sizeof(a->body), ext, n);
 }
 
 static void op_empty(struct answer *a)
@@ -606,18 +458,30 @@ static void op_empty(struct answer *a)
 /* ---- serving --------------------------------------------------------------------------------- */
 
 static void (*const ops[WIRE_OP_END])(struct answer *a) = {
-    [WIRE_OP_PING] = op_empty,	      [WIRE_OP_CREATE] = op_create,
-    [WIRE_OP_OPEN] = op_open,	      [WIRE_OP_CLOSE] = op_empty,
-    [WIRE_OP_INFO] = op_info,	      [WIRE_OP_LIST] = op_list,
-    [WIRE_OP_CLONE] = op_clone,	      [WIRE_OP_READ] = op_read,
-    [WIRE_OP_WRITE] = op_write,	      [WIRE_OP_FSYNC] = op_empty,
-    [WIRE_OP_RESIZE] = op_resize,     [WIRE_OP_REMOVE] = op_remove,
-    [WIRE_OP_EXTENTS] = op_extents,   [WIRE_OP_STATFS] = op_statfs,
-    [WIRE_OP_SNAP] = op_snap,	      [WIRE_OP_VERSIONS] = op_versions,
-    [WIRE_OP_CHILDREN] = op_children, [WIRE_OP_RENAME] = op_rename,
-    [WIRE_OP_RESET] = op_reset,	      [WIRE_OP_USAGE] = op_usage,
-    [WIRE_OP_REAPING] = op_reaping,   [WIRE_OP_CHECK] = op_check,
-    [WIRE_OP_ZERO] = op_zero,
+    [WIRE_OP_PING] = op_empty,
+    [WIRE_OP_CREATE] = op_create,
+    [WIRE_OP_OPEN] = op_open,
+    [WIRE_OP_CLOSE] = op_empty,
+    [WIRE_OP_INFO] = op_info,
+    [WIRE_OP_LIST] = op_list,
+    [WIRE_OP_CLONE] = op_clone,
+    [WIRE_OP_READ] = fake_op_read,
+    [WIRE_OP_WRITE] = fake_op_write,
+    [WIRE_OP_FSYNC] = op_empty,
+    [WIRE_OP_RESIZE] = fake_op_resize,
+    [WIRE_OP_REMOVE] = op_remove,
+    [WIRE_OP_EXTENTS] = fake_op_extents,
+    [WIRE_OP_STATFS] = op_statfs,
+    [WIRE_OP_SNAP] = op_snap,
+    [WIRE_OP_VERSIONS] = op_versions,
+    [WIRE_OP_CHILDREN] = op_children,
+    [WIRE_OP_RENAME] = op_rename,
+    [WIRE_OP_RESET] = op_reset,
+    [WIRE_OP_USAGE] = op_usage,
+    [WIRE_OP_REAPING] = op_reaping,
+    [WIRE_OP_CHECK] = op_check,
+    [WIRE_OP_ZERO] = fake_op_zero,
+    [WIRE_OP_CLONE_RANGE] = fake_op_clone_range,
 };
 
 static void serve_one(struct fake_conn *conn, const struct fake_frame *f)

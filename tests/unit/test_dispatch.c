@@ -286,6 +286,30 @@ static void test_a_zeroing_goes_to_the_object(void **state)
 	    ERR_IO);
 }
 
+static void test_a_range_clone_names_two_handles(void **state)
+{
+	struct fixture *fx = *state;
+	struct msg_clone_range_reply reply;
+	uint32_t h;
+
+	make_versions(fx, 1);
+	h = fixture_open(fx, "a");
+	assert_int_equal(RUN(fx, WIRE_OP_CLONE_RANGE, msg_clone_range, .src = h, .dst = h,
+			     .dst_offset = 8192, .len = 4096),
+			 0);
+	assert_int_equal(msg_clone_range_reply_decode(fx->body, fx->body_len, &reply), 0);
+	assert_int_equal(reply.len, 4096);
+	assert_int_equal(RUN(fx, WIRE_OP_CLONE_RANGE, msg_clone_range, .src = h, .dst = h + 1),
+			 ERR_INVAL);
+	assert_int_equal(RUN(fx, WIRE_OP_CLONE_RANGE, msg_clone_range, .src = h + 1, .dst = h),
+			 ERR_INVAL);
+	assert_text(fx, "no such handle");
+	fake_fail_next(fx->objs, -ERR_OVERLAP);
+	assert_int_equal(RUN(fx, WIRE_OP_CLONE_RANGE, msg_clone_range, .src = h, .dst = h),
+			 ERR_INVAL);
+	assert_text(fx, "the two ranges overlap: a");
+}
+
 /* ---- removing -------------------------------------------------------------------------------- */
 
 static void test_an_object_with_versions_goes_only_with_them(void **state)
@@ -581,6 +605,7 @@ int main(void)
 	    TEST(test_a_rename_says_which_name_is_wrong),
 	    TEST(test_a_reset_answers_with_the_object),
 	    TEST(test_a_zeroing_goes_to_the_object),
+	    TEST(test_a_range_clone_names_two_handles),
 	    TEST(test_an_object_with_versions_goes_only_with_them),
 	    TEST(test_an_object_that_vanishes_while_its_versions_are_counted),
 	    TEST(test_who_holds_a_version_is_named),

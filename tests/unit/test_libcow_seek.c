@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* libcow: zeroing, trimming, and seeking data and holes. */
+/* libcow: zeroing, trimming, range clones, and seeking data and holes. */
 #include "client/cow.h"
 
 #include <setjmp.h>
@@ -123,6 +123,24 @@ static void test_zero_and_trim(void **state)
 	assert_int_equal(cow_object_size(fx->obj), 0); /* as of the opening */
 }
 
+/* One call makes as many requests as the server needs. */
+static void test_clone_range(void **state)
+{
+	struct fixture *fx = *state;
+	uint8_t buf[4 * BLOCK];
+
+	for (uint64_t blk = 0; blk < 4; blk++)
+		put(fx, blk);
+	fx->st->clone_range_max = BLOCK;
+	assert_int_equal(cow_clone_range(fx->obj, 0, 0, fx->obj, 4 * BLOCK), 0);
+	assert_int_equal(fx->st->requests[WIRE_OP_CLONE_RANGE], 4);
+	assert_int_equal(cow_clone_range(fx->obj, 0, 5, fx->obj, 8 * BLOCK), 0);
+	assert_int_equal(cow_pread(fx->obj, buf, sizeof(buf), 4 * BLOCK), (ssize_t)sizeof(buf));
+	for (size_t i = 0; i < sizeof(buf); i++)
+		assert_int_equal(buf[i], 7);
+	assert_int_equal(cow_pread(fx->obj, buf, sizeof(buf), 8 * BLOCK), 5);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -130,7 +148,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_seek_in_an_empty_object), TEST(test_seek_finds_the_next_of_its_kind),
 	    TEST(test_seek_finds_the_end),	TEST(test_seek_over_long_runs),
-	    TEST(test_zero_and_trim),
+	    TEST(test_zero_and_trim),		TEST(test_clone_range),
 	};
 
 	return cmocka_run_group_tests_name("libcow_seek", tests, NULL, NULL);

@@ -157,6 +157,17 @@ static const struct codec_field fields_msg_write[] = {
     F(msg_write, offset, NUM),
 };
 
+static const struct codec_field fields_msg_clone_range[] = {
+    F(msg_clone_range, src, NUM),	 F(msg_clone_range, dst, NUM),
+    F(msg_clone_range, src_offset, NUM), F(msg_clone_range, dst_offset, NUM),
+    F(msg_clone_range, len, NUM),
+};
+
+static const struct codec_field fields_msg_clone_range_reply[] = {
+    F(msg_clone_range_reply, len, NUM),
+    F(msg_clone_range_reply, left, NUM),
+};
+
 static const struct codec_field fields_msg_zero[] = {
     F(msg_zero, handle, NUM),
     F(msg_zero, flags, NUM),
@@ -208,30 +219,32 @@ static const struct codec_field fields_msg_statfs_reply[] = {
 		return type##_decode(buf, len, m);                              \
 	}
 
-#define PLAIN_MESSAGES(X)   \
-	X(msg_hello)        \
-	X(msg_hello_reply)  \
-	X(msg_error)        \
-	X(msg_info)         \
-	X(msg_name)         \
-	X(msg_create)       \
-	X(msg_open)         \
-	X(msg_open_reply)   \
-	X(msg_handle)       \
-	X(msg_list)         \
-	X(msg_clone)        \
-	X(msg_read)         \
-	X(msg_write)        \
-	X(msg_resize)       \
-	X(msg_zero)         \
-	X(msg_extents)      \
-	X(msg_statfs_reply) \
-	X(msg_snap)         \
-	X(msg_remove)       \
-	X(msg_versions)     \
-	X(msg_children)     \
-	X(msg_rename)       \
-	X(msg_usage_reply)  \
+#define PLAIN_MESSAGES(X)        \
+	X(msg_hello)             \
+	X(msg_hello_reply)       \
+	X(msg_error)             \
+	X(msg_info)              \
+	X(msg_name)              \
+	X(msg_create)            \
+	X(msg_open)              \
+	X(msg_open_reply)        \
+	X(msg_handle)            \
+	X(msg_list)              \
+	X(msg_clone)             \
+	X(msg_read)              \
+	X(msg_write)             \
+	X(msg_resize)            \
+	X(msg_zero)              \
+	X(msg_clone_range)       \
+	X(msg_clone_range_reply) \
+	X(msg_extents)           \
+	X(msg_statfs_reply)      \
+	X(msg_snap)              \
+	X(msg_remove)            \
+	X(msg_versions)          \
+	X(msg_children)          \
+	X(msg_rename)            \
+	X(msg_usage_reply)       \
 	X(msg_reaping_reply)
 
 PLAIN_MESSAGES(ANY_TYPE)

@@ -217,6 +217,15 @@ def zero(h, flags, offset, length):
     return [("handle", U32, h), ("flags", U32, flags), ("offset", U64, offset), ("len", U64, length)]
 
 
+def clone_range(src, dst, src_offset, dst_offset, length):
+    return [("src", U32, src), ("dst", U32, dst), ("src_offset", U64, src_offset),
+            ("dst_offset", U64, dst_offset), ("len", U64, length)]
+
+
+def clone_range_reply(length, left):
+    return [("len", U64, length), ("left", U64, left)]
+
+
 def extents(h, offset, length, most):
     return [("handle", U32, h), ("offset", U64, offset), ("len", U64, length), ("max", U32, most)]
 
@@ -276,6 +285,10 @@ MESSAGES = [
     ("msg_resize", resize(1, 1, 1)),
     ("msg_zero", zero(1, 0, 4097, 2**40)),
     ("msg_zero", zero(0x11223344, 1, 0, TOP64)),
+    ("msg_clone_range", clone_range(1, 2, 4096, 0, 0)),
+    ("msg_clone_range", clone_range(0x11223344, 0x55667788, 2**40 + 1, 4097, TOP64)),
+    ("msg_clone_range_reply", clone_range_reply(2**24, 0)),
+    ("msg_clone_range_reply", clone_range_reply(2**40, TOP64)),
     ("msg_extents", extents(1, 65536, TOP64, 16)),
     ("msg_extents_reply", extents_reply()),
     ("msg_extents_reply", extents_reply((4096, 1), (1048576, 0), (17, 1))),
