@@ -39,7 +39,9 @@
 	X(RECURSIVE, "recursive", 'r', NULL, "with the versions of objects")                    \
 	X(WAIT, "wait", 0, NULL, "wait until the space can be used again")                      \
 	X(EXCHANGE, "exchange", 0, NULL, "swap two names that both exist")                      \
-	X(IF_DELETED, "if-deleted", 0, NULL, "say what removing all of them would free")
+	X(IF_DELETED, "if-deleted", 0, NULL, "say what removing all of them would free")        \
+	X(IF, "if", 0, "KEY=VALUE", "only if it has this label")                                \
+	X(UNLESS, "unless", 0, "KEY", "only if it has no label of this key")
 
 enum args_id {
 #define X(id, name, letter, value, help) ARGS_##id,

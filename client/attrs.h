@@ -11,6 +11,10 @@
 #include "client/ctl.h"
 #include "common/annot.h"
 
+/* The keys that are no labels for cowctl. */
+#define ATTRS_TTL      "ttl"
+#define ATTRS_READONLY "readonly"
+
 struct attrs {
 	struct cow_attrs cow; /* points to labels */
 	struct cow_label labels[ARGS_LABELS_MAX];

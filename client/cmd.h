@@ -15,6 +15,13 @@ int cmd_mv(struct ctl *ctl);
 int cmd_resize(struct ctl *ctl);
 int cmd_fsync(struct ctl *ctl);
 
+/* cmd_attrs.c */
+int cmd_set(struct ctl *ctl);
+int cmd_get(struct ctl *ctl);
+int cmd_unset(struct ctl *ctl);
+#define CMD_GET_COLUMNS 2
+extern const struct out_column cmd_get_columns[CMD_GET_COLUMNS];
+
 /* cmd_clone.c */
 int cmd_clone(struct ctl *ctl);
 

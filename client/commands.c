@@ -25,6 +25,7 @@
 #define RANGES	  (RANGE | YES | ARGS_BIT(ARGS_TO))
 #define DU	  (TABLE | RECURSIVE | ARGS_BIT(ARGS_IF_DELETED))
 #define REMOVE	  (YES | ARGS_BIT(ARGS_DRY_RUN) | ARGS_BIT(ARGS_WAIT) | ARGS_BIT(ARGS_PROGRESS))
+#define EXPECT	  (ARGS_BIT(ARGS_IF) | ARGS_BIT(ARGS_UNLESS))
 #define MANY	  CTL_MANY
 
 const struct ctl_command commands[] = {
@@ -51,6 +52,12 @@ const struct ctl_command commands[] = {
      cmd_snap_rename},
     {"reset", NULL, "[-y] OBJ [@VERSION]", "give an object back the content of a version", 1, 2,
      YES, cmd_reset},
+    {"set", NULL, "[--if=KEY=VALUE] [--unless=KEY] OBJ KEY=VALUE...",
+     "set labels, ttl=TIME or readonly=yes", 2, MANY, EXPECT, cmd_set},
+    {"get", NULL, "[-o FIELDS] [-H] OBJ [KEY]", "show the attributes of an object, or one of them",
+     1, 2, TABLE, cmd_get},
+    {"unset", NULL, "[--if=KEY=VALUE] [--unless=KEY] OBJ KEY...",
+     "take away labels, ttl or readonly", 2, MANY, EXPECT, cmd_unset},
     {"mv", NULL, "[--exchange] OLD NEW", "rename an object, or swap two names", 2, 2, EXCHANGE,
      cmd_mv},
     {"cp", NULL, "[-f] [--progress=FD] SRC DST",
@@ -90,7 +97,7 @@ static const struct {
     {cmd_ls, show_columns, SHOW_COLUMNS},	    {cmd_info, show_columns, SHOW_COLUMNS},
     {cmd_children, show_columns, SHOW_COLUMNS},	    {cmd_snap_ls, show_columns, SHOW_COLUMNS},
     {cmd_tree, cmd_tree_columns, CMD_TREE_COLUMNS}, {cmd_du, cmd_du_columns, CMD_DU_COLUMNS},
-    {cmd_df, cmd_df_columns, CMD_DF_COLUMNS},
+    {cmd_df, cmd_df_columns, CMD_DF_COLUMNS},	    {cmd_get, cmd_get_columns, CMD_GET_COLUMNS},
 };
 
 /* Where an option means something else than in most commands. */

@@ -35,6 +35,7 @@ extern "C" {
 #define COW_HAVE_VERSIONS 1 /* versions, children, rename, reset */
 #define COW_HAVE_USAGE	  1 /* usage, reaping */
 #define COW_HAVE_CHECK	  1
+#define COW_HAVE_SET	  1 /* changing labels, times to live, read-only */
 
 /* Error codes: stable; calls return them negated. */
 enum cow_errcode {
@@ -87,6 +88,7 @@ struct cow_info {
 	uint64_t parent;     /* of a version: id of its object; of an object: 0 */
 	uint64_t expires_ns; /* when the server removes it; 0: never */
 	uint64_t nversions;  /* of an object */
+	int readonly;	     /* 1: its content does not change; so it is for every version */
 	const struct cow_label *labels; /* sorted by key */
 	size_t nlabels;
 };
@@ -237,6 +239,41 @@ int cow_rename(cow_t *cow, const char *from, const char *to, unsigned int flags)
  */
 int cow_remove(cow_t *cow, const char *spec);
 int cow_remove_with(cow_t *cow, const char *spec, unsigned int flags);
+
+#define COW_SET_TTL	 1u /* as ttl_ms says */
+#define COW_SET_READONLY 2u
+#define COW_SET_WRITABLE 4u
+#define COW_SET_REPLACE	 8u /* labels that are not named go */
+
+/* A change of attributes; all zeros: none. */
+struct cow_edit {
+	unsigned int flags;		/* COW_SET_* */
+	uint64_t ttl_ms;		/* milliseconds from now; at most 100 years; 0: never */
+	const struct cow_label *labels; /* to be set; one whose value is NULL is taken away */
+	size_t nlabels;
+	/* what must be there, else nothing changes: -COW_EBUSY; one whose value is NULL must not be */
+	const struct cow_label *expect;
+	size_t nexpect;
+};
+
+/*
+ * Changes attributes of an object or a version; what is not named stays.  It is done by the server, at
+ * once, so that changes by several clients follow each other, and is durable when the call returns.
+ * *info, if not NULL, is filled in with what it is then, and to be cleared with cow_info_clear().
+ *
+ * An object that is read-only refuses what would change its content or size, with -COW_EPERM, on
+ * handles that are open too; what was written before is durable.  It can be renamed, cloned and
+ * removed.  A version is read-only, and cannot be made anything else: -COW_EPERM.
+ *
+ * What has expired and is still there because it is open can be given another time to live.
+ */
+int cow_set(cow_t *cow, const char *spec, const struct cow_edit *edit, struct cow_info *info);
+
+/* One of them alone.  To take away a label that is not there changes nothing. */
+int cow_set_label(cow_t *cow, const char *spec, const char *key, const char *value);
+int cow_unset_label(cow_t *cow, const char *spec, const char *key);
+int cow_set_ttl(cow_t *cow, const char *spec, uint64_t ttl_ms);
+int cow_set_readonly(cow_t *cow, const char *spec, int readonly);
 
 int cow_get_info(cow_t *cow, const char *spec, struct cow_info *info);
 

@@ -63,6 +63,7 @@ int infos_fill(const struct msg_info *m, struct cow_info *info)
 	    .parent = m->parent,
 	    .expires_ns = m->expires_ns,
 	    .nversions = m->nversions,
+	    .readonly = m->flags & MSG_INFO_READONLY ? 1 : 0,
 	    .labels = labels,
 	    .nlabels = n,
 	};

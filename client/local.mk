@@ -14,6 +14,7 @@ libclient_la_SOURCES = \
 	client/cow.h \
 	client/dial.c \
 	client/dial.h \
+	client/edits.c \
 	client/errors.c \
 	client/errors.h \
 	client/handle.h \
@@ -52,6 +53,7 @@ libctl_la_SOURCES = \
 	client/attrs.c \
 	client/attrs.h \
 	client/cmd.h \
+	client/cmd_attrs.c \
 	client/cmd_clone.c \
 	client/cmd_cp.c \
 	client/cmd_data.c \

@@ -69,37 +69,45 @@ static const char *names_add_label(struct msg_labels *out, const struct cow_labe
 	size_t left = sizeof(out->bytes) - out->len;
 	int n;
 
-	if (!label->key || !label->value)
-		return "are incomplete";
 	if (strchr(label->key, '='))
 		return "have a key with '=' in it";
-	n = snprintf(out->bytes + out->len, left, "%s=%s", label->key, label->value);
+	n = snprintf(out->bytes + out->len, left, "%s%s%s", label->key, label->value ? "=" : "",
+		     label->value ? label->value : "");
 	if (n < 0 || (size_t)n >= left)
 		return "are longer than 1024 bytes in all";
 	out->len = (uint16_t)(out->len + n + 1);
 	return NULL;
 }
 
-int names_copy_labels(cow_t *cow, const struct cow_label *labels, size_t nlabels,
-		      struct msg_labels *out)
+int names_copy_edits(cow_t *cow, const char *which, const struct cow_label *labels, size_t nlabels,
+		     struct msg_labels *out)
 {
 	const struct cow_label *sorted[LABELS_MAX_BYTES / NAMES_LABEL_LEAST];
 	const char *problem = NULL;
 
 	out->len = 0;
 	if (nlabels > ARRAY_LEN(sorted))
-		return names_refuse(cow, "the labels", "are too many");
+		return names_refuse(cow, which, "are too many");
 	for (size_t i = 0; i < nlabels; i++) {
 		if (!labels[i].key)
-			return names_refuse(cow, "the labels", "are incomplete");
+			return names_refuse(cow, which, "are incomplete");
 		sorted[i] = &labels[i];
 	}
 	qsort(sorted, nlabels, sizeof(sorted[0]), names_by_key);
 	for (size_t i = 0; !problem && i < nlabels; i++)
 		problem = names_add_label(out, sorted[i]);
 	if (!problem)
-		problem = label_problem(out->bytes, out->len);
-	return problem ? names_refuse(cow, "the labels", problem) : 0;
+		problem = label_edits_problem(out->bytes, out->len);
+	return problem ? names_refuse(cow, which, problem) : 0;
+}
+
+int names_copy_labels(cow_t *cow, const struct cow_label *labels, size_t nlabels,
+		      struct msg_labels *out)
+{
+	for (size_t i = 0; i < nlabels; i++)
+		if (!labels[i].value)
+			return names_refuse(cow, "the labels", "are incomplete");
+	return names_copy_edits(cow, "the labels", labels, nlabels, out);
 }
 
 static int names_copy_attrs(cow_t *cow, const struct cow_attrs *attrs, uint64_t *ttl_ms,

@@ -25,6 +25,10 @@ int names_copy_spec_as(cow_t *cow, const char *which, const char *spec,
 int names_copy_labels(cow_t *cow, const struct cow_label *labels, size_t nlabels,
 		      struct msg_labels *out) MUST_CHECK;
 
+/* The same, but a key whose value is NULL stands alone; "which" they are, for the message. */
+int names_copy_edits(cow_t *cow, const char *which, const struct cow_label *labels, size_t nlabels,
+		     struct msg_labels *out) MUST_CHECK;
+
 /* A clone's request, all of it.  As names_copy(). */
 int names_fill_clone(cow_t *cow, const char *spec, const char *name, const struct cow_attrs *attrs,
 		     struct msg_clone *m) MUST_CHECK;

@@ -130,6 +130,8 @@ static const char *out_cell(char buf[OUT_CELL_MAX], enum out_type type, union ou
 	case OUT_LABELS:
 		out_labels(buf, value.labels);
 		return buf[0] ? buf : "-";
+	case OUT_FLAG:
+		return value.number ? "yes" : "no";
 	case OUT_SIZE:
 		if (!plain)
 			return size_format(buf, value.number);
@@ -190,6 +192,8 @@ static json_object *out_json_value(enum out_type type, union out_value value)
 			return NULL;
 		out_time(buf, value.number, true);
 		return out_json_text(buf);
+	case OUT_FLAG:
+		return out_must(json_object_new_boolean(value.number != 0));
 	case OUT_ID:
 		if (value.number == 0)
 			return NULL;
@@ -209,7 +213,8 @@ static void out_fill_columns(struct libscols_table *tb, const struct out_choice 
 		const struct out_column *col = &choice->columns[choice->chosen[c]];
 		int flags = SCOLS_FL_RIGHT;
 
-		if (col->type == OUT_TEXT || col->type == OUT_TIME || col->type == OUT_LABELS)
+		if (col->type == OUT_TEXT || col->type == OUT_TIME || col->type == OUT_LABELS ||
+		    col->type == OUT_FLAG)
 			flags = 0;
 		if (tree && choice->chosen[c] == 0)
 			flags = SCOLS_FL_TREE;

@@ -24,6 +24,7 @@ enum out_type {
 	OUT_ID,	    /* 0 is none */
 	OUT_TIME,   /* nanoseconds since 1970; 0 is none */
 	OUT_LABELS, /* of an object */
+	OUT_FLAG,   /* 0 or 1: no, yes */
 };
 
 struct out_column {

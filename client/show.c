@@ -16,6 +16,7 @@ const struct out_column show_columns[SHOW_COLUMNS] = {
     [SHOW_ORIGIN] = {"origin", "ORIGIN", OUT_ID},
     [SHOW_PARENT] = {"parent", "PARENT", OUT_ID},
     [SHOW_EXPIRES] = {"expires", "EXPIRES", OUT_TIME},
+    [SHOW_READONLY] = {"readonly", "READONLY", OUT_FLAG},
     [SHOW_LABELS] = {"labels", "LABELS", OUT_LABELS},
 };
 
@@ -37,6 +38,7 @@ void show_fill(union out_value values[SHOW_COLUMNS], const struct cow_info *info
 	values[SHOW_ORIGIN].number = info->origin;
 	values[SHOW_PARENT].number = info->parent;
 	values[SHOW_EXPIRES].number = info->expires_ns;
+	values[SHOW_READONLY].number = info->readonly != 0;
 	values[SHOW_LABELS].labels = info;
 }
 

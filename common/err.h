@@ -38,6 +38,9 @@
 	X(RANGE, INVAL, "beyond the end of the source")                                     \
 	X(OVERLAP, INVAL, "the two ranges overlap")                                         \
 	X(UNALIGNED, INVAL, "the offsets differ by no multiple of the block size")          \
+	X(LABELS_LONG, INVAL, "the labels would be longer than 1024 bytes in all")          \
+	X(LABELS_OTHER, BUSY, "the labels are not as expected")                             \
+	X(READONLY, PERM, "the object is read-only")                                        \
 	X(NOSPC_META, NOSPC, "no space left for metadata")                                  \
 	X(HAS_VERSIONS, BUSY, "the object has versions")                                    \
 	X(CHECKING, BUSY, "another check is under way")                                     \

@@ -27,4 +27,20 @@ int label_check(const char *labels, size_t len) MUST_CHECK;
 /* Whether one of these labels, which are good, has the key "wanted", or is that "key=value". */
 bool label_match(const char *labels, size_t len, const char *wanted);
 
+/*
+ * Edits of labels, and what is expected of them, are written as labels are, but for keys that may
+ * stand alone: that edit takes the label away, and it is expected not to be there.
+ */
+const char *label_edits_problem(const char *edits, size_t len);
+
+/* Whether these labels are as expected; both are good. */
+bool label_hold(const char *labels, size_t len, const char *expected, size_t expected_len);
+
+/*
+ * What the edits make of the labels, both good, into out, which is apart from them.
+ * -ERR_LABELS_LONG: more bytes than labels may have.
+ */
+int label_edit(const char *labels, size_t len, const char *edits, size_t edits_len,
+	       char out[LABELS_MAX_BYTES], size_t *out_len) MUST_CHECK;
+
 #endif

@@ -111,6 +111,7 @@ static void msg_info_put(struct cursor *c, const struct msg_info *m)
 	cursor_put_u64(c, m->parent);
 	cursor_put_u64(c, m->expires_ns);
 	cursor_put_u32(c, m->nversions);
+	cursor_put_u32(c, m->flags);
 	msg_labels_put(c, &m->labels);
 }
 
@@ -127,6 +128,7 @@ static void msg_info_get(struct cursor *c, struct msg_info *m)
 	m->parent = cursor_u64(c);
 	m->expires_ns = cursor_u64(c);
 	m->nversions = cursor_u32(c);
+	m->flags = msg_get_flags(c, MSG_INFO_READONLY);
 	msg_labels_get(c, &m->labels);
 }
 
@@ -288,6 +290,28 @@ static void msg_rename_get(struct cursor *c, struct msg_rename *m)
 	m->flags = msg_get_flags(c, MSG_RENAME_EXCHANGE);
 }
 
+static void msg_set_put(struct cursor *c, const struct msg_set *m)
+{
+	cursor_put_str(c, m->name);
+	cursor_put_u32(c, m->flags);
+	cursor_put_u64(c, m->ttl_ms);
+	msg_labels_put(c, &m->edits);
+	msg_labels_put(c, &m->expect);
+}
+
+static void msg_set_get(struct cursor *c, struct msg_set *m)
+{
+	const uint32_t both = MSG_SET_READONLY | MSG_SET_WRITABLE;
+
+	cursor_get_str(c, m->name, sizeof(m->name));
+	m->flags = msg_get_flags(c, MSG_SET_TTL | both | MSG_SET_REPLACE);
+	m->ttl_ms = msg_get_ttl(c);
+	if ((m->flags & both) == both || (m->ttl_ms > 0 && !(m->flags & MSG_SET_TTL)))
+		c->bad = true;
+	msg_labels_get(c, &m->edits);
+	msg_labels_get(c, &m->expect);
+}
+
 MSG_DEFINE(msg_hello)
 MSG_DEFINE(msg_hello_reply)
 MSG_DEFINE(msg_error)
@@ -304,6 +328,7 @@ MSG_DEFINE(msg_remove)
 MSG_DEFINE(msg_versions)
 MSG_DEFINE(msg_children)
 MSG_DEFINE(msg_rename)
+MSG_DEFINE(msg_set)
 
 int msg_list_add(uint8_t *buf, size_t len, size_t *used, const struct msg_info *info)
 {

@@ -59,6 +59,8 @@ struct msg_error {
 	char text[WIRE_TEXT_MAX];
 };
 
+#define MSG_INFO_READONLY 1u /* its content does not change; set for every version */
+
 /* What the server says of an object or a version.  Times are nanoseconds since the epoch. */
 struct msg_info {
 	char name[MSG_NAME_BYTES]; /* of a version "name@version" */
@@ -72,6 +74,7 @@ struct msg_info {
 	uint64_t parent;     /* of a version: id of its object; else 0 */
 	uint64_t expires_ns; /* 0: never */
 	uint32_t nversions;
+	uint32_t flags; /* MSG_INFO_* */
 	struct msg_labels labels;
 };
 
@@ -149,6 +152,19 @@ struct msg_rename {
 	char from[MSG_NAME_BYTES];
 	char to[MSG_NAME_BYTES];
 	uint32_t flags;
+};
+
+#define MSG_SET_TTL	 1u /* as ttl_ms says */
+#define MSG_SET_READONLY 2u
+#define MSG_SET_WRITABLE 4u /* not with MSG_SET_READONLY */
+#define MSG_SET_REPLACE	 8u /* labels that are not in "edits" go */
+
+struct msg_set {
+	char name[MSG_NAME_BYTES];
+	uint32_t flags;
+	uint64_t ttl_ms;	  /* as of msg_create; 0 without MSG_SET_TTL */
+	struct msg_labels edits;  /* "key=value" is set, "key" goes */
+	struct msg_labels expect; /* "key=value" must be there, "key" must not */
 };
 
 struct msg_read {
@@ -276,13 +292,14 @@ MSG_DECLARE(msg_remove);
 MSG_DECLARE(msg_versions);
 MSG_DECLARE(msg_children);
 MSG_DECLARE(msg_rename);
+MSG_DECLARE(msg_set);
 MSG_DECLARE(msg_usage_reply);
 MSG_DECLARE(msg_reaping_reply);
 MSG_DECLARE(msg_check_reply);
 
 #undef MSG_DECLARE
 
-/* CREATE, INFO, CLONE, SNAP and RESET answer with a msg_info.  PING, STATFS, REAPING and CHECK ask
+/* CREATE, INFO, CLONE, SNAP, RESET and SET answer with a msg_info.  PING, STATFS, REAPING and CHECK ask
  * with an empty body; PING, CLOSE, READ (its payload is what was read), WRITE, FSYNC, RESIZE, ZERO, REMOVE
  * and RENAME answer with one. */
 

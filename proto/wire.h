@@ -32,32 +32,33 @@
 #define WIRE_FEATURES WIRE_FEATURE_PAYLOAD_CRC
 
 /* X(name, number): operations.  Numbers are never reused. */
-#define WIRE_OPS(X)     \
-	X(HELLO, 1)     \
-	X(PING, 2)      \
-	X(CREATE, 3)    \
-	X(OPEN, 4)      \
-	X(CLOSE, 5)     \
-	X(INFO, 6)      \
-	X(LIST, 7)      \
-	X(CLONE, 8)     \
-	X(READ, 9)      \
-	X(WRITE, 10)    \
-	X(FSYNC, 11)    \
-	X(RESIZE, 12)   \
-	X(REMOVE, 13)   \
-	X(EXTENTS, 14)  \
-	X(STATFS, 15)   \
-	X(SNAP, 16)     \
-	X(VERSIONS, 17) \
-	X(CHILDREN, 18) \
-	X(RENAME, 19)   \
-	X(RESET, 20)    \
-	X(USAGE, 21)    \
-	X(REAPING, 22)  \
-	X(CHECK, 23)    \
-	X(ZERO, 24)     \
-	X(CLONE_RANGE, 25)
+#define WIRE_OPS(X)        \
+	X(HELLO, 1)        \
+	X(PING, 2)         \
+	X(CREATE, 3)       \
+	X(OPEN, 4)         \
+	X(CLOSE, 5)        \
+	X(INFO, 6)         \
+	X(LIST, 7)         \
+	X(CLONE, 8)        \
+	X(READ, 9)         \
+	X(WRITE, 10)       \
+	X(FSYNC, 11)       \
+	X(RESIZE, 12)      \
+	X(REMOVE, 13)      \
+	X(EXTENTS, 14)     \
+	X(STATFS, 15)      \
+	X(SNAP, 16)        \
+	X(VERSIONS, 17)    \
+	X(CHILDREN, 18)    \
+	X(RENAME, 19)      \
+	X(RESET, 20)       \
+	X(USAGE, 21)       \
+	X(REAPING, 22)     \
+	X(CHECK, 23)       \
+	X(ZERO, 24)        \
+	X(CLONE_RANGE, 25) \
+	X(SET, 26)
 
 enum wire_op {
 #define X(name, num) WIRE_OP_##name = num,

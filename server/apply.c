@@ -53,6 +53,18 @@ static int apply_remove(struct map_txn *txn, const struct change *change, struct
 	return err;
 }
 
+static int apply_set(struct map_txn *txn, const struct change *change, struct map_obj *obj)
+{
+	const struct map_attrs attrs = {
+	    .expires_ns = change->expires_ns,
+	    .readonly = change->readonly,
+	    .labels = change->labels,
+	    .labels_len = change->labels_len,
+	};
+
+	return map_txn_set(txn, change->oid, &attrs, obj);
+}
+
 int apply_change(struct map_txn *txn, const struct change *change, struct map_obj *obj)
 {
 	struct map_new new = apply_new(change);
@@ -76,6 +88,8 @@ int apply_change(struct map_txn *txn, const struct change *change, struct map_ob
 		return err ? err : map_txn_obj(txn, change->oid, obj);
 	case CHANGE_RESET:
 		return map_txn_reset(txn, change->oid, change->other, change->time_ns, obj);
+	case CHANGE_SET:
+		return apply_set(txn, change, obj);
 	}
 	return -ERR_INVAL;
 }

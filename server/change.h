@@ -27,7 +27,10 @@ enum change_kind {
 	CHANGE_RENAME = 5,   /* oid, name */
 	CHANGE_EXCHANGE = 6, /* oid and other swap their names */
 	CHANGE_RESET = 7,    /* oid gets the content and size of other */
+	CHANGE_SET = 8,	     /* oid, expires, read-only, labels: all its attributes from now on */
 };
+
+#define CHANGE_KIND_LAST CHANGE_SET
 
 /* Blocks of an object and where their data is. */
 struct change_extent {
@@ -67,6 +70,7 @@ struct change {
 	uint32_t nblks;	       /* of all extents */
 	const uint32_t *csums; /* CRC-32C of each of these blocks, one after the other */
 	bool inlined;	       /* the data of the blocks is in the journal's record */
+	bool readonly;	       /* its content does not change */
 	const char *name;      /* an object's, or of a version the part behind '@' */
 	const char *labels;    /* "key=value" strings, each with its terminator */
 	uint32_t labels_len;   /* of all of them, terminators included */

@@ -82,6 +82,7 @@ DECODER(remove)
 DECODER(versions)
 DECODER(children)
 DECODER(rename)
+DECODER(set)
 
 static int empty_decode(struct request *req, const uint8_t *body, size_t len)
 {
@@ -121,6 +122,7 @@ static const struct dispatch_row rows[] = {
     {WIRE_OP_ZERO, SESSION_READY, false, zero_decode, dispatch_prepare_zero, dispatch_zero},
     {WIRE_OP_CLONE_RANGE, SESSION_READY, false, clone_range_decode, dispatch_prepare_clone_range,
      dispatch_clone_range},
+    {WIRE_OP_SET, SESSION_READY, false, set_decode, NULL, dispatch_set},
 };
 
 _Static_assert(ARRAY_LEN(rows) == WIRE_OP_END - 1, "every operation has a row");

@@ -153,12 +153,66 @@ static void reset_cb(void *ctx, int err, const struct map_obj *info)
 {
 	struct request *req = dispatch_request_of(ctx);
 
-	version_answer(req, err, req->m.name.name, info);
+	char object[MSG_NAME_BYTES];
+	const char *spec = req->m.name.name;
+
+	/* it is the object that does not let its content change */
+	version_answer(req, err, err == -ERR_READONLY ? object_part(object, spec) : spec, info);
 }
 
 void dispatch_reset(struct request *req)
 {
 	object_reset(req->session->host->objs, req->m.name.name, reset_cb, req);
+}
+
+/* ---- attributes ------------------------------------------------------------------------------ */
+
+/* Refuses edits that are none; then the request has ended. */
+static bool edits_refused(struct request *req, const char *what, const struct msg_labels *edits)
+{
+	const char *problem = label_edits_problem(edits->bytes, edits->len);
+	char about[DISPATCH_ABOUT_BYTES];
+
+	if (!problem)
+		return false;
+	snprintf(about, sizeof(about), "%s %s", what, problem);
+	dispatch_error(req, -ERR_INVAL, about);
+	return true;
+}
+
+static void set_cb(void *ctx, int err, const struct map_obj *info)
+{
+	struct request *req = dispatch_request_of(ctx);
+	char about[DISPATCH_ABOUT_BYTES];
+	char safe[DISPATCH_ABOUT_BYTES - 64];
+
+	if (err != -ERR_PERM) {
+		dispatch_answer_info(req, err, req->m.set.name, info);
+		return;
+	}
+	snprintf(about, sizeof(about), "%s is a version, which is always read-only",
+		 session_escape(safe, sizeof(safe), req->m.set.name));
+	dispatch_error(req, err, about);
+}
+
+void dispatch_set(struct request *req)
+{
+	const struct msg_set *m = &req->m.set;
+	struct object_edit edit = {
+	    .set_ttl = m->flags & MSG_SET_TTL,
+	    .ttl_ms = m->ttl_ms,
+	    .set_readonly = m->flags & (MSG_SET_READONLY | MSG_SET_WRITABLE),
+	    .readonly = m->flags & MSG_SET_READONLY,
+	    .replace = m->flags & MSG_SET_REPLACE,
+	    .edits = m->edits.bytes,
+	    .edits_len = m->edits.len,
+	    .expected = m->expect.bytes,
+	    .expected_len = m->expect.len,
+	};
+
+	if (!edits_refused(req, "the labels", &m->edits) &&
+	    !edits_refused(req, "the expected labels", &m->expect))
+		object_set(req->session->host->objs, m->name, &edit, set_cb, req);
 }
 
 /* ---- removing -------------------------------------------------------------------------------- */

@@ -64,6 +64,7 @@ void dispatch_clone(struct request *req);
 void dispatch_snap(struct request *req);
 void dispatch_rename(struct request *req);
 void dispatch_reset(struct request *req);
+void dispatch_set(struct request *req);
 void dispatch_remove(struct request *req);
 void dispatch_info(struct request *req);
 void dispatch_list(struct request *req);

@@ -140,6 +140,7 @@ void dispatch_info_to_msg(struct msg_info *msg, const struct map_obj *obj)
 	    .parent = obj->parent,
 	    .expires_ns = obj->expires_ns,
 	    .nversions = obj->nversions,
+	    .flags = obj->readonly || obj->parent ? MSG_INFO_READONLY : 0,
 	    .labels.len = (uint16_t)obj->labels_len,
 	};
 	snprintf(msg->name, sizeof(msg->name), "%s", obj->name);

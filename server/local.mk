@@ -107,6 +107,7 @@ libserver_la_SOURCES = \
 	server/object_op.h \
 	server/object_read.c \
 	server/object_remove.c \
+	server/object_set.c \
 	server/object_state.h \
 	server/object_share.c \
 	server/object_store.c \

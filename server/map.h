@@ -29,7 +29,7 @@
  *    excepted.
  *  - a node's "mapped" is the sum over its slots; an object's that of its root.
  *  - a version is an object with a parent.  Its name is in the parent's namespace, nothing but its
- *    name changes any more, and the parent stays while it has versions.
+ *    name, labels and time to live changes any more, and the parent stays while it has versions.
  *  - child has the objects with an origin (versions are no children), ttl those that expire, and
  *    the counters are what a pass over the tables would find.
  *  - every value carries its own key and a CRC and is checked when read: -ERR_NODE.
@@ -75,6 +75,7 @@ struct map_obj {
 	uint64_t parent;     /* of a version: the object's id; else 0 */
 	uint64_t expires_ns; /* 0: never */
 	uint32_t nversions;
+	bool readonly; /* the engine does not let its content change; a version's never does */
 	uint32_t labels_len;
 	char labels[MAP_LABELS_MAX];   /* as in common/label.h */
 	char name[NAME_MAX_BYTES + 1]; /* of a version "object@version" */
@@ -299,6 +300,21 @@ int map_txn_exchange(struct map_txn *txn, uint64_t a, uint64_t b) MAP_FN MUST_CH
  */
 int map_txn_reset(struct map_txn *txn, uint64_t oid, uint64_t src, uint64_t now_ns,
 		  struct map_obj *obj) MAP_FN MUST_CHECK;
+
+/* All that can be set of an object or a version that exists, beside its name. */
+struct map_attrs {
+	uint64_t expires_ns; /* 0: never */
+	bool readonly;
+	const char *labels;
+	uint32_t labels_len;
+};
+
+/*
+ * They are these from now on; content, times and generation stay.  -ERR_INVAL: the labels.  -ERR_PERM:
+ * a version, and read-only, which it is anyway.
+ */
+int map_txn_set(struct map_txn *txn, uint64_t oid, const struct map_attrs *attrs,
+		struct map_obj *obj) MAP_FN MUST_CHECK;
 
 /*
  * Maps [blk, blk + nblks) of the object to the extent at dst, which must be free in the map, and

@@ -274,6 +274,45 @@ int map_txn_exchange(struct map_txn *txn, uint64_t a, uint64_t b)
 	return kv_error(txn->kv);
 }
 
+/* ---- attributes ------------------------------------------------------------------------------ */
+
+/* In this order: a table that becomes empty costs a page (kv.h). */
+static void object_set_expiry(struct map_txn *txn, struct map_object *obj, uint64_t expires_ns)
+{
+	uint64_t old_ns = obj->pub.expires_ns;
+
+	if (expires_ns == old_ns)
+		return;
+	if (expires_ns)
+		map_pair_put(txn->kv, KV_TTL, (struct map_pair){expires_ns, obj->pub.id});
+	if (old_ns)
+		map_pair_del(txn->kv, KV_TTL, (struct map_pair){old_ns, obj->pub.id});
+	obj->pub.expires_ns = expires_ns;
+}
+
+int map_txn_set(struct map_txn *txn, uint64_t oid, const struct map_attrs *attrs,
+		struct map_obj *obj)
+{
+	struct map_object *o = NULL;
+	int err;
+
+	ASSERT_MAP();
+	err = label_check(attrs->labels, attrs->labels_len);
+	if (!err)
+		err = map_object_get(txn, oid, &o);
+	if (!err && o->pub.parent && attrs->readonly)
+		err = -ERR_PERM;
+	if (err)
+		return map_txn_result(txn, err);
+	object_set_expiry(txn, o, attrs->expires_ns);
+	o->pub.readonly = attrs->readonly;
+	o->pub.labels_len = attrs->labels_len;
+	if (attrs->labels_len > 0)
+		memcpy(o->pub.labels, attrs->labels, attrs->labels_len);
+	o->dirty = true;
+	return object_result(txn, 0, o, obj);
+}
+
 /* ---- content --------------------------------------------------------------------------------- */
 
 int map_txn_reset(struct map_txn *txn, uint64_t oid, uint64_t src, uint64_t now_ns,

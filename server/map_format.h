@@ -112,7 +112,8 @@ struct disk_obj {
 	uint8_t parent[8]; /* of a version; else 0 */
 	uint8_t expires_ns[8];
 	uint8_t nversions[4];
-	uint8_t zero[4];
+	uint8_t readonly; /* 0 or 1; of a version 0 */
+	uint8_t zero[3];
 };
 
 /* The head of both kinds of node. */

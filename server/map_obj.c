@@ -19,6 +19,8 @@ static const char *object_problem(const struct map_object *obj, uint64_t oid)
 		return "id";
 	if (obj->height > MAP_HEIGHT_MAX || (obj->root == 0) != (obj->height == 0))
 		return "root or height";
+	if (obj->pub.readonly && obj->pub.parent)
+		return "attributes";
 	return strlen(obj->pub.name) > name_max ? "length of the name" : NULL;
 }
 
@@ -32,6 +34,8 @@ static int object_parse(struct kv_buf val, uint64_t oid, struct map_object *obj)
 	if (val.len < sizeof(*disk))
 		return map_num_bad(KV_OBJ, oid, "length");
 	o.pub.labels_len = le16_get(disk->labels_len);
+	if (disk->readonly > 1)
+		return map_num_bad(KV_OBJ, oid, "attributes");
 	if (o.pub.labels_len > MAP_LABELS_MAX ||
 	    val.len != sizeof(*disk) + disk->name_len + o.pub.labels_len)
 		return map_num_bad(KV_OBJ, oid, "length");
@@ -45,6 +49,7 @@ static int object_parse(struct kv_buf val, uint64_t oid, struct map_object *obj)
 	o.pub.parent = le64_get(disk->parent);
 	o.pub.expires_ns = le64_get(disk->expires_ns);
 	o.pub.nversions = le32_get(disk->nversions);
+	o.pub.readonly = disk->readonly;
 	memcpy(o.pub.name, name, disk->name_len);
 	memcpy(o.pub.labels, name + disk->name_len, o.pub.labels_len);
 	o.root = le64_get(disk->root);
@@ -79,7 +84,9 @@ void map_object_write(struct kv_txn *kv, const struct map_object *obj)
 	uint8_t bytes[MAP_OBJ_MAX];
 	size_t name_len = strlen(obj->pub.name);
 	size_t len = sizeof(struct disk_obj);
-	struct disk_obj disk = {.height = (uint8_t)obj->height, .name_len = (uint8_t)name_len};
+	struct disk_obj disk = {.height = (uint8_t)obj->height,
+				.name_len = (uint8_t)name_len,
+				.readonly = obj->pub.readonly};
 
 	assert(name_len <= NAME_OBJECT_MAX && obj->pub.labels_len <= MAP_LABELS_MAX);
 	le16_put(disk.labels_len, (uint16_t)obj->pub.labels_len);

@@ -93,6 +93,32 @@ void object_clone(struct objects *objs, const char *src, const char *dst,
 void object_snapshot(struct objects *objs, const char *spec, const struct object_attrs *attrs,
 		     object_info_cb cb, void *ctx) LOOP_FN;
 
+/* A change of the attributes of an object or a version; what it does not name stays. */
+struct object_edit {
+	bool set_ttl;
+	uint64_t ttl_ms; /* from now until it expires; 0: never */
+	bool set_readonly;
+	bool readonly;
+	bool replace;	   /* labels that are not among the edits go */
+	const char *edits; /* of labels; these two as in common/label.h */
+	uint32_t edits_len;
+	const char *expected; /* what the labels must be, else nothing changes */
+	uint32_t expected_len;
+};
+
+/*
+ * All of it at once, durable when answered; the info is as it is then.  Generation and times of an
+ * object stay.  Of an object that is read-only the content and the size do not change: it cannot be
+ * reset or opened for writing, and on handles that are open writes are refused, which takes effect
+ * with the answer; what was acknowledged before is durable by then.
+ *
+ * -ERR_INVAL: the edits.  -ERR_LABELS_OTHER: not as expected.  -ERR_LABELS_LONG.  -ERR_PERM: of a
+ * version set_readonly.  -ERR_NOSPC_META, where something is added; and where it becomes read-only what
+ * an fsync can meet.
+ */
+void object_set(struct objects *objs, const char *spec, const struct object_edit *edit,
+		object_info_cb cb, void *ctx) LOOP_FN;
+
 /*
  * At once: two objects, or two versions of one object, else -ERR_INVAL; to "exchange" are only two
  * objects, which then must both be there.  Handles stay with their object.  -ERR_EXIST (to).
@@ -103,7 +129,7 @@ void object_rename(struct objects *objs, const char *from, const char *to, bool 
 /*
  * Gives the object the content and size of the version that spec names (else -ERR_INVAL), in
  * constant time and whether or not it is open; what was not written back yet is dropped.  The info
- * is that of the object.
+ * is that of the object.  -ERR_READONLY.
  */
 void object_reset(struct objects *objs, const char *spec, object_info_cb cb, void *ctx) LOOP_FN;
 
@@ -192,7 +218,7 @@ void object_check(struct objects *objs, object_check_cb cb, void *ctx) LOOP_FN;
 
 /*
  * holder describes the client ("pid 4711", "127.0.0.1:5022") and is copied.  -ERR_PERM: a version,
- * and not readonly.
+ * and not readonly.  -ERR_READONLY: an object that is, and not readonly.
  */
 void object_open(struct objects *objs, const char *spec, bool readonly, const char *holder,
 		 object_open_cb cb, void *ctx) LOOP_FN;
@@ -209,7 +235,7 @@ void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, 
 /*
  * Takes over the pages of pv (which is zeroed) whatever the outcome; pv->head is off_bytes modulo
  * BLK_BYTES and every page is filled in.  Grows the object where needed.  -ERR_PERM on a read-only
- * handle, -ERR_TOO_LARGE, -ERR_NOSPC, -ERR_LATCHED, -ERR_IO and -ERR_CSUM when a partial block
+ * handle, -ERR_READONLY (the object), -ERR_TOO_LARGE, -ERR_NOSPC, -ERR_LATCHED, -ERR_IO and -ERR_CSUM when a partial block
  * could not be filled.
  */
 void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv, object_cb cb,

@@ -43,6 +43,10 @@ static LOOP_FN void open_found(struct object_lookup *lookup, int err)
 		obj = object_load(op->objs, &lookup->info);
 		err = obj ? 0 : -ERR_NOMEM;
 	}
+	if (err == 0 && obj->info.readonly && !handle->readonly) {
+		object_put(obj);
+		err = -ERR_READONLY;
+	}
 	if (err < 0) {
 		open_fail(op, err);
 		return;

@@ -137,6 +137,8 @@ static void mutate_plan(struct mutate *m)
 {
 	if (m->obj->objs->latched)
 		m->err = -ERR_LATCHED;
+	if (m->err == 0 && m->obj->info.readonly)
+		m->err = -ERR_READONLY; /* since it began */
 	if (m->err == 0)
 		m->err = m->fns->plan(m);
 	if (m->err < 0 || mutate_is_pinned(m))
@@ -322,6 +324,8 @@ int mutate_refused(const struct handle *handle, uint64_t off_bytes, uint64_t len
 	ASSERT_LOOP();
 	if (handle->readonly)
 		return -ERR_PERM;
+	if (handle->obj->info.readonly)
+		return -ERR_READONLY;
 	if (off_bytes > BLK_OBJECT_MAX << BLK_SHIFT ||
 	    len > (BLK_OBJECT_MAX << BLK_SHIFT) - off_bytes)
 		return -ERR_TOO_LARGE;

@@ -8,12 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/clock.h"
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_op.h"
-
-#define NS_PER_MS UINT64_C(1000000)
 
 /* Copies what a new object begins with. */
 static int name_set_attrs(struct name_op *op, const struct object_attrs *attrs)
@@ -29,11 +26,7 @@ static int name_set_attrs(struct name_op *op, const struct object_attrs *attrs)
 		memcpy(op->labels, attrs->labels, attrs->labels_len);
 	change->labels = op->labels;
 	change->labels_len = attrs->labels_len;
-	if (attrs->ttl_ms > (UINT64_MAX - clock_wall_ns()) / NS_PER_MS)
-		return -ERR_INVAL;
-	if (attrs->ttl_ms > 0)
-		change->expires_ns = clock_wall_ns() + attrs->ttl_ms * NS_PER_MS;
-	return 0;
+	return name_expiry(attrs->ttl_ms, &change->expires_ns);
 }
 
 /* ---- create ---------------------------------------------------------------------------------- */

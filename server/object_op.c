@@ -125,6 +125,18 @@ int name_load(struct name_op *op, const struct map_obj *info)
 	return op->obj ? 0 : -ERR_NOMEM;
 }
 
+#define NS_PER_MS UINT64_C(1000000)
+
+int name_expiry(uint64_t ttl_ms, uint64_t *expires_ns)
+{
+	uint64_t now_ns = clock_wall_ns();
+
+	if (ttl_ms > (UINT64_MAX - now_ns) / NS_PER_MS)
+		return -ERR_INVAL;
+	*expires_ns = ttl_ms > 0 ? now_ns + ttl_ms * NS_PER_MS : 0;
+	return 0;
+}
+
 /* ---- committing ------------------------------------------------------------------------------ */
 
 void name_submit(struct name_op *op, enum change_kind kind, void (*done)(struct commit_req *req))

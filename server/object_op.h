@@ -2,7 +2,7 @@
 /*
  * object_op.h: what operations on names have in common: claim, look up, perhaps make room for
  * metadata, perhaps wait for an object's epoch, commit, answer.  object_name.c makes and renames,
- * object_remove.c removes and resets.
+ * object_remove.c removes and resets, object_set.c changes attributes.
  */
 #ifndef SERVER_OBJECT_OP_H
 #define SERVER_OBJECT_OP_H
@@ -56,6 +56,9 @@ void name_look_up(struct name_op *op) LOOP_FN;
 
 /* Loads what "info" describes into op->obj. */
 int name_load(struct name_op *op, const struct map_obj *info) LOOP_FN MUST_CHECK;
+
+/* When what lives for ttl_ms from now on expires; 0: never.  -ERR_INVAL: beyond all clocks. */
+int name_expiry(uint64_t ttl_ms, uint64_t *expires_ns) MUST_CHECK;
 
 /* Commits op->commit.change. */
 void name_submit(struct name_op *op, enum change_kind kind,

@@ -20,7 +20,7 @@ struct remove_op {
 	struct name_op name;
 	struct worker_job job; /* looks for the next version */
 	struct map_obj next;
-	uint64_t only; /* not 0: the object that the name must be of */
+	uint64_t only; /* not 0: the object that the name must be of, and that must have expired */
 	int err;
 };
 
@@ -202,13 +202,18 @@ static void remove_next(struct remove_op *rm)
 	worker_submit(rm->name.objs->pool, &rm->job);
 }
 
+static bool remove_has_expired(const struct map_obj *info)
+{
+	return info->expires_ns != 0 && info->expires_ns <= clock_wall_ns();
+}
+
 static LOOP_FN void remove_found(struct name_op *op, int err)
 {
 	const struct map_obj *info = &op->lookup.info;
 	uint64_t only = remove_of(op)->only;
 
-	if (err == 0 && only != 0 && info->id != only)
-		err = -ERR_NOENT; /* it was renamed meanwhile */
+	if (err == 0 && only != 0 && (info->id != only || !remove_has_expired(info)))
+		err = -ERR_NOENT; /* it was renamed meanwhile, or given more time */
 	if (err == 0 && info->nversions > 0 && !op->flag)
 		err = -ERR_HAS_VERSIONS;
 	if (err < 0)
@@ -384,6 +389,8 @@ static LOOP_FN void reset_found(struct name_op *op, int err)
 		err = op->lookup.other_err;
 	if (err == 0)
 		err = name_load(op, &op->lookup.info);
+	if (err == 0 && op->obj->info.readonly)
+		err = -ERR_READONLY;
 	if (err < 0) {
 		name_finish(op, err, NULL);
 		return;

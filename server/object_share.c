@@ -471,6 +471,10 @@ static LOOP_FN void share_gated(struct gate_waiter *gate)
 	struct share_op *op = CONTAINER_OF(gate, struct share_op, gate);
 	struct objects *objs = op->dst->objs;
 
+	if (op->dst->info.readonly) { /* since it began */
+		share_finish(op, -ERR_READONLY);
+		return;
+	}
 	op->settle.ready = share_settled;
 	if (objects_may_grow(objs))
 		share_settled(&op->settle, 0);

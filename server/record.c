@@ -15,6 +15,7 @@
  *	RENAME	  oid u64, name
  *	EXCHANGE  oid u64, other u64
  *	RESET	  oid u64, other u64, time u64
+ *	SET	  oid u64, expires u64, read-only u8 (0 or 1), labels
  *
  * A change has one encoding: what is read and written again gives the same bytes.
  */
@@ -64,6 +65,8 @@ size_t record_change_len(const struct change *change)
 		return n + 16;
 	case CHANGE_RESET:
 		return n + 24;
+	case CHANGE_SET:
+		return n + 17 + 2 + change->labels_len;
 	}
 	assert(false);
 	return 0;
@@ -145,6 +148,11 @@ static void record_put_members(struct cursor *c, const struct change *change)
 	case CHANGE_RESET:
 		cursor_put_u64(c, change->other);
 		cursor_put_u64(c, change->time_ns);
+		break;
+	case CHANGE_SET:
+		cursor_put_u64(c, change->expires_ns);
+		cursor_put_u8(c, change->readonly);
+		record_put_labels(c, change);
 		break;
 	}
 }
@@ -367,6 +375,18 @@ static void record_get_labels(struct cursor *c, struct change *change)
 	change->labels_len = len;
 }
 
+static void record_get_set(struct cursor *c, struct change *change)
+{
+	uint8_t readonly;
+
+	change->expires_ns = cursor_u64(c);
+	readonly = cursor_u8(c);
+	if (readonly > 1)
+		c->bad = true;
+	change->readonly = readonly;
+	record_get_labels(c, change);
+}
+
 /* The members of its kind, but for oid; -ERR_JOURNAL, -ERR_NOMEM, or the cursor is bad. */
 static int record_get_members(struct record_reader *r, struct cursor *c, struct change *change)
 {
@@ -399,6 +419,9 @@ static int record_get_members(struct record_reader *r, struct cursor *c, struct 
 	case CHANGE_RESET:
 		change->other = cursor_u64(c);
 		change->time_ns = cursor_u64(c);
+		return 0;
+	case CHANGE_SET:
+		record_get_set(c, change);
 		return 0;
 	}
 	return -ERR_JOURNAL;

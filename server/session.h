@@ -115,6 +115,7 @@ struct request {
 		struct msg_versions versions;
 		struct msg_children children;
 		struct msg_rename rename;
+		struct msg_set set;
 	} m;
 };
 

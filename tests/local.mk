@@ -91,6 +91,7 @@ unit_tests = \
 	tests/unit/test_object_names \
 	tests/unit/test_object_order \
 	tests/unit/test_object_removal \
+	tests/unit/test_object_set \
 	tests/unit/test_object_share \
 	tests/unit/test_object_store \
 	tests/unit/test_options \
@@ -119,9 +120,11 @@ integration_tests = \
 	tests/integration/test_flushes \
 	tests/integration/test_kill \
 	tests/integration/test_model \
+	tests/integration/test_set \
 	$(NULL)
 
 integration_scripts = \
+	tests/integration/test_attrs.sh \
 	tests/integration/test_cli.sh \
 	tests/integration/test_errors.sh \
 	tests/integration/test_versions.sh \
@@ -289,6 +292,7 @@ tests_integration_test_faults_LDADD = $(integration_ldadd)
 tests_integration_test_flushes_LDADD = $(integration_ldadd)
 tests_integration_test_kill_LDADD = $(integration_ldadd)
 tests_integration_test_model_LDADD = $(integration_ldadd)
+tests_integration_test_set_LDADD = $(integration_ldadd)
 
 # What quickstart runs; a program of its own, so that it is compiled by make check too.
 check_PROGRAMS += tests/quickstart/job

@@ -139,12 +139,14 @@ size_t fuzz_input(uint64_t number, uint8_t *bytes, size_t max)
 	do {
 		struct parts parts = {0};
 		struct change change = {
-		    .kind = CHANGE_EPOCH + (unsigned int)rnd_below(&rnd, CHANGE_RESET),
+		    .kind = CHANGE_EPOCH + (unsigned int)rnd_below(&rnd, CHANGE_KIND_LAST),
 		    .oid = rnd_u64(&rnd),
 		    .other = rnd_u64(&rnd),
 		    .parent = rnd_u64(&rnd),
 		    .size_bytes = rnd_log(&rnd, BLK_OBJECT_MAX << BLK_SHIFT),
 		    .time_ns = rnd_u64(&rnd),
+		    .expires_ns = rnd_u64(&rnd),
+		    .readonly = rnd_one_in(&rnd, 2),
 		};
 
 		random_extents(&rnd, &parts, &change);

@@ -388,6 +388,7 @@ static void add_some_frame(struct raw *r, struct raw_bytes *b, struct rnd *rnd, 
 	struct msg_remove removal = {.name = "target"};
 	struct msg_resize resize = {handle, MSG_RESIZE_SHRINK, rnd_below(rnd, SIZE)};
 	struct msg_extents extents = {handle, rnd_below(rnd, SIZE), SIZE, 10};
+	struct msg_set set = {.name = "target", .edits = {4, "a=b"}};
 	struct msg_handle closed = {handle};
 	enum wire_op op = (enum wire_op)(1 + rnd_below(rnd, WIRE_OP_END));
 
@@ -427,6 +428,9 @@ static void add_some_frame(struct raw *r, struct raw_bytes *b, struct rnd *rnd, 
 		break;
 	case WIRE_OP_REMOVE:
 		n = msg_remove_encode(body, sizeof(body), &removal);
+		break;
+	case WIRE_OP_SET:
+		n = msg_set_encode(body, sizeof(body), &set);
 		break;
 	default:
 		break;
@@ -501,29 +505,32 @@ static bool mutate(struct rnd *rnd, uint8_t *frame, size_t *len)
 	}
 }
 
-/* Opens "target", which an earlier frame may have removed. */
+/* Sends a request; its status is 0 or this one. */
+static uint32_t ask(struct raw *r, enum wire_op op, const uint8_t *body, int n, uint32_t other)
+{
+	struct raw_bytes b = {0};
+	struct wire_header h;
+
+	MUST(n > 0, "encode");
+	(void)raw_frame(r, &b, op, body, (size_t)n, "", 0);
+	raw_send(r, b.p, b.len);
+	MUST(raw_recv(r, &h) && (h.status == 0 || h.status == other), "status %u", h.status);
+	raw_bytes_free(&b);
+	return h.status;
+}
+
+/* Opens "target", which an earlier frame may have removed or made read-only. */
 static uint32_t open_target(struct raw *r)
 {
 	struct msg_create create = {.name = "target", .size_bytes = SIZE};
-	uint8_t body[64];
-	int n = msg_create_encode(body, sizeof(body), &create);
-	struct wire_header h = {.status = 1};
+	struct msg_set set = {.name = "target", .flags = MSG_SET_WRITABLE};
+	struct msg_open open = {.name = "target"};
+	uint8_t b[64];
 
-	MUST(n > 0, "encode");
-	while (h.status != 0) {
-		struct raw_bytes b = {0};
-
-		(void)raw_frame(r, &b, WIRE_OP_CREATE, body, (size_t)n, "", 0);
-		raw_send(r, b.p, b.len);
-		MUST(raw_recv(r, &h) && (h.status == 0 || h.status == ERR_EXIST), "status %u",
-		     h.status);
-		b.len = 0;
-		(void)raw_add_open(r, &b, "target", 0);
-		raw_send(r, b.p, b.len);
-		MUST(raw_recv(r, &h) && (h.status == 0 || h.status == ERR_NOENT), "status %u",
-		     h.status);
-		raw_bytes_free(&b);
-	}
+	do {
+		(void)ask(r, WIRE_OP_CREATE, b, msg_create_encode(b, 64, &create), ERR_EXIST);
+		(void)ask(r, WIRE_OP_SET, b, msg_set_encode(b, 64, &set), ERR_NOENT);
+	} while (ask(r, WIRE_OP_OPEN, b, msg_open_encode(b, 64, &open), ERR_NOENT) != 0);
 	return le32_get(r->body);
 }
 

@@ -221,6 +221,40 @@ void object_reset(struct objects *objs, const char *spec, object_info_cb cb, voi
 	fake_answer_info(objs, cb, ctx, err, f);
 }
 
+static int fake_set(struct fake *f, const struct object_edit *edit)
+{
+	char labels[LABELS_MAX_BYTES];
+	size_t len;
+	int err;
+
+	if (f->info.parent && edit->set_readonly)
+		return -ERR_PERM;
+	if (!label_hold(f->info.labels, f->info.labels_len, edit->expected, edit->expected_len))
+		return -ERR_LABELS_OTHER;
+	err = label_edit(f->info.labels, edit->replace ? 0 : f->info.labels_len, edit->edits,
+			 edit->edits_len, labels, &len);
+	if (err < 0)
+		return err;
+	memcpy(f->info.labels, labels, len);
+	f->info.labels_len = (uint32_t)len;
+	if (edit->set_ttl)
+		f->info.expires_ns = edit->ttl_ms * NS_PER_MS;
+	if (edit->set_readonly)
+		f->info.readonly = edit->readonly;
+	return 0;
+}
+
+void object_set(struct objects *objs, const char *spec, const struct object_edit *edit,
+		object_info_cb cb, void *ctx)
+{
+	struct fake *f = fake_find(objs, spec);
+	int err = f ? fake_failure(objs) : -ERR_NOENT;
+
+	if (err == 0)
+		err = fake_set(f, edit);
+	fake_answer_info(objs, cb, ctx, err, f);
+}
+
 static void fake_remove(struct objects *objs, struct fake *f)
 {
 	struct fake *other;

@@ -89,6 +89,14 @@ static void world_epoch(struct world *w, struct world_obj *obj, const struct cha
 	obj->mtime_ns = change->time_ns;
 }
 
+static void world_set(struct world_obj *obj, const struct change *change)
+{
+	obj->expires_ns = change->expires_ns;
+	obj->readonly = change->readonly;
+	memset(obj->label, 0, sizeof(obj->label));
+	memcpy(obj->label, change->labels, change->labels_len);
+}
+
 static void world_exchange(struct world_obj *a, struct world_obj *b)
 {
 	char name[sizeof(a->name)];
@@ -124,6 +132,9 @@ void world_apply(struct world *w, const struct change *change, const uint32_t *c
 		memcpy(obj->csums, other->csums, sizeof(obj->csums));
 		obj->size_bytes = other->size_bytes;
 		obj->mtime_ns = change->time_ns;
+		break;
+	case CHANGE_SET:
+		world_set(obj, change);
 		break;
 	}
 }
@@ -163,7 +174,7 @@ static bool world_obj_matches(struct world *w, const struct world_obj *obj, stru
 	return err == 0 && info.id == obj->id && info.parent == obj->parent &&
 	       strcmp(info.name, spec) == 0 && info.size_bytes == obj->size_bytes &&
 	       info.mtime_ns == obj->mtime_ns && info.expires_ns == obj->expires_ns &&
-	       info.nversions == world_nversions(w, obj->id) &&
+	       info.readonly == obj->readonly && info.nversions == world_nversions(w, obj->id) &&
 	       memcmp(info.labels, obj->label, info.labels_len) == 0 &&
 	       info.labels_len == (obj->label[0] ? strlen(obj->label) + 1 : 0) &&
 	       world_content_matches(obj, view);

@@ -21,6 +21,7 @@ struct world_obj {
 	uint64_t size_bytes;
 	uint64_t mtime_ns;
 	uint64_t expires_ns;
+	bool readonly;
 	char name[16]; /* of a version the part behind '@' */
 	char label[24];
 	uint32_t csums[WORLD_BLKS]; /* 0: a hole */

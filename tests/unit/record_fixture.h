@@ -82,6 +82,13 @@ static const struct change changes[] = {
     {.kind = CHANGE_RENAME, .oid = OID, .name = "new"},
     {.kind = CHANGE_EXCHANGE, .oid = OID, .other = OTHER},
     {.kind = CHANGE_RESET, .oid = OID, .other = OTHER, .time_ns = 4},
+    {.kind = CHANGE_SET,
+     .oid = OID,
+     .expires_ns = 11,
+     .readonly = true,
+     .labels = labels,
+     .labels_len = sizeof(labels)},
+    {.kind = CHANGE_SET, .oid = OID},
 };
 
 static inline void add(struct record *record, const struct change *change)

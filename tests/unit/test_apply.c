@@ -212,6 +212,91 @@ static void test_reset(void **state)
 	fix_close(&fix);
 }
 
+/* Is there an entry in ttl for this object, at this time? */
+static bool expires_at(struct fix *fix, uint64_t oid, uint64_t expires_ns)
+{
+	struct map_view *view = fix_view(fix);
+	struct map_pair pair = {expires_ns, oid};
+	int err = map_pair_get(view->kv, KV_TTL, pair);
+
+	map_view_end(view);
+	assert_true(err == 0 || err == -ERR_NOENT);
+	return err == 0;
+}
+
+static void test_set(void **state)
+{
+	struct change set = {.kind = CHANGE_SET,
+			     .oid = 5,
+			     .expires_ns = 120,
+			     .readonly = true,
+			     .labels = "a=1\0k=w",
+			     .labels_len = 8};
+	struct change late = write_a;
+	struct map_obj obj;
+	struct fix fix;
+
+	(void)state;
+	fix_open(&fix, 1000, FIX_META_BYTES);
+	apply(&fix, &set, -ERR_NOENT);
+	apply(&fix, &create_a, 0);
+	apply(&fix, &write_a, 0);
+	assert_true(expires_at(&fix, 5, 99));
+	obj = apply(&fix, &set, 0);
+	assert_int_equal(obj.expires_ns, 120);
+	assert_true(obj.readonly);
+	assert_int_equal(obj.labels_len, 8);
+	assert_memory_equal(obj.labels, "a=1\0k=w", 8);
+	assert_int_equal(obj.generation, 1); /* of its content */
+	assert_int_equal(obj.mtime_ns, 20);
+	assert_int_equal(obj.mapped_nblks, 5);
+	assert_false(expires_at(&fix, 5, 99));
+	assert_true(expires_at(&fix, 5, 120));
+	fix_check(&fix);
+	/* what was acknowledged before is in the map after it */
+	late.extents = (struct change_extent[]){{.blk = {2}, .dst = {500}, .nblks = 1}};
+	late.nextents = 1;
+	late.nblks = 1;
+	obj = apply(&fix, &late, 0);
+	assert_true(obj.readonly);
+	set = (struct change){.kind = CHANGE_SET, .oid = 5, .labels = ""};
+	obj = apply(&fix, &set, 0);
+	assert_int_equal(obj.expires_ns, 0);
+	assert_false(obj.readonly);
+	assert_int_equal(obj.labels_len, 0);
+	assert_false(expires_at(&fix, 5, 120));
+	fix_check(&fix);
+	fix_close(&fix);
+}
+
+/* A version has labels and a time to live of its own, and nothing of a clone is its source's. */
+static void test_set_of_a_version(void **state)
+{
+	struct change set = {.kind = CHANGE_SET, .oid = 7, .expires_ns = 50, .labels = ""};
+	struct map_obj obj;
+	struct fix fix;
+
+	(void)state;
+	fix_open(&fix, 1000, FIX_META_BYTES);
+	apply(&fix, &create_a, 0);
+	set.oid = 5;
+	set.readonly = true;
+	apply(&fix, &set, 0);
+	set.oid = 7;
+	assert_false(apply(&fix, &snapshot_a, 0).readonly);
+	apply(&fix, &set, -ERR_PERM);
+	set.readonly = false;
+	obj = apply(&fix, &set, 0);
+	assert_string_equal(obj.name, "a@v");
+	assert_int_equal(obj.expires_ns, 50);
+	assert_true(expires_at(&fix, 7, 50));
+	obj = apply(&fix, &clone_v, 0);
+	assert_int_equal(obj.expires_ns, 100);
+	assert_false(obj.readonly);
+	fix_check(&fix);
+	fix_close(&fix);
+}
+
 static void test_no_such_kind(void **state)
 {
 	struct change change = {.kind = (enum change_kind)77};
@@ -254,9 +339,11 @@ static uint32_t run_of_changes(size_t each)
 {
 	static const struct change rename = {.kind = CHANGE_RENAME, .oid = 7, .name = "w"};
 	static const struct change reset = {.kind = CHANGE_RESET, .oid = 8, .other = 5};
+	static const struct change set = {
+	    .kind = CHANGE_SET, .oid = 8, .expires_ns = 7, .labels = "x=y", .labels_len = 4};
 	static const struct change remove = {.kind = CHANGE_REMOVE, .oid = 7};
 	const struct change *const all[] = {&create_a, &write_a, &snapshot_a, &clone_v,
-					    &rename,   &reset,	 &remove};
+					    &rename,   &reset,	 &set,	      &remove};
 	struct map_txn *txn = NULL;
 	struct map_obj obj;
 	struct fix fix;
@@ -297,6 +384,8 @@ int main(void)
 	    cmocka_unit_test(test_remove),
 	    cmocka_unit_test(test_names),
 	    cmocka_unit_test(test_reset),
+	    cmocka_unit_test(test_set),
+	    cmocka_unit_test(test_set_of_a_version),
 	    cmocka_unit_test(test_no_such_kind),
 	    cmocka_unit_test(test_same_changes_give_the_same_map),
 	};

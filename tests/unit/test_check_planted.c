@@ -143,6 +143,15 @@ static void obj_labels(struct world *w)
 	map_object_write(w->kv, &obj);
 }
 
+/* Only an object is made so; a version is anyway. */
+static void version_readonly(struct world *w)
+{
+	struct map_object obj = load_obj(w, OID_V);
+
+	obj.pub.readonly = true;
+	map_object_write(w->kv, &obj);
+}
+
 static void next_object_low(struct world *w)
 {
 	struct map_state counters = load_state(w);
@@ -582,6 +591,7 @@ static struct planted planted[] = {
     P(obj_height, 9, "node 6 is of level 1, object 5 refers to it as level 2"),
     P(obj_root_missing, 2, "node 4321, to which object 4 refers, is missing or damaged"),
     P(obj_labels, 1, "the labels of object 5 have a key that"),
+    P(version_readonly, 3, "object 4 is damaged"),
     P(next_object_low, 1, "object 5 has an id that was not given out yet"),
     P(name_to_nothing, 1, "name \"stray\" refers to object 77, which is missing"),
     P(name_alias, 1, "name \"alias\" refers to object 1, which has another name"),

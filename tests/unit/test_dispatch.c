@@ -201,7 +201,7 @@ static void test_the_largest_info_fits_every_reply(void **state)
 	    fixture_run(fx, WIRE_OP_CREATE, body, msg_create_encode(body, sizeof(body), &c)), 0);
 	assert_int_equal(
 	    fixture_run(fx, WIRE_OP_SNAP, body, msg_snap_encode(body, sizeof(body), &s)), 0);
-	assert_int_equal(fx->body_len, 2 + 255 + 76 + 2 + 1024);
+	assert_int_equal(fx->body_len, 2 + 255 + 80 + 2 + 1024);
 	assert_memory_equal(info_of(fx).labels.bytes, s.labels.bytes, LABELS_MAX_BYTES);
 	assert_int_equal(
 	    fixture_run(fx, WIRE_OP_OPEN, body, msg_open_encode(body, sizeof(body), &o)), 0);
@@ -268,6 +268,60 @@ static void test_a_reset_answers_with_the_object(void **state)
 	assert_text(fx, "no such object: a@2");
 	assert_int_equal(RUN(fx, WIRE_OP_RESET, msg_name, .name = "a"), ERR_INVAL);
 	assert_text(fx, "invalid argument: a is no version, as \"object@version\" is");
+}
+
+static void test_a_set_reaches_the_object(void **state)
+{
+	struct fixture *fx = *state;
+	struct msg_info info;
+
+	make_versions(fx, 1);
+	assert_int_equal(RUN(fx, WIRE_OP_SET, msg_set, .name = "a",
+			     .flags = MSG_SET_TTL | MSG_SET_READONLY, .ttl_ms = 3,
+			     .edits = LABELS("k=v\0l=w")),
+			 0);
+	info = info_of(fx);
+	assert_string_equal(info.name, "a");
+	assert_int_equal(info.expires_ns, 3000000);
+	assert_int_equal(info.flags, MSG_INFO_READONLY);
+	assert_memory_equal(info.labels.bytes, "k=v\0l=w", 8);
+	assert_int_equal(RUN(fx, WIRE_OP_SET, msg_set, .name = "a", .flags = MSG_SET_WRITABLE), 0);
+	info = info_of(fx);
+	assert_int_equal(info.expires_ns, 3000000);
+	assert_int_equal(info.flags, 0);
+	assert_int_equal(info.labels.len, 8);
+	assert_int_equal(RUN(fx, WIRE_OP_SET, msg_set, .name = "a", .flags = MSG_SET_REPLACE,
+			     .edits = LABELS("l"), .expect = LABELS("k=v\0m")),
+			 0);
+	assert_int_equal(info_of(fx).labels.len, 0);
+	assert_int_equal(RUN(fx, WIRE_OP_INFO, msg_name, .name = "a@1"), 0);
+	assert_int_equal(info_of(fx).flags, MSG_INFO_READONLY); /* as every version */
+}
+
+static void test_a_set_that_is_refused_says_why(void **state)
+{
+	struct fixture *fx = *state;
+
+	make_versions(fx, 1);
+	assert_int_equal(RUN(fx, WIRE_OP_SET, msg_set, .name = "b"), ERR_NOENT);
+	assert_text(fx, "no such object: b");
+	assert_int_equal(RUN(fx, WIRE_OP_SET, msg_set, .name = "a", .expect = LABELS("k=v")),
+			 ERR_BUSY);
+	assert_text(fx, "the labels are not as expected: a");
+	assert_int_equal(RUN(fx, WIRE_OP_SET, msg_set, .name = "a@1", .flags = MSG_SET_READONLY),
+			 ERR_PERM);
+	assert_text(fx, "not allowed: a@1 is a version, which is always read-only");
+	assert_int_equal(RUN(fx, WIRE_OP_SET, msg_set, .name = "a", .edits = LABELS("b\0a")),
+			 ERR_INVAL);
+	assert_text(fx, "invalid argument: the labels are not in the order of their keys, or have "
+			"one twice");
+	assert_int_equal(RUN(fx, WIRE_OP_SET, msg_set, .name = "a", .expect = LABELS("b\x01")),
+			 ERR_INVAL);
+	assert_text(fx, "invalid argument: the expected labels have a key that is not 1 to 63 of "
+			"A-Z a-z 0-9 . _ / -");
+	fake_fail_next(fx->objs, -ERR_READONLY);
+	assert_int_equal(RUN(fx, WIRE_OP_RESET, msg_name, .name = "a@1"), ERR_PERM);
+	assert_text(fx, "the object is read-only: a");
 }
 
 static void test_a_zeroing_goes_to_the_object(void **state)
@@ -604,6 +658,8 @@ int main(void)
 	    TEST(test_a_rename_moves_and_an_exchange_swaps),
 	    TEST(test_a_rename_says_which_name_is_wrong),
 	    TEST(test_a_reset_answers_with_the_object),
+	    TEST(test_a_set_reaches_the_object),
+	    TEST(test_a_set_that_is_refused_says_why),
 	    TEST(test_a_zeroing_goes_to_the_object),
 	    TEST(test_a_range_clone_names_two_handles),
 	    TEST(test_an_object_with_versions_goes_only_with_them),

@@ -257,9 +257,9 @@ static void test_list_add_stops_at_the_end(void **state)
 
 	(void)state;
 	assert_int_equal(msg_list_add(buf, sizeof(buf), &used, &info), 0);
-	assert_int_equal(used, MSG_LIST_HEAD_BYTES + 81);
+	assert_int_equal(used, MSG_LIST_HEAD_BYTES + 85);
 	assert_int_equal(msg_list_add(buf, sizeof(buf), &used, &info), -ERR_LIMIT);
-	assert_int_equal(used, MSG_LIST_HEAD_BYTES + 81);
+	assert_int_equal(used, MSG_LIST_HEAD_BYTES + 85);
 }
 
 static void test_extents_count_is_bounded(void **state)

@@ -22,6 +22,7 @@ static void assert_same(const struct change *got, const struct change *want)
 	assert_int_equal(got->size_bytes, want->size_bytes);
 	assert_int_equal(got->time_ns, want->time_ns);
 	assert_int_equal(got->expires_ns, want->expires_ns);
+	assert_int_equal(got->readonly, want->readonly);
 	assert_int_equal(got->nholes, want->nholes);
 	for (uint32_t i = 0; i < want->nholes; i++) {
 		assert_int_equal(got->holes[i].blk.n, want->holes[i].blk.n);

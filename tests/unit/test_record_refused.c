@@ -85,7 +85,7 @@ static void an_unknown_head_is_refused(void **state)
 {
 	(void)state;
 	assert_refused(&changes[4], 0, 1, 0);
-	assert_refused(&changes[4], 0, 1, 8);
+	assert_refused(&changes[4], 0, 1, CHANGE_KIND_LAST + 1);
 	assert_refused(&changes[4], 0, 1, 255);
 	assert_refused(&changes[4], 1, 1, 1); /* only an epoch has data */
 	assert_refused(&epoch, 1, 1, 2);
@@ -312,6 +312,19 @@ static void labels_that_cannot_be_are_refused(void **state)
 	free(long_labels);
 }
 
+static void attributes_that_cannot_be_are_refused(void **state)
+{
+	enum { READONLY = 24 };
+	const struct change *set = &changes[8];
+
+	(void)state;
+	assert_int_equal(set->kind, CHANGE_SET);
+	assert_int_equal(read_patched(set, READONLY, 1, 0), 0);
+	assert_refused(set, READONLY, 1, 2);
+	assert_refused(set, READONLY, 1, 255);
+	assert_refused(set, READONLY + 1, 2, sizeof(labels) - 1);
+}
+
 static void a_reader_counts_only_what_it_has_read(void **state)
 {
 	struct record record = {0};
@@ -346,6 +359,7 @@ int main(void)
 	    cmocka_unit_test(data_where_there_is_none_is_refused),
 	    cmocka_unit_test(names_that_cannot_be_are_refused),
 	    cmocka_unit_test(labels_that_cannot_be_are_refused),
+	    cmocka_unit_test(attributes_that_cannot_be_are_refused),
 	    cmocka_unit_test(a_reader_counts_only_what_it_has_read),
 	};
 

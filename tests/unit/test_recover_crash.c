@@ -113,6 +113,18 @@ static bool make_name(struct sim *sim, struct op *op, const struct world *w, uin
 	return !world_has(w, parent, op->name);
 }
 
+static void make_label(struct sim *sim, struct op *op)
+{
+	struct change *change = &op->req.change;
+
+	change->labels = "";
+	if (rnd_one_in(&sim->rnd, 2))
+		return;
+	(void)snprintf(op->label, sizeof(op->label), "k=%" PRIu64, sim->now_ns);
+	change->labels = op->label;
+	change->labels_len = (uint32_t)strlen(op->label) + 1;
+}
+
 static bool make_new(struct sim *sim, struct op *op, struct world *w)
 {
 	struct change *change = &op->req.change;
@@ -128,13 +140,7 @@ static bool make_new(struct sim *sim, struct op *op, struct world *w)
 	change->size_bytes = below(sim, WORLD_BLKS * BLK_BYTES);
 	if (!parent && rnd_one_in(&sim->rnd, 3))
 		change->expires_ns = 1 + below(sim, 1000);
-	if (rnd_one_in(&sim->rnd, 2)) {
-		(void)snprintf(op->label, sizeof(op->label), "k=%" PRIu64, change->oid);
-		change->labels = op->label;
-		change->labels_len = (uint32_t)strlen(op->label) + 1;
-	} else {
-		change->labels = "";
-	}
+	make_label(sim, op);
 	return make_name(sim, op, w, change->parent);
 }
 
@@ -277,17 +283,33 @@ static bool make_reset(struct sim *sim, struct op *op, struct world *w)
 	return true;
 }
 
+static bool make_set(struct sim *sim, struct op *op, struct world *w)
+{
+	const struct world_obj *obj = pick(sim, w, true);
+	struct change *change = &op->req.change;
+
+	if (!obj)
+		return false;
+	change->oid = obj->id;
+	change->readonly = obj->parent == 0 && rnd_one_in(&sim->rnd, 3);
+	if (rnd_one_in(&sim->rnd, 3))
+		change->expires_ns = 1 + below(sim, 1000);
+	make_label(sim, op);
+	return true;
+}
+
 /* Fills in a change that can be made, half of the time an epoch. */
 static void make_change(struct sim *sim, struct op *op, struct world *w)
 {
 	bool made = false;
 
 	while (!made) {
-		uint64_t kind = 1 + below(sim, 2 * CHANGE_RESET);
+		uint64_t kind = 1 + below(sim, 2 * CHANGE_KIND_LAST);
 		uint8_t *data = op->data;
 
 		*op = (struct op){.sim = sim, .data = data};
-		op->req.change.kind = kind > CHANGE_RESET ? CHANGE_EPOCH : (enum change_kind)kind;
+		op->req.change.kind =
+		    kind > CHANGE_KIND_LAST ? CHANGE_EPOCH : (enum change_kind)kind;
 		op->req.change.time_ns = ++sim->now_ns;
 		op->req.sync_gen = commit_sync_gen(sim->fx->commit);
 		switch (op->req.change.kind) {
@@ -309,6 +331,9 @@ static void make_change(struct sim *sim, struct op *op, struct world *w)
 			break;
 		case CHANGE_RESET:
 			made = make_reset(sim, op, w);
+			break;
+		case CHANGE_SET:
+			made = make_set(sim, op, w);
 			break;
 		}
 	}

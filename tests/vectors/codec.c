@@ -46,7 +46,8 @@ static const struct codec_field fields_msg_info[] = {
     F(msg_info, name, STR),	    F(msg_info, id, NUM),	  F(msg_info, size_bytes, NUM),
     F(msg_info, mapped_bytes, NUM), F(msg_info, generation, NUM), F(msg_info, ctime_ns, NUM),
     F(msg_info, mtime_ns, NUM),	    F(msg_info, origin, NUM),	  F(msg_info, parent, NUM),
-    F(msg_info, expires_ns, NUM),   F(msg_info, nversions, NUM),  F(msg_info, labels, LABELS),
+    F(msg_info, expires_ns, NUM),   F(msg_info, nversions, NUM),  F(msg_info, flags, NUM),
+    F(msg_info, labels, LABELS),
 };
 
 static const struct codec_field fields_msg_name[] = {F(msg_name, name, STR)};
@@ -76,6 +77,7 @@ static const struct codec_field fields_msg_open_reply[] = {
     F(msg_open_reply, info.parent, NUM),
     F(msg_open_reply, info.expires_ns, NUM),
     F(msg_open_reply, info.nversions, NUM),
+    F(msg_open_reply, info.flags, NUM),
     F(msg_open_reply, info.labels, LABELS),
 };
 
@@ -126,6 +128,11 @@ static const struct codec_field fields_msg_rename[] = {
     F(msg_rename, from, STR),
     F(msg_rename, to, STR),
     F(msg_rename, flags, NUM),
+};
+
+static const struct codec_field fields_msg_set[] = {
+    F(msg_set, name, STR),     F(msg_set, flags, NUM),	   F(msg_set, ttl_ms, NUM),
+    F(msg_set, edits, LABELS), F(msg_set, expect, LABELS),
 };
 
 static const struct codec_field fields_codec_usage[] = {F(codec_usage, count, NUM)};
@@ -244,6 +251,7 @@ static const struct codec_field fields_msg_statfs_reply[] = {
 	X(msg_versions)          \
 	X(msg_children)          \
 	X(msg_rename)            \
+	X(msg_set)               \
 	X(msg_usage_reply)       \
 	X(msg_reaping_reply)
 

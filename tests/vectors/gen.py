@@ -105,19 +105,20 @@ def hello_reply(features, incarnation, agent):
 def info(prefix, name, *rest):
     keys = ("id", "size_bytes", "mapped_bytes", "generation", "ctime_ns", "mtime_ns", "origin",
             "parent", "expires_ns")
-    *numbers, nversions, labels = rest
+    *numbers, nversions, flags, labels = rest
     return ([(prefix + "name", "str", name)]
             + [(prefix + k, U64, n) for k, n in zip(keys, numbers, strict=True)]
-            + [(prefix + "nversions", U32, nversions), (prefix + "labels", "labels", labels)])
+            + [(prefix + "nversions", U32, nversions), (prefix + "flags", U32, flags),
+               (prefix + "labels", "labels", labels)])
 
 
 BASE = ("images/debian-12", 7, 10737418240, 2147483648, 41, 1767225600123456789,
-        1767225601000000000, 0, 0, 0, 2, LABELS)
+        1767225601000000000, 0, 0, 0, 2, 0, LABELS)
 CLONE = ("vm-1", 8, 10737418241, 2147483648, 1, 1767225602000000000, 1767225602000000000, 7, 0,
-         1767229202000000000, 0, "")
+         1767229202000000000, 0, 0, "")
 SNAP = ("images/debian-12@2026-01", 9, 10737418240, 2147483648, 1, 1767225603000000000,
-        1767225601000000000, 7, 7, 0, 0, "by=cron|")
-LARGEST = (LONG, *([TOP64] * 9), TOP32, MANY)
+        1767225601000000000, 7, 7, 0, 0, 1, "by=cron|")
+LARGEST = (LONG, *([TOP64] * 9), TOP32, 1, MANY)
 
 
 def text(value):
@@ -180,6 +181,11 @@ def children(value, after, most):
 
 def rename(old, new, flags):
     return [("from", "str", old), ("to", "str", new), ("flags", U32, flags)]
+
+
+def setting(value, flags, ttl=0, edits="", expect=""):
+    return [("name", "str", value), ("flags", U32, flags), ("ttl_ms", U64, ttl),
+            ("edits", "labels", edits), ("expect", "labels", expect)]
 
 
 def usage(*specs):
@@ -304,6 +310,11 @@ MESSAGES = [
     ("msg_children", children("vm-1", TOP64, 1)),
     ("msg_rename", rename("vm-1", "disks/vm-1", 0)),
     ("msg_rename", rename("live", "next", 1)),
+    ("msg_set", setting("vm-1", 0)),
+    ("msg_set", setting("vm-1@a", 9, 60000, "os=debian|tier|", "owner|")),
+    ("msg_set", setting("vm-1", 2, 0, "", "os=|tier=1|")),
+    ("msg_set", setting(LONG, 5, CENTURY, MANY, "owner|")),
+    ("msg_set", setting("a", 0, 0, "", MANY)),
     ("msg_usage", usage("vm-1")),
     ("msg_usage", usage("vm-1", "vm-1@a", LONG)),
     ("msg_usage", usage(*(f"vm{i}" for i in range(256)))),
@@ -378,6 +389,9 @@ def frames():
     frame("reaping", REQUEST, 22, 14)
     frame("reaping-reply", REPLY, 22, 14, kind="msg_reaping_reply", fields=reaping_reply(8192))
     frame("check", REQUEST, 23, 15)
+    frame("set", REQUEST, 26, 17, kind="msg_set",
+          fields=setting("vm-1", 1, 60000, "os=debian|tier|", "owner|"))
+    frame("set-reply", REPLY, 26, 17, kind="msg_info", fields=info("", *CLONE))
     frame("remove-has-versions", REPLY, 13, 16, status=4, kind="msg_error",
           fields=text("it_has_2"))
     frame("unknown-op", REQUEST, 999, 7)
@@ -397,16 +411,18 @@ def bad_messages():
     bad("msg_hello", pack(hello(1, 1, 0, "a\0b")), "NUL-in-string")
     bad("msg_hello_reply", pack(hello_reply(0, 1, "a" * 64)), "agent-too-long")
     bad("msg_error", pack(text("e" * 512)), "text-too-long")
-    bad("msg_info", pack(info("", LONG + "n", *([0] * 10), "")), "name-too-long")
+    bad("msg_info", pack(info("", LONG + "n", *([0] * 11), "")), "name-too-long")
     bad("msg_name", pack(name(LONG + "n")), "name-too-long")
     bad("msg_name", struct.pack("<H", 2) + b"a", "string-past-the-end")
     bad("msg_create", pack(create(LONG + "n", 0)), "name-too-long")
     bad("msg_create", pack(create("vm-1", 0, CENTURY + 1)), "time-over-the-maximum")
     bad("msg_clone", pack(clone("vm-1", "vm-2", TOP64)), "time-over-the-maximum")
-    for kind, fields in (("msg_info", lambda l: info("", "a", *([0] * 10), l)),
+    for kind, fields in (("msg_info", lambda l: info("", "a", *([0] * 11), l)),
                          ("msg_create", lambda l: create("a", 0, 0, l)),
                          ("msg_clone", lambda l: clone("a", "b", 0, l)),
-                         ("msg_snap", lambda l: snap("a@b", l))):
+                         ("msg_snap", lambda l: snap("a@b", l)),
+                         ("msg_set", lambda l: setting("a", 0, 0, l)),
+                         ("msg_set", lambda l: setting("a", 0, 0, "", l))):
         bad(kind, pack(fields("a=1")), "label-without-its-zero-byte")
         bad(kind, pack(fields("a=1||")), "empty-label")
         bad(kind, pack(fields("|a=1|")), "empty-label-first")
@@ -422,6 +438,12 @@ def bad_messages():
     bad("msg_rename", pack(rename(LONG + "n", "a", 0)), "from-too-long")
     bad("msg_rename", pack(rename("a", LONG + "n", 0)), "to-too-long")
     bad("msg_rename", pack(rename("a", "b", 2)), "unknown-flag")
+    bad("msg_info", pack(info("", "a", *([0] * 10), 2, "")), "unknown-flag")
+    bad("msg_set", pack(setting(LONG + "n", 0)), "name-too-long")
+    bad("msg_set", pack(setting("a", 16)), "unknown-flag")
+    bad("msg_set", pack(setting("a", 6)), "read-only-and-writable")
+    bad("msg_set", pack(setting("a", 0, 1)), "time-without-its-flag")
+    bad("msg_set", pack(setting("a", 1, CENTURY + 1)), "time-over-the-maximum")
     bad("msg_usage", pack(usage()), "no-specs")
     bad("msg_usage", struct.pack(U16, 4097) + string("a"), "count-over-the-maximum")
     bad("msg_usage", pack(usage("a", LONG + "n")), "name-too-long")
