@@ -41,7 +41,8 @@
 	X(EXCHANGE, "exchange", 0, NULL, "swap two names that both exist")                      \
 	X(IF_DELETED, "if-deleted", 0, NULL, "say what removing all of them would free")        \
 	X(IF, "if", 0, "KEY=VALUE", "only if it has this label")                                \
-	X(UNLESS, "unless", 0, "KEY", "only if it has no label of this key")
+	X(UNLESS, "unless", 0, "KEY", "only if it has no label of this key")                    \
+	X(SUMMARY, "summary", 's', NULL, "show the totals only")
 
 enum args_id {
 #define X(id, name, letter, value, help) ARGS_##id,

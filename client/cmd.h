@@ -58,6 +58,13 @@ int cmd_ping(struct ctl *ctl);
 int cmd_version(struct ctl *ctl);
 int cmd_check(struct ctl *ctl);
 
+/* cmd_map.c */
+int cmd_map(struct ctl *ctl);
+#define CMD_MAP_COLUMNS	       5
+#define CMD_MAP_TOTALS_COLUMNS 6
+extern const struct out_column cmd_map_columns[CMD_MAP_COLUMNS];
+extern const struct out_column cmd_map_totals_columns[CMD_MAP_TOTALS_COLUMNS];
+
 /* cmd_data.c */
 int cmd_cat(struct ctl *ctl);
 int cmd_write(struct ctl *ctl);

@@ -72,6 +72,9 @@ const struct ctl_command commands[] = {
      "give back the whole blocks of a range, as zeros", 1, 1, ZERO, cmd_trim},
     {"clone-range", "reflink", "[--offset=SIZE] [--to=SIZE] [--length=SIZE] [-y] SRC DST",
      "make a range of DST an instant copy of one of SRC", 2, 2, RANGES, cmd_clone_range},
+    {"map", NULL, "[-s] [--offset=SIZE] [--length=SIZE] [-o FIELDS] [-H] OBJ",
+     "show where data, holes and zeros are, and what is shared", 1, 1,
+     TABLE | RANGE | ARGS_BIT(ARGS_SUMMARY), cmd_map},
     {"fsync", NULL, "OBJ", "make all that was written to an object durable", 1, 1, NONE, cmd_fsync},
     {"resize", NULL, "[--shrink] OBJ [+|-]SIZE", "set, raise or lower an object's size", 2, 2,
      SHRINK, cmd_resize},
@@ -94,10 +97,16 @@ static const struct {
 	const struct out_column *columns;
 	size_t n;
 } commands_columns[] = {
-    {cmd_ls, show_columns, SHOW_COLUMNS},	    {cmd_info, show_columns, SHOW_COLUMNS},
-    {cmd_children, show_columns, SHOW_COLUMNS},	    {cmd_snap_ls, show_columns, SHOW_COLUMNS},
-    {cmd_tree, cmd_tree_columns, CMD_TREE_COLUMNS}, {cmd_du, cmd_du_columns, CMD_DU_COLUMNS},
-    {cmd_df, cmd_df_columns, CMD_DF_COLUMNS},	    {cmd_get, cmd_get_columns, CMD_GET_COLUMNS},
+    {cmd_ls, show_columns, SHOW_COLUMNS},
+    {cmd_info, show_columns, SHOW_COLUMNS},
+    {cmd_children, show_columns, SHOW_COLUMNS},
+    {cmd_snap_ls, show_columns, SHOW_COLUMNS},
+    {cmd_tree, cmd_tree_columns, CMD_TREE_COLUMNS},
+    {cmd_du, cmd_du_columns, CMD_DU_COLUMNS},
+    {cmd_df, cmd_df_columns, CMD_DF_COLUMNS},
+    {cmd_get, cmd_get_columns, CMD_GET_COLUMNS},
+    {cmd_map, cmd_map_columns, CMD_MAP_COLUMNS},
+    {cmd_map, cmd_map_totals_columns, CMD_MAP_TOTALS_COLUMNS},
 };
 
 /* Where an option means something else than in most commands. */

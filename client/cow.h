@@ -36,6 +36,7 @@ extern "C" {
 #define COW_HAVE_USAGE	  1 /* usage, reaping */
 #define COW_HAVE_CHECK	  1
 #define COW_HAVE_SET	  1 /* changing labels, times to live, read-only */
+#define COW_HAVE_MAP	  1
 
 /* Error codes: stable; calls return them negated. */
 enum cow_errcode {
@@ -134,13 +135,19 @@ struct cow_server {
 	char agent[64]; /* the server's name and version */
 };
 
-#define COW_EXTENT_HOLE 0
+#define COW_EXTENT_HOLE 0 /* reads as zeros, and takes no space */
 #define COW_EXTENT_DATA 1
+#define COW_EXTENT_ZERO 2 /* of cow_map() only: was made a hole, and that is not committed yet */
+
+#define COW_EXTENT_SHARED 1u /* data that others map, too */
+#define COW_EXTENT_DIRTY  2u /* data or zero that is not committed yet */
 
 struct cow_extent {
 	uint64_t offset;
 	uint64_t len;
-	int kind; /* COW_EXTENT_* */
+	uint64_t physical;  /* of committed data: its offset on the server's device; else 0 */
+	int kind;	    /* COW_EXTENT_HOLE, COW_EXTENT_DATA, COW_EXTENT_ZERO */
+	unsigned int flags; /* COW_EXTENT_SHARED, or COW_EXTENT_DIRTY, or 0 */
 };
 
 /* The library's version, "MAJOR.MINOR.PATCH".  Static storage. */
@@ -387,6 +394,14 @@ int cow_clone_range(cow_object_t *src, uint64_t src_offset, uint64_t len, cow_ob
  */
 ssize_t cow_get_extents(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
 			size_t max);
+
+/*
+ * The same with all that is known: entries have their flags and where they are, and end where any of
+ * that changes.  Data that is neither shared nor dirty is the object's own: it would give its space back.
+ * What was removed counts as mapped until its space is free.  Each call tells of one moment.
+ */
+ssize_t cow_map(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
+		size_t max);
 
 /*
  * The first byte at offset or behind it that is in data, or in a hole, as by lseek(2) with SEEK_DATA

@@ -58,6 +58,7 @@ libctl_la_SOURCES = \
 	client/cmd_cp.c \
 	client/cmd_data.c \
 	client/cmd_help.c \
+	client/cmd_map.c \
 	client/cmd_names.c \
 	client/cmd_rm.c \
 	client/cmd_server.c \

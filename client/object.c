@@ -16,6 +16,9 @@ _Static_assert(MSG_OPEN_READONLY == COW_OPEN_READONLY, "flags go out as they are
 _Static_assert(MSG_RESIZE_SHRINK == COW_RESIZE_SHRINK, "flags go out as they are");
 _Static_assert((int)MSG_EXTENT_HOLE == COW_EXTENT_HOLE, "kinds come in as they are");
 _Static_assert((int)MSG_EXTENT_DATA == COW_EXTENT_DATA, "kinds come in as they are");
+_Static_assert((int)MSG_EXTENT_ZERO == COW_EXTENT_ZERO, "kinds come in as they are");
+_Static_assert(MSG_EXTENT_SHARED == COW_EXTENT_SHARED, "flags come in as they are");
+_Static_assert(MSG_EXTENT_DIRTY == COW_EXTENT_DIRTY, "flags come in as they are");
 
 static void object_call_init(struct call *call, enum wire_op op, const struct cow_object *obj)
 {
@@ -230,12 +233,13 @@ static int object_get_extents(cow_object_t *obj, const struct msg_extents *m,
 	return err;
 }
 
-ssize_t cow_get_extents(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
-			size_t max)
+static ssize_t object_extents(cow_object_t *obj, uint32_t flags, uint64_t offset, uint64_t len,
+			      struct cow_extent *ext, size_t max)
 {
 	struct object_extents got = {.max =
 					 max < MSG_EXTENTS_MAX ? (uint32_t)max : MSG_EXTENTS_MAX};
-	struct msg_extents m = {.handle = obj->handle, .offset = offset, .max = got.max};
+	struct msg_extents m = {
+	    .handle = obj->handle, .flags = flags, .offset = offset, .max = got.max};
 	int err;
 
 	if (max == 0)
@@ -246,11 +250,27 @@ ssize_t cow_get_extents(cow_object_t *obj, uint64_t offset, uint64_t len, struct
 		return errors_set(obj->cow, -ERR_NOMEM, "");
 	err = object_get_extents(obj, &m, &got);
 	for (uint32_t i = 0; err == 0 && i < got.count; i++) {
-		ext[i] = (struct cow_extent){offset, got.ext[i].len, (int)got.ext[i].kind};
+		ext[i] = (struct cow_extent){.offset = offset,
+					     .len = got.ext[i].len,
+					     .physical = got.ext[i].physical,
+					     .kind = got.ext[i].kind,
+					     .flags = got.ext[i].flags};
 		offset += got.ext[i].len;
 	}
 	free(got.ext);
 	return err < 0 ? err : (ssize_t)got.count;
+}
+
+ssize_t cow_get_extents(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
+			size_t max)
+{
+	return object_extents(obj, 0, offset, len, ext, max);
+}
+
+ssize_t cow_map(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
+		size_t max)
+{
+	return object_extents(obj, MSG_EXTENTS_DETAILS, offset, len, ext, max);
 }
 
 /* ---- seeking --------------------------------------------------------------------------------- */

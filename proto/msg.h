@@ -208,8 +208,11 @@ struct msg_clone_range_reply {
 	uint64_t left; /* bytes that are to be asked for again */
 };
 
+#define MSG_EXTENTS_DETAILS 1u /* entries end where anything changes, and have all that is known */
+
 struct msg_extents {
 	uint32_t handle;
+	uint32_t flags;
 	uint64_t offset;
 	uint64_t len;
 	uint32_t max; /* at most so many entries; 0: as many as fit */
@@ -217,14 +220,21 @@ struct msg_extents {
 
 #define MSG_EXTENT_HOLE 0u /* reads as zeros and takes no space */
 #define MSG_EXTENT_DATA 1u
+#define MSG_EXTENT_ZERO 2u /* a hole that is not committed yet; only in details */
+
+#define MSG_EXTENT_SHARED 1u /* data that others map too */
+#define MSG_EXTENT_DIRTY  2u /* data or zero that is not committed yet; not with MSG_EXTENT_SHARED */
 
 /* Consecutive ranges from the asked offset on; they may end before the asked length (ask again). */
 struct msg_extent {
 	uint64_t len;
-	uint32_t kind;
+	uint64_t
+	    physical; /* of data that is committed, in details: its offset on the device; else 0 */
+	uint16_t kind;
+	uint16_t flags; /* 0 without details */
 };
 
-#define MSG_EXTENT_BYTES 12u
+#define MSG_EXTENT_BYTES 20u
 
 struct msg_statfs_reply {
 	uint64_t block_bytes;

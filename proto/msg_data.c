@@ -97,6 +97,7 @@ static void msg_clone_range_reply_get(struct cursor *c, struct msg_clone_range_r
 static void msg_extents_put(struct cursor *c, const struct msg_extents *m)
 {
 	cursor_put_u32(c, m->handle);
+	cursor_put_u32(c, m->flags);
 	cursor_put_u64(c, m->offset);
 	cursor_put_u64(c, m->len);
 	cursor_put_u32(c, m->max);
@@ -105,6 +106,7 @@ static void msg_extents_put(struct cursor *c, const struct msg_extents *m)
 static void msg_extents_get(struct cursor *c, struct msg_extents *m)
 {
 	m->handle = cursor_u32(c);
+	m->flags = msg_get_flags(c, MSG_EXTENTS_DETAILS);
 	m->offset = cursor_u64(c);
 	m->len = cursor_u64(c);
 	m->max = cursor_u32(c);
@@ -125,16 +127,30 @@ int msg_extents_reply_encode(uint8_t *buf, size_t len, const struct msg_extent *
 	cursor_put_u32(&c, count);
 	for (uint32_t i = 0; i < count && !c.bad; i++) {
 		cursor_put_u64(&c, ext[i].len);
-		cursor_put_u32(&c, ext[i].kind);
+		cursor_put_u64(&c, ext[i].physical);
+		cursor_put_u16(&c, ext[i].kind);
+		cursor_put_u16(&c, ext[i].flags);
 	}
 	return c.bad || count > MSG_EXTENTS_MAX ? -ERR_LIMIT : (int)c.pos;
+}
+
+static struct msg_extent msg_extent_get(struct cursor *c)
+{
+	struct msg_extent ext;
+
+	ext.len = cursor_u64(c);
+	ext.physical = cursor_u64(c);
+	ext.kind = cursor_u16(c);
+	ext.flags = cursor_u16(c);
+	return ext;
 }
 
 static bool msg_extents_are_known(struct cursor c, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		(void)cursor_u64(&c);
-		if (cursor_u32(&c) > MSG_EXTENT_DATA)
+		struct msg_extent ext = msg_extent_get(&c);
+
+		if (ext.kind > MSG_EXTENT_ZERO || ext.flags > MSG_EXTENT_DIRTY)
 			return false;
 	}
 	return true;
@@ -150,10 +166,8 @@ int msg_extents_reply_decode(const uint8_t *buf, size_t len, struct msg_extent *
 		return -ERR_FRAME_BODY;
 	if (cursor_left(&c) != (size_t)n * MSG_EXTENT_BYTES || !msg_extents_are_known(c, n))
 		return -ERR_FRAME_BODY;
-	for (uint32_t i = 0; i < n; i++) {
-		ext[i].len = cursor_u64(&c);
-		ext[i].kind = cursor_u32(&c);
-	}
+	for (uint32_t i = 0; i < n; i++)
+		ext[i] = msg_extent_get(&c);
 	*count = n;
 	return 0;
 }

@@ -233,6 +233,19 @@ int dispatch_prepare_extents(struct request *req)
 	return err;
 }
 
+static struct msg_extent extent_to_msg(const struct object_run *run)
+{
+	struct msg_extent ext = {.len = run->len_bytes, .physical = run->dev_bytes};
+
+	ext.kind = MSG_EXTENT_HOLE;
+	if (run->data || run->zero)
+		ext.kind = run->data ? MSG_EXTENT_DATA : MSG_EXTENT_ZERO;
+	ext.flags = run->shared ? MSG_EXTENT_SHARED : 0;
+	if (run->dirty)
+		ext.flags = MSG_EXTENT_DIRTY;
+	return ext;
+}
+
 static void extents_cb(void *ctx, int err, const struct object_run *runs, uint32_t n)
 {
 	struct request *req = dispatch_request_of(ctx);
@@ -243,10 +256,8 @@ static void extents_cb(void *ctx, int err, const struct object_run *runs, uint32
 
 	if (err == 0 && (!ext || !body))
 		len = -ERR_NOMEM;
-	for (uint32_t i = 0; len == 0 && i < n; i++) {
-		ext[i].len = runs[i].len_bytes;
-		ext[i].kind = runs[i].data ? MSG_EXTENT_DATA : MSG_EXTENT_HOLE;
-	}
+	for (uint32_t i = 0; len == 0 && i < n; i++)
+		ext[i] = extent_to_msg(&runs[i]);
 	if (len == 0)
 		len = msg_extents_reply_encode(body, body_bytes, ext, n);
 	if (len < 0)
@@ -268,6 +279,6 @@ void dispatch_extents(struct request *req)
 		return;
 	}
 	room = WIRE_OBJECT_SIZE_MAX - m->offset;
-	object_extents(req->slot->handle, m->offset, m->len < room ? m->len : room, max, extents_cb,
-		       req);
+	object_extents(req->slot->handle, m->offset, m->len < room ? m->len : room, max,
+		       m->flags & MSG_EXTENTS_DETAILS, extents_cb, req);
 }

@@ -224,6 +224,15 @@ struct map_lookup {
 int map_begin(struct map_view *view, uint64_t oid, lblk_t blk, uint64_t nblks,
 	      enum map_intent intent, struct map_lookup *lookup, uint32_t *csums) MUST_CHECK;
 
+/*
+ * The same for reading, and whether these blocks are mapped from elsewhere too: by another object or
+ * version, by one that was removed and is not taken apart yet, or by another part of this one.  That
+ * holds for all of them; *shared is false for a hole.  The cost is a look-up more for each node on the
+ * way, down to the first that is shared, and one for the blocks.
+ */
+int map_begin_shared(struct map_view *view, uint64_t oid, lblk_t blk, uint64_t nblks,
+		     struct map_lookup *lookup, bool *shared) MUST_CHECK;
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /* Blocks that a transaction freed; reusable only by the rule of invariant 6. */

@@ -24,8 +24,20 @@ struct tree_run {
 	const uint8_t *csums;
 };
 
+/* A node is shared if it, or one above it, has several references: *shared is true from there on. */
+static int tree_note_shared(struct kv_txn *kv, uint64_t id, bool *shared)
+{
+	uint64_t count = 1;
+	int err = shared && !*shared ? map_nref_get(kv, id, &count) : 0;
+
+	if (!err && count > 1)
+		*shared = true;
+	return err;
+}
+
+/* shared: begins false, and becomes true where a node on the way is; or NULL, not to ask. */
 static int tree_look_up(struct kv_txn *kv, const struct map_object *obj, uint64_t blk,
-			struct tree_run *run)
+			struct tree_run *run, bool *shared)
 {
 	uint64_t id = obj->root;
 
@@ -40,6 +52,8 @@ static int tree_look_up(struct kv_txn *kv, const struct map_object *obj, uint64_
 
 		if (!err && node.level != level)
 			err = map_num_bad(KV_NODE, id, "level");
+		if (!err)
+			err = tree_note_shared(kv, id, shared);
 		if (err)
 			return err;
 		if (level == 0) {
@@ -68,7 +82,7 @@ int map_begin(struct map_view *view, uint64_t oid, lblk_t blk, uint64_t nblks,
 	int err = map_object_read(view->kv, oid, &obj);
 
 	if (!err)
-		err = tree_look_up(view->kv, &obj, blk.n, &run);
+		err = tree_look_up(view->kv, &obj, blk.n, &run, NULL);
 	if (err)
 		return err;
 	found.nblks = run.nblks < nblks ? run.nblks : nblks;
@@ -81,5 +95,32 @@ int map_begin(struct map_view *view, uint64_t oid, lblk_t blk, uint64_t nblks,
 	if (intent == MAP_FOR_WRITE)
 		found.dst = (struct map_extent){.kind = MAP_DELALLOC};
 	*lookup = found;
+	return 0;
+}
+
+int map_begin_shared(struct map_view *view, uint64_t oid, lblk_t blk, uint64_t nblks,
+		     struct map_lookup *lookup, bool *shared)
+{
+	struct map_object obj;
+	struct tree_run run = {0};
+	struct map_lookup found = {.blk = blk};
+	bool above = false;
+	uint64_t count = 1;
+	int err = map_object_read(view->kv, oid, &obj);
+
+	if (!err)
+		err = tree_look_up(view->kv, &obj, blk.n, &run, &above);
+	if (err)
+		return err;
+	found.nblks = run.nblks < nblks ? run.nblks : nblks;
+	if (run.blk)
+		found.src = (struct map_extent){.kind = MAP_MAPPED, .blk = pblk(run.blk)};
+	if (run.blk && !above)
+		err = map_xref_get(view->kv, run.blk, found.nblks, &found.nblks, &count);
+	if (err)
+		return err;
+	found.dst = found.src;
+	*lookup = found;
+	*shared = run.blk && (above || count > 1);
 	return 0;
 }

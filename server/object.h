@@ -49,7 +49,12 @@ typedef void (*object_list_cb)(void *ctx, int err, const struct map_obj *objs, u
 
 struct object_run {
 	uint64_t len_bytes;
-	bool data; /* else a hole */
+	bool data; /* else it reads as zeros, and will take no space */
+	/* These, where they were asked for: */
+	bool zero;	    /* no data: the map does not know that yet */
+	bool dirty;	    /* data or zero, in memory: not durable, or not in the map yet */
+	bool shared;	    /* data that is not dirty: mapped from elsewhere, too (map.h) */
+	uint64_t dev_bytes; /* data that is not dirty: where it is on the device; else 0 */
 };
 
 typedef void (*object_extents_cb)(void *ctx, int err, const struct object_run *runs, uint32_t n);
@@ -271,9 +276,13 @@ typedef void (*object_share_cb)(void *ctx, int err, uint64_t len_bytes, uint64_t
 void object_share(struct handle *dst, uint64_t dst_off, struct handle *src, uint64_t src_off,
 		  uint64_t len_bytes, object_share_cb cb, void *ctx) LOOP_FN;
 
-/* At most max runs, consecutive from off_bytes on, within off_bytes + len_bytes and the size. */
+/*
+ * At most max runs, consecutive from off_bytes on, within off_bytes + len_bytes and the size; fewer where
+ * many look-ups were needed, but at least one if there is any.  "details": runs end where any member
+ * changes, and not only where data does.
+ */
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
-		    object_extents_cb cb, void *ctx) LOOP_FN;
+		    bool details, object_extents_cb cb, void *ctx) LOOP_FN;
 
 /* The name as of now, that of a version with its object's.  Valid until the next rename or close. */
 const char *object_name(const struct handle *handle) LOOP_FN;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * object_extents.c: where an object has data and where holes.
+ * object_extents.c: where an object has data and where holes, and what of it is dirty or shared.
  *
  * What is dirty, staged or a hole to be is noted first, in the loop; the map is asked afterwards, in
- * a worker.  A block that is committed in between is then in both, never in neither (invariant 8).
+ * a worker.  A block that is committed in between is then in both, never in neither (invariant 8): it
+ * is told as it was in the beginning.
+ *
+ * A view holds commits up, so there is an end to how often one request looks into the map.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -12,6 +15,9 @@
 #include "common/thread.h"
 #include "server/object_epoch.h"
 #include "server/object_table.h"
+
+/* Look-ups of one request: some 10 ms. */
+#define EXTENTS_LOOKUPS_MAX 2048u
 
 /* As of the beginning. */
 struct extents_runs {
@@ -30,21 +36,33 @@ struct extents_op {
 	object_extents_cb cb;
 	void *ctx;
 	int err;
+	bool details;
+	uint32_t nlookups;
 	uint32_t max;
 	uint32_t n;
 	struct object_run runs[];
 };
 
-/* Adds a run that follows the last one; false: there is no place for another. */
-static bool extents_add(struct extents_op *op, uint64_t len_bytes, bool data)
+/* Is it of one kind with the run that ends where it begins? */
+static bool extents_go_on(const struct object_run *run, const struct object_run *next)
 {
-	if (op->n > 0 && op->runs[op->n - 1].data == data) {
-		op->runs[op->n - 1].len_bytes += len_bytes;
+	return run->data == next->data && run->zero == next->zero && run->dirty == next->dirty &&
+	       run->shared == next->shared &&
+	       next->dev_bytes == (run->dev_bytes ? run->dev_bytes + run->len_bytes : 0);
+}
+
+/* Adds a run that follows the last one; false: there is no place for another. */
+static bool extents_add(struct extents_op *op, const struct object_run *run)
+{
+	struct object_run *last = op->n > 0 ? &op->runs[op->n - 1] : NULL;
+
+	if (last && extents_go_on(last, run)) {
+		last->len_bytes += run->len_bytes;
 		return true;
 	}
 	if (op->n == op->max)
 		return false;
-	op->runs[op->n++] = (struct object_run){len_bytes, data};
+	op->runs[op->n++] = *run;
 	return true;
 }
 
@@ -65,21 +83,43 @@ static bool extents_within(struct extents_runs *of, uint64_t blk, uint64_t *unti
 	return run->blk.n <= blk;
 }
 
-/* Finds out about the range from blk on: whether it is data, and where it ends. */
-static int extents_next(struct extents_op *op, struct map_view *view, uint64_t blk, uint64_t *until,
-			bool *data)
+/* What the map says of the range from blk on. */
+static int extents_look_up(struct extents_op *op, struct map_view *view, uint64_t blk,
+			   uint64_t *until, struct object_run *run)
 {
+	uint64_t id = op->obj->id;
+	uint64_t nblks = *until - blk;
 	struct map_lookup found;
+	bool shared = false;
 	int err;
 
-	*data = extents_within(&op->busy, blk, until);
-	if (*data || extents_within(&op->holes, blk, until))
-		return 0;
-	err = map_begin(view, op->obj->id, lblk(blk), *until - blk, MAP_FOR_READ, &found, NULL);
+	if (op->details)
+		err = map_begin_shared(view, id, lblk(blk), nblks, &found, &shared);
+	else
+		err = map_begin(view, id, lblk(blk), nblks, MAP_FOR_READ, &found, NULL);
 	if (err < 0)
 		return err;
+	op->nlookups++;
 	*until = blk + found.nblks;
-	*data = found.src.kind != MAP_HOLE;
+	run->data = found.src.kind != MAP_HOLE;
+	run->shared = shared;
+	if (op->details && run->data)
+		run->dev_bytes = found.src.blk.n << BLK_SHIFT;
+	return 0;
+}
+
+/* Finds out about the range from blk on: what it is, and where it ends. */
+static int extents_next(struct extents_op *op, struct map_view *view, uint64_t blk, uint64_t *until,
+			struct object_run *run)
+{
+	bool zero;
+
+	*run = (struct object_run){.data = extents_within(&op->busy, blk, until)};
+	zero = !run->data && extents_within(&op->holes, blk, until);
+	if (!run->data && !zero)
+		return extents_look_up(op, view, blk, until, run);
+	run->zero = op->details && zero;
+	run->dirty = op->details;
 	return 0;
 }
 
@@ -87,16 +127,19 @@ static int extents_walk(struct extents_op *op, struct map_view *view)
 {
 	uint64_t pos = op->off_bytes;
 
-	while (pos < op->end_bytes) {
+	while (pos < op->end_bytes && op->nlookups < EXTENTS_LOOKUPS_MAX) {
 		uint64_t until = blk_count(op->end_bytes);
+		struct object_run run;
 		uint64_t end;
-		bool data;
-		int err = extents_next(op, view, pos >> BLK_SHIFT, &until, &data);
+		int err = extents_next(op, view, pos >> BLK_SHIFT, &until, &run);
 
 		if (err < 0)
 			return err;
 		end = until << BLK_SHIFT < op->end_bytes ? until << BLK_SHIFT : op->end_bytes;
-		if (!extents_add(op, end - pos, data))
+		run.len_bytes = end - pos;
+		if (run.dev_bytes) /* only the first may begin within a block */
+			run.dev_bytes += pos & (BLK_BYTES - 1);
+		if (!extents_add(op, &run))
 			return 0;
 		pos = end;
 	}
@@ -147,7 +190,7 @@ static bool extents_clip(const struct object *obj, uint64_t off_bytes, uint64_t 
 }
 
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
-		    object_extents_cb cb, void *ctx)
+		    bool details, object_extents_cb cb, void *ctx)
 {
 	struct object *obj = handle->obj;
 	struct extents_op *op;
@@ -173,6 +216,7 @@ void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_byte
 	op->off_bytes = off_bytes;
 	op->end_bytes = end;
 	op->max = max;
+	op->details = details;
 	op->cb = cb;
 	op->ctx = ctx;
 	op->job.run = extents_run;

@@ -76,6 +76,7 @@ unit_tests = \
 	tests/unit/test_map_objects \
 	tests/unit/test_map_full \
 	tests/unit/test_map_share \
+	tests/unit/test_map_shared \
 	tests/unit/test_map_tree \
 	tests/unit/test_map_usage \
 	tests/unit/test_msg \
@@ -88,6 +89,7 @@ unit_tests = \
 	tests/unit/test_object_full \
 	tests/unit/test_object_journal \
 	tests/unit/test_object_limits \
+	tests/unit/test_object_map \
 	tests/unit/test_object_names \
 	tests/unit/test_object_order \
 	tests/unit/test_object_removal \

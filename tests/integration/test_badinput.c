@@ -387,7 +387,7 @@ static void add_some_frame(struct raw *r, struct raw_bytes *b, struct rnd *rnd, 
 	struct msg_list list = {.max = (uint32_t)rnd_below(rnd, 4)};
 	struct msg_remove removal = {.name = "target"};
 	struct msg_resize resize = {handle, MSG_RESIZE_SHRINK, rnd_below(rnd, SIZE)};
-	struct msg_extents extents = {handle, rnd_below(rnd, SIZE), SIZE, 10};
+	struct msg_extents extents = {handle, MSG_EXTENTS_DETAILS, rnd_below(rnd, SIZE), SIZE, 10};
 	struct msg_set set = {.name = "target", .edits = {4, "a=b"}};
 	struct msg_handle closed = {handle};
 	enum wire_op op = (enum wire_op)(1 + rnd_below(rnd, WIRE_OP_END));

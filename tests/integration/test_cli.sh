@@ -151,6 +151,43 @@ bad 'clone-range to what is missing' 3 cowctl clone-range copy2 missing
 bad 'clone-range of nothing' 64 cowctl clone-range --length 0 copy2 ranges
 bad 'clone-range with one object' 64 cowctl clone-range copy2
 
+# ---- what it is made of --------------------------------------------------------------------------
+
+head -c 65536 "$dir/random" >"$dir/small"
+good 'an object' cowctl cp "$dir/small" mapped
+run cowctl resize mapped 128k
+run cowctl fsync mapped
+run cowctl set mapped note=x # is answered when what was durable before it is in its place
+good 'map of it' cowctl map -H -o offset,length,kind,state mapped
+check 'has the data that is its own, and a hole' \
+	[ "$out" = $'0\t65536\tdata\texclusive\n65536\t65536\thole\t-' ]
+good 'a clone of it' cowctl clone mapped mapped2
+head -c 4096 /dev/zero | cowctl write mapped2 --offset 8192 --fsync
+run cowctl zero -y --fsync --offset 0 --length 4096 mapped2
+run cowctl snap add mapped2@v
+good 'map in JSON' cowctl --json map mapped
+json_is 'has what they share' totals.shared 57344
+json_is 'what one alone has' totals.exclusive 8192
+json_is 'holes' totals.hole 65536
+json_is 'all of it' totals.size 131072
+json_is 'and the ranges' extents.1.state shared
+check 'with their places' [ "$(json extents.0.physical)" -ge 4096 ]
+good 'map of a part of a version' cowctl map -H -o offset,length,kind,state --offset 1k --length 8k mapped2@v
+check 'begins and ends where it is said' \
+	[ "$out" = $'1024\t3072\thole\t-\n4096\t4096\tdata\tshared\n8192\t1024\tdata\tshared' ]
+good 'totals' cowctl map -s -H mapped2
+check 'are all in one line' [ "$out" = $'131072\t69632\t0\t0\t61440\t0' ]
+good 'chosen totals in JSON' cowctl --json map -s -o hole mapped2
+json_is 'are alone' totals "{'hole': 69632}"
+good 'map of nothing' cowctl map --offset 1G mapped
+check 'says nothing' [ -z "$out" ]
+good 'map for people' cowctl map mapped
+says 'has a header' PHYSICAL
+bad 'map of what is missing' 3 cowctl map missing
+bad 'map of two' 64 cowctl map mapped mapped2
+bad 'map with a field that it has not' 64 cowctl map -o size mapped
+bad 'or only of the ranges' 64 cowctl map -s -o offset mapped
+
 # ---- sparse --------------------------------------------------------------------------------------
 
 truncate -s 300M "$dir/sparse"

@@ -438,8 +438,23 @@ static void seek(struct world *w, struct file *f, uint64_t off)
 	     "%s: at %" PRIu64 " there is neither data nor a hole", f->name, off);
 }
 
+/* Only committed data has a place, and can be shared; without details nothing is said of it. */
+static void check_details(const struct file *f, const struct cow_extent *ext, bool details)
+{
+	bool dirty = ext->flags == COW_EXTENT_DIRTY;
+	bool placed = ext->kind == COW_EXTENT_DATA && !dirty && details;
+
+	MUST((ext->physical != 0) == placed && (placed || dirty || ext->flags == 0) &&
+		 (details || ext->flags == 0) &&
+		 (ext->kind == COW_EXTENT_DATA || dirty == (ext->kind == COW_EXTENT_ZERO)),
+	     "%s: kind %d, flags %u, place %" PRIu64, f->name, ext->kind, ext->flags,
+	     ext->physical);
+}
+
 static void op_extents(struct world *w, struct file *f)
 {
+	ssize_t (*report)(cow_object_t *, uint64_t, uint64_t, struct cow_extent *, size_t) =
+	    rnd_one_in(&w->rnd, 2) ? cow_map : cow_get_extents;
 	struct cow_extent ext[7];
 	uint64_t off, end, at;
 	size_t len;
@@ -448,7 +463,7 @@ static void op_extents(struct world *w, struct file *f)
 	pick_range(w, f, &off, &len);
 	end = off + len < f->model.size ? off + len : f->model.size;
 	for (at = off; at < end;) {
-		n = cow_get_extents(handle_of(w, f), at, end - at, ext, ARRAY_LEN(ext));
+		n = report(handle_of(w, f), at, end - at, ext, ARRAY_LEN(ext));
 		OK(n);
 		MUST(n > 0, "%s: no extent at %" PRIu64 " of %" PRIu64, f->name, at, end);
 		for (ssize_t i = 0; i < n; i++) {
@@ -459,6 +474,7 @@ static void op_extents(struct world *w, struct file *f)
 				 model_is_zero(&f->model, ext[i].offset, ext[i].len),
 			     "%s: data in a hole at %" PRIu64 " length %" PRIu64, f->name,
 			     ext[i].offset, ext[i].len);
+			check_details(f, &ext[i], report == cow_map);
 		}
 	}
 	MUST(cow_get_extents(handle_of(w, f), f->model.size, 1, ext, 1) == 0, "beyond the end");

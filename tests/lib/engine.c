@@ -67,7 +67,7 @@ static void engine_extents_cb(void *ctx, int err, const struct object_run *runs,
 {
 	struct result *res = ctx;
 
-	assert_true(n <= 256);
+	assert_true(n <= ENGINE_RUNS_MAX);
 	if (n > 0)
 		memcpy(res->runs, runs, n * sizeof(*runs));
 	res->nruns = n;
@@ -450,6 +450,13 @@ int engine_extents(struct engine *e, struct handle *h, uint64_t off, uint64_t le
 		   struct result *res)
 {
 	res->done = false;
-	object_extents(h, off, len, 256, engine_extents_cb, res);
+	object_extents(h, off, len, ENGINE_RUNS_MAX, false, engine_extents_cb, res);
+	return engine_wait(e, res);
+}
+
+int engine_map(struct engine *e, struct handle *h, uint64_t off, uint64_t len, struct result *res)
+{
+	res->done = false;
+	object_extents(h, off, len, ENGINE_RUNS_MAX, true, engine_extents_cb, res);
 	return engine_wait(e, res);
 }

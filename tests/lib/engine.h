@@ -32,6 +32,8 @@ struct engine {
 	unsigned int nworkers;
 };
 
+#define ENGINE_RUNS_MAX 256u
+
 /* What an operation answered. */
 struct result {
 	bool done;
@@ -40,7 +42,7 @@ struct result {
 	struct handle *handle;
 	struct pagevec pv;
 	struct object_space space;
-	struct object_run runs[256];
+	struct object_run runs[ENGINE_RUNS_MAX];
 	uint32_t nruns;
 };
 
@@ -101,6 +103,8 @@ int engine_write_blks(struct engine *e, struct handle *h, uint64_t blk, uint64_t
 /* The runs are in res. */
 int engine_extents(struct engine *e, struct handle *h, uint64_t off, uint64_t len,
 		   struct result *res);
+/* The same with details. */
+int engine_map(struct engine *e, struct handle *h, uint64_t off, uint64_t len, struct result *res);
 uint64_t engine_free_nblks(struct engine *e);
 
 /* Removes every object, with its versions. */

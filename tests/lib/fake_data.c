@@ -122,7 +122,7 @@ void fake_op_extents(struct answer *a)
 		end = m.offset + m.len;
 	for (uint64_t at = m.offset; at < end;) {
 		uint64_t len = FAKE_BLOCK_BYTES - at % FAKE_BLOCK_BYTES;
-		uint32_t kind =
+		uint16_t kind =
 		    e->blocks[at / FAKE_BLOCK_BYTES] ? MSG_EXTENT_DATA : MSG_EXTENT_HOLE;
 
 		len = len < end - at ? len : end - at;

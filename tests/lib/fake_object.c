@@ -266,17 +266,30 @@ void object_share(struct handle *dst, uint64_t dst_off, struct handle *src, uint
 	cb(ctx, err, len_bytes, 0);
 }
 
+/* All of it is data; in details it is shared, and the last run is a hole that is not committed. */
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
-		    object_extents_cb cb, void *ctx)
+		    bool details, object_extents_cb cb, void *ctx)
 {
 	uint64_t size = handle->fake->info.size_bytes;
-	struct object_run run = {.data = true};
+	uint64_t len = off_bytes < size ? size - off_bytes : 0;
+	struct object_run runs[] = {
+	    {.len_bytes = len, .data = true},
+	    {.len_bytes = 1, .zero = true, .dirty = true},
+	    {.len_bytes = 2, .data = true, .dirty = true},
+	};
+	uint32_t n = len > 0 ? 1 : 0;
 
-	run.len_bytes = off_bytes < size ? size - off_bytes : 0;
-	if (run.len_bytes > len_bytes)
-		run.len_bytes = len_bytes;
+	if (len > len_bytes)
+		runs[0].len_bytes = len_bytes;
 	assert(max > 0 && len_bytes > 0);
-	cb(ctx, fake_failure(handle->objs), &run, run.len_bytes > 0 ? 1 : 0);
+	if (details && n > 0) {
+		assert(runs[0].len_bytes > 3 && max >= ARRAY_LEN(runs));
+		runs[0].len_bytes -= 3;
+		runs[0].shared = true;
+		runs[0].dev_bytes = 8192 + off_bytes;
+		n = ARRAY_LEN(runs);
+	}
+	cb(ctx, fake_failure(handle->objs), runs, n);
 }
 
 const char *object_name(const struct handle *handle)

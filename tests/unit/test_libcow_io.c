@@ -442,7 +442,10 @@ static void serve_list(struct fake_conn *conn, const struct fake_frame *f)
 
 static void serve_extents(struct fake_conn *conn, const struct fake_frame *f)
 {
-	static const struct msg_extent ext[] = {{4096, MSG_EXTENT_DATA}, {8192, MSG_EXTENT_HOLE}};
+	static const struct msg_extent ext[] = {
+	    {.len = 4096, .kind = MSG_EXTENT_DATA, .flags = MSG_EXTENT_SHARED, .physical = 12388},
+	    {.len = 8192, .kind = MSG_EXTENT_ZERO, .flags = MSG_EXTENT_DIRTY},
+	};
 	uint8_t body[64];
 	int n = msg_extents_reply_encode(body, sizeof(body), ext, 2);
 
@@ -565,10 +568,16 @@ static void test_io_extents(void **state)
 	assert_int_equal(ext[0].offset, 100);
 	assert_int_equal(ext[0].len, 4096);
 	assert_int_equal(ext[0].kind, COW_EXTENT_DATA);
+	assert_int_equal(ext[0].flags, COW_EXTENT_SHARED);
+	assert_int_equal(ext[0].physical, 12388);
 	assert_int_equal(ext[1].offset, 4196);
-	assert_int_equal(ext[1].kind, COW_EXTENT_HOLE);
+	assert_int_equal(ext[1].kind, COW_EXTENT_ZERO);
+	assert_int_equal(cow_map(obj, 100, UINT64_MAX, ext, 4), 2);
+	assert_int_equal(ext[1].flags, COW_EXTENT_DIRTY);
+	assert_int_equal(ext[1].physical, 0);
 	assert_int_equal(cow_get_extents(obj, 0, 12287, ext, 4), -COW_EPROTO);
 	assert_int_equal(cow_get_extents(obj, 0, 12288, ext, 1), -COW_EPROTO);
+	assert_int_equal(cow_map(obj, 0, 12288, ext, 1), -COW_EPROTO);
 	assert_int_equal(cow_close(obj),
 			 -COW_EPROTO); /* the malformed reply of serve_questions() */
 	cow_free(cow);

@@ -183,6 +183,7 @@ static void a_version_has_labels_and_a_time_of_its_own(void **state)
 static void a_time_to_live_is_set_moved_and_cleared(void **state)
 {
 	struct engine *e = *state;
+	struct object_edit edit = LABELS("a=1");
 	uint64_t before = clock_wall_ns();
 	uint64_t expires;
 
@@ -191,6 +192,7 @@ static void a_time_to_live_is_set_moved_and_cleared(void **state)
 	expires = info(e, "a").expires_ns;
 	assert_true(expires >= before + 3600000 * NS_PER_MS);
 	assert_true(expires <= clock_wall_ns() + 3600000 * NS_PER_MS);
+	assert_int_equal(set(e, "a", &edit), 0); /* which says nothing of it */
 	crash(e);
 	assert_int_equal(info(e, "a").expires_ns, expires);
 	engine_check_online(e);
@@ -275,6 +277,7 @@ static void nothing_changes_what_is_read_only(void **state)
 	assert_int_equal(engine_write_blk(e, h, 1, 3), -ERR_READONLY);
 	assert_int_equal(engine_resize(e, h, 0, true), -ERR_READONLY);
 	assert_int_equal(engine_resize(e, h, MIB, false), -ERR_READONLY);
+	assert_int_equal(engine_resize(e, h, 2 * BLK_BYTES, false), -ERR_READONLY); /* as it is */
 	assert_int_equal(engine_zero(e, h, 0, BLK_BYTES, false), -ERR_READONLY);
 	assert_int_equal(reset(e, "a@v"), -ERR_READONLY);
 	assert_int_equal(engine_fsync(e, h), 0);

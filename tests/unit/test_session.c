@@ -275,6 +275,20 @@ static void test_extents_and_space(void **state)
 	assert_int_equal(count, 1);
 	assert_int_equal(ext[0].len, 4000);
 	assert_int_equal(ext[0].kind, MSG_EXTENT_DATA);
+	assert_int_equal(ext[0].flags, 0);
+	assert_int_equal(ext[0].physical, 0);
+	assert_int_equal(RUN(fx, WIRE_OP_EXTENTS, msg_extents, .handle = h,
+			     .flags = MSG_EXTENTS_DETAILS, .offset = 1000, .len = 100),
+			 0);
+	assert_int_equal(msg_extents_reply_decode(fx->body, fx->body_len, ext, 4, &count), 0);
+	assert_int_equal(count, 3);
+	assert_int_equal(ext[0].len, 97);
+	assert_int_equal(ext[0].flags, MSG_EXTENT_SHARED);
+	assert_int_equal(ext[0].physical, 9192);
+	assert_int_equal(ext[1].kind, MSG_EXTENT_ZERO);
+	assert_int_equal(ext[1].flags, MSG_EXTENT_DIRTY);
+	assert_int_equal(ext[2].kind, MSG_EXTENT_DATA);
+	assert_int_equal(ext[2].flags, MSG_EXTENT_DIRTY);
 	assert_int_equal(RUN(fx, WIRE_OP_EXTENTS, msg_extents, .handle = h, .offset = UINT64_MAX,
 			     .len = UINT64_MAX),
 			 0);

@@ -189,10 +189,8 @@ static const struct codec_field fields_msg_resize[] = {
 };
 
 static const struct codec_field fields_msg_extents[] = {
-    F(msg_extents, handle, NUM),
-    F(msg_extents, offset, NUM),
-    F(msg_extents, len, NUM),
-    F(msg_extents, max, NUM),
+    F(msg_extents, handle, NUM), F(msg_extents, flags, NUM), F(msg_extents, offset, NUM),
+    F(msg_extents, len, NUM),	 F(msg_extents, max, NUM),
 };
 
 static const struct codec_field fields_codec_extents_reply[] = {
@@ -201,7 +199,9 @@ static const struct codec_field fields_codec_extents_reply[] = {
 
 static const struct codec_field fields_msg_extent[] = {
     F(msg_extent, len, NUM),
+    F(msg_extent, physical, NUM),
     F(msg_extent, kind, NUM),
+    F(msg_extent, flags, NUM),
 };
 
 static const struct codec_field fields_msg_statfs_reply[] = {

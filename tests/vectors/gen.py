@@ -232,14 +232,16 @@ def clone_range_reply(length, left):
     return [("len", U64, length), ("left", U64, left)]
 
 
-def extents(h, offset, length, most):
-    return [("handle", U32, h), ("offset", U64, offset), ("len", U64, length), ("max", U32, most)]
+def extents(h, flags, offset, length, most):
+    return [("handle", U32, h), ("flags", U32, flags), ("offset", U64, offset),
+            ("len", U64, length), ("max", U32, most)]
 
 
 def extents_reply(*runs):
     fields = [("count", U32, len(runs))]
-    for i, (length, kind) in enumerate(runs):
-        fields += [(f"{i}.len", U64, length), (f"{i}.kind", U32, kind)]
+    for i, (length, physical, kind, flags) in enumerate(runs):
+        fields += [(f"{i}.len", U64, length), (f"{i}.physical", U64, physical),
+                   (f"{i}.kind", U16, kind), (f"{i}.flags", U16, flags)]
     return fields
 
 
@@ -295,9 +297,12 @@ MESSAGES = [
     ("msg_clone_range", clone_range(0x11223344, 0x55667788, 2**40 + 1, 4097, TOP64)),
     ("msg_clone_range_reply", clone_range_reply(2**24, 0)),
     ("msg_clone_range_reply", clone_range_reply(2**40, TOP64)),
-    ("msg_extents", extents(1, 65536, TOP64, 16)),
+    ("msg_extents", extents(1, 0, 65536, TOP64, 16)),
+    ("msg_extents", extents(0x11223344, 1, 1, 2, TOP32)),
     ("msg_extents_reply", extents_reply()),
-    ("msg_extents_reply", extents_reply((4096, 1), (1048576, 0), (17, 1))),
+    ("msg_extents_reply", extents_reply((4096, 0, 1, 0), (1048576, 0, 0, 0), (17, 0, 1, 0))),
+    ("msg_extents_reply", extents_reply((4096, 2**40, 1, 1), (8192, TOP64, 1, 0),
+                                        (1, 0, 1, 2), (TOP64, 0, 2, 2))),
     ("msg_statfs_reply", statfs_reply(4096, 2**40, 2**39, 2**20, 2**38, 2**30, 2**25, 12, 5,
                                       2**21, 2**23, 2**28, 2**24)),
     ("msg_snap", snap("vm-1@before-upgrade", "")),
@@ -471,10 +476,13 @@ def bad_messages():
     bad("msg_list_reply", struct.pack("<IB", TOP32, 0), "count-over-the-entries")
     bad("msg_list_reply", struct.pack("<IB", 0, 0) + pack(info("", *BASE)),
         "count-below-the-entries")
-    bad("msg_extents_reply", pack(extents_reply((1, 2))), "unknown-kind")
+    bad("msg_extents", pack(extents(1, 2, 0, 1, 0)), "unknown-flag")
+    bad("msg_extents_reply", pack(extents_reply((1, 0, 3, 0))), "unknown-kind")
+    bad("msg_extents_reply", pack(extents_reply((1, 0, 1, 3))), "shared-and-dirty")
+    bad("msg_extents_reply", pack(extents_reply((1, 0, 1, 4))), "unknown-flag")
     bad("msg_extents_reply", struct.pack("<I", 1), "count-over-the-entries")
-    bad("msg_extents_reply", struct.pack("<I", TOP32) + bytes(12), "count-over-the-entries")
-    bad("msg_extents_reply", struct.pack("<I", 0x15555556) + bytes(8), "count-times-12-wraps")
+    bad("msg_extents_reply", struct.pack("<I", TOP32) + bytes(20), "count-over-the-entries")
+    bad("msg_extents_reply", struct.pack("<I", 0x0CCCCCCD) + bytes(4), "count-times-20-wraps")
 
 
 def bad_frames():
