@@ -87,6 +87,7 @@ unit_tests = \
 	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
 	tests/unit/test_object_full \
+	tests/unit/test_object_hard \
 	tests/unit/test_object_journal \
 	tests/unit/test_object_limits \
 	tests/unit/test_object_map \
