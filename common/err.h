@@ -26,7 +26,8 @@
 	X(TIMEOUT, 13, "timed out")                    \
 	X(CONN, 14, "not connected")                   \
 	X(SHUTDOWN, 15, "the server is shutting down") \
-	X(FORMAT, 16, "not a store of this format")
+	X(FORMAT, 16, "not a store of this format")    \
+	X(CHANGED, 17, "the object has changed")
 
 /* X(name, class, text): the specific errors. */
 #define ERR_SPECIFIC(X)                                                                     \
@@ -41,6 +42,9 @@
 	X(LABELS_LONG, INVAL, "the labels would be longer than 1024 bytes in all")          \
 	X(LABELS_OTHER, BUSY, "the labels are not as expected")                             \
 	X(READONLY, PERM, "the object is read-only")                                        \
+	X(PAYLOAD, INVAL, "the ranges and the payload are not of one length")               \
+	X(RANGES, INVAL, "ranges that are empty, overlap or do not ascend")                 \
+	X(SCATTERED, LIMIT, "the ranges touch more blocks than one write may")              \
 	X(NOSPC_META, NOSPC, "no space left for metadata")                                  \
 	X(HAS_VERSIONS, BUSY, "the object has versions")                                    \
 	X(CHECKING, BUSY, "another check is under way")                                     \

@@ -27,7 +27,8 @@ static int apply_epoch(struct map_txn *txn, const struct change *change, struct 
 	}
 	if (err)
 		return err;
-	return map_txn_update(txn, change->oid, change->size_bytes, change->time_ns, obj);
+	return map_txn_update(txn, change->oid, change->size_bytes, change->time_ns,
+			      change->generation, obj);
 }
 
 static struct map_new apply_new(const struct change *change)
@@ -87,7 +88,8 @@ int apply_change(struct map_txn *txn, const struct change *change, struct map_ob
 		err = map_txn_exchange(txn, change->oid, change->other);
 		return err ? err : map_txn_obj(txn, change->oid, obj);
 	case CHANGE_RESET:
-		return map_txn_reset(txn, change->oid, change->other, change->time_ns, obj);
+		return map_txn_reset(txn, change->oid, change->other, change->time_ns,
+				     change->generation, obj);
 	case CHANGE_SET:
 		return apply_set(txn, change, obj);
 	}

@@ -92,8 +92,9 @@ void cache_object_fini(struct cache_object *co) LOOP_FN;
 /* The block's page (no reference is taken), the page of zeros for a hole, or NULL: to be filled. */
 struct page *cache_find(struct cache_object *co, lblk_t blk) LOOP_FN;
 
-/* Is the block in the object's open epoch? */
+/* Is the block in the object's open epoch?  Is any of its folio? */
 bool cache_is_dirty(struct cache_object *co, lblk_t blk) LOOP_FN;
+bool cache_is_dirty_folio(struct cache_object *co, lblk_t blk) LOOP_FN;
 
 /*
  * Brings in those of the blocks [blk, blk + nblks), all of one folio, that cache_find() does not

@@ -105,6 +105,7 @@ libserver_la_SOURCES = \
 	server/object_name.c \
 	server/object_op.c \
 	server/object_op.h \
+	server/object_payload.c \
 	server/object_read.c \
 	server/object_remove.c \
 	server/object_set.c \

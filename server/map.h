@@ -68,7 +68,7 @@ struct map_obj {
 	uint64_t id; /* never 0, never reused */
 	uint64_t size_bytes;
 	uint64_t mapped_nblks;
-	uint64_t generation; /* of the last commit */
+	uint64_t generation; /* of the content: see object_state.h */
 	uint64_t ctime_ns;
 	uint64_t mtime_ns;
 	uint64_t origin;     /* id of what it was cloned from, or 0; it may be gone */
@@ -308,7 +308,7 @@ int map_txn_exchange(struct map_txn *txn, uint64_t a, uint64_t b) MAP_FN MUST_CH
  * -ERR_PERM: it is a version.
  */
 int map_txn_reset(struct map_txn *txn, uint64_t oid, uint64_t src, uint64_t now_ns,
-		  struct map_obj *obj) MAP_FN MUST_CHECK;
+		  uint64_t generation, struct map_obj *obj) MAP_FN MUST_CHECK;
 
 /* All that can be set of an object or a version that exists, beside its name. */
 struct map_attrs {
@@ -345,9 +345,9 @@ int map_txn_unmap(struct map_txn *txn, uint64_t oid, lblk_t blk, uint64_t nblks)
 int map_txn_share(struct map_txn *txn, uint64_t oid, lblk_t blk, uint64_t src, lblk_t src_blk,
 		  uint64_t nblks) MAP_FN MUST_CHECK;
 
-/* Sets size and mtime, and raises the generation; *obj gets the result. */
+/* Sets size, mtime and generation; *obj gets the result. */
 int map_txn_update(struct map_txn *txn, uint64_t oid, uint64_t size_bytes, uint64_t mtime_ns,
-		   struct map_obj *obj) MAP_FN MUST_CHECK;
+		   uint64_t generation, struct map_obj *obj) MAP_FN MUST_CHECK;
 
 /* Raises the number that tells one start of the server from the next, and returns it. */
 int map_txn_next_incarnation(struct map_txn *txn, uint64_t journal_key,

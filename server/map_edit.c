@@ -316,7 +316,7 @@ int map_txn_set(struct map_txn *txn, uint64_t oid, const struct map_attrs *attrs
 /* ---- content --------------------------------------------------------------------------------- */
 
 int map_txn_reset(struct map_txn *txn, uint64_t oid, uint64_t src, uint64_t now_ns,
-		  struct map_obj *obj)
+		  uint64_t generation, struct map_obj *obj)
 {
 	struct map_object *from;
 	struct map_object *o;
@@ -337,12 +337,12 @@ int map_txn_reset(struct map_txn *txn, uint64_t oid, uint64_t src, uint64_t now_
 	if (!err && old_root)
 		err = map_reap_add(txn, old_root, old_mapped);
 	o->pub.mtime_ns = now_ns;
-	o->pub.generation++;
+	o->pub.generation = generation;
 	return object_result(txn, err, o, obj);
 }
 
 int map_txn_update(struct map_txn *txn, uint64_t oid, uint64_t size_bytes, uint64_t mtime_ns,
-		   struct map_obj *obj)
+		   uint64_t generation, struct map_obj *obj)
 {
 	struct map_object *o;
 	int err;
@@ -355,7 +355,7 @@ int map_txn_update(struct map_txn *txn, uint64_t oid, uint64_t size_bytes, uint6
 		return map_txn_result(txn, err);
 	o->pub.size_bytes = size_bytes;
 	o->pub.mtime_ns = mtime_ns;
-	o->pub.generation++;
+	o->pub.generation = generation;
 	o->dirty = true;
 	return object_result(txn, 0, o, obj);
 }

@@ -34,13 +34,16 @@ struct objects; /* the engine of one store */
 struct handle;	/* an open object, of one session */
 
 typedef void (*object_cb)(void *ctx, int err);
+/* generation: on success of the object as the change left it, and no later; else as it is. */
+typedef void (*object_changed_cb)(void *ctx, int err, uint64_t generation);
 typedef void (*object_info_cb)(void *ctx, int err, const struct map_obj *info);
 
 /* On success "handle" is the caller's until object_close(). */
 typedef void (*object_open_cb)(void *ctx, int err, struct handle *handle,
 			       const struct map_obj *info);
 
-/* pv is the caller's to move from (zero it) or to leave; pv->len is short at the object's end. */
+/* pv is the caller's to move from (zero it) or to leave; pv->len is short at the object's end.  Of
+ * several ranges it is an array, with one for each. */
 typedef void (*object_read_cb)(void *ctx, int err, struct pagevec *pv);
 
 /* n objects or versions, in order; "more": there are others behind the last. */
@@ -146,7 +149,7 @@ void object_reset(struct objects *objs, const char *spec, object_info_cb cb, voi
 void object_remove(struct objects *objs, const char *spec, bool versions, object_cb cb,
 		   void *ctx) LOOP_FN;
 
-/* size_bytes is that of now, the rest as of the last commit. */
+/* Size, time of change and generation are those of now, the rest as of the last commit. */
 void object_info(struct objects *objs, const char *spec, object_info_cb cb, void *ctx) LOOP_FN;
 
 /*
@@ -234,8 +237,18 @@ void object_open(struct objects *objs, const char *spec, bool readonly, const ch
  */
 int object_close(struct handle *handle) LOOP_FN;
 
+/* Bytes of an object. */
+struct object_range {
+	uint64_t off_bytes;
+	uint64_t len_bytes;
+};
+
 void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, object_read_cb cb,
 		 void *ctx) LOOP_FN;
+
+/* Several ranges, 1 or more, in any order: all as they are at one moment. */
+void object_readv(struct handle *handle, const struct object_range *ranges, uint32_t n,
+		  object_read_cb cb, void *ctx) LOOP_FN;
 
 /*
  * Takes over the pages of pv (which is zeroed) whatever the outcome; pv->head is off_bytes modulo
@@ -246,7 +259,31 @@ void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, 
 void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv, object_cb cb,
 		  void *ctx) LOOP_FN;
 
+/*
+ * Makes the vectors of a write of n ranges, 1 or more, which ascend and do not overlap: their pages
+ * (pagevecs_page()) are to be filled in.  *npages: how many there will be.  -ERR_RANGES,
+ * -ERR_TOO_LARGE, -ERR_SCATTERED: more blocks, or in more places, than one epoch may have.
+ */
+int object_payload(const struct object_range *ranges, uint32_t n, struct pagevec **pvs,
+		   uint64_t *npages) MUST_CHECK;
+
+/*
+ * Writes these ranges, all or nothing: for readers, and after a crash.  Takes over the pages of pvs,
+ * as object_payload() made it, whatever the outcome; the array stays the caller's.  if_generation:
+ * NULL, or -ERR_CHANGED unless that is the object's when the write is applied.  As object_write().
+ */
+void object_writev(struct handle *handle, const struct object_range *ranges, struct pagevec *pvs,
+		   uint32_t n, const uint64_t *if_generation, object_changed_cb cb,
+		   void *ctx) LOOP_FN;
+
 void object_fsync(struct handle *handle, object_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * The same, and says up to which generation; if_generation: NULL, or -ERR_CHANGED unless that is the
+ * object's now, and nothing is done.
+ */
+void object_fsync_if(struct handle *handle, const uint64_t *if_generation, object_changed_cb cb,
+		     void *ctx) LOOP_FN;
 
 /* A smaller size only where shrink is set: else -ERR_SHRINK. */
 void object_resize(struct handle *handle, uint64_t size_bytes, bool shrink, object_cb cb,
@@ -287,8 +324,9 @@ void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_byte
 /* The name as of now, that of a version with its object's.  Valid until the next rename or close. */
 const char *object_name(const struct handle *handle) LOOP_FN;
 
-/* The size as of now. */
+/* The size and the generation as of now. */
 uint64_t object_size(const struct handle *handle) LOOP_FN;
+uint64_t object_generation(const struct handle *handle) LOOP_FN;
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 

@@ -156,6 +156,7 @@ static int cut_apply(struct mutate *m, uint64_t *unused)
 	epoch_touch(obj);
 	alloc_unreserve(obj->objs->alloc, cache_punch(&obj->cache, op->hole, op->hole_nblks));
 	holes_add(&obj->open.holes, op->hole, op->hole_nblks);
+	object_forget_pages(obj, op->hole, op->hole_nblks);
 	for (uint32_t i = 0; i < m->nwant; i++) {
 		if (op->edges[i].page)
 			cache_write(&obj->cache, op->edges[i].blk, op->edges[i].page);
@@ -188,6 +189,7 @@ static struct cut_op *cut_new(struct object *obj, object_cb cb, void *ctx)
 
 	if (!op)
 		return NULL;
+	mutate_init_some(&op->m);
 	op->m.fns = &cut_fns;
 	op->m.obj = obj;
 	op->m.cb = cb;

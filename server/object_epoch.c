@@ -20,9 +20,27 @@ bool epoch_open_any(const struct object *obj)
 	return obj->open.meta || obj->cache.ndirty > 0;
 }
 
+/* More changes than one that was lost could have had before it. */
+#define GENERATION_SHIFT 32u
+
+uint64_t epoch_next_generation(const struct object *obj)
+{
+	ASSERT_LOOP();
+	return obj->has_changed ? obj->generation + 1
+				: ((obj->generation >> GENERATION_SHIFT) + 1) << GENERATION_SHIFT;
+}
+
+void epoch_pass_generation(struct object *obj, uint64_t generation, int err)
+{
+	ASSERT_LOOP();
+	obj->generation = generation + (err < 0);
+	obj->has_changed = true;
+}
+
 void epoch_touch(struct object *obj)
 {
 	ASSERT_LOOP();
+	epoch_pass_generation(obj, epoch_next_generation(obj), 0);
 	if (!epoch_open_any(obj))
 		obj->open.since_ms = clock_now_ms();
 	if (obj->is_busy)
@@ -273,6 +291,7 @@ static void epoch_freeze(struct object *obj)
 	change->oid = obj->id;
 	change->size_bytes = obj->size_bytes;
 	change->time_ns = obj->mtime_ns;
+	change->generation = obj->generation;
 	epoch->holes = obj->open.holes;
 	obj->open.holes = (struct holes){0};
 	obj->nholey += epoch->holes.n > 0;
@@ -298,23 +317,23 @@ void epoch_close(struct object *obj)
 
 /* May this much more be in the open epoch?  Each hole takes its part of the blocks and folios too:
  * what all of it changes in the map has to go into one transaction. */
-static bool epoch_has_room(const struct object *obj, uint64_t nblks, bool hole)
+static bool epoch_has_room(const struct object *obj, const struct epoch_needs *needs)
 {
 	const struct cache_object *co = &obj->cache;
-	uint32_t nholes = obj->open.holes.n + hole;
+	uint32_t nholes = obj->open.holes.n + needs->hole;
 	uint64_t max_blks = EPOCH_MAX_BLKS - nholes * (EPOCH_MAX_BLKS / EPOCH_MAX_HOLES);
 	uint64_t max_folios = EPOCH_MAX_FOLIOS - nholes * (EPOCH_MAX_FOLIOS / EPOCH_MAX_HOLES);
 
-	return nholes <= EPOCH_MAX_HOLES && co->ndirty + nblks <= max_blks &&
-	       co->ndirty_folios + (nblks > 0 ? nblks / FOLIO_BLKS + 1 : 0) <= max_folios;
+	return nholes <= EPOCH_MAX_HOLES && co->ndirty + needs->nblks <= max_blks &&
+	       co->ndirty_folios + needs->nfolios <= max_folios;
 }
 
-int epoch_make_room(struct object *obj, uint64_t nblks, bool hole)
+int epoch_make_room(struct object *obj, const struct epoch_needs *needs)
 {
 	ASSERT_LOOP();
-	if ((obj->cache.ndirty == 0 && obj->open.holes.n == 0) || epoch_has_room(obj, nblks, hole))
+	if ((obj->cache.ndirty == 0 && obj->open.holes.n == 0) || epoch_has_room(obj, needs))
 		return 0;
-	if (hole && obj->nclosed >= EPOCH_CLOSED_MAX)
+	if (needs->hole && obj->nclosed >= EPOCH_CLOSED_MAX)
 		return -ERR_WRITEBACK;
 	epoch_freeze(obj);
 	return obj->cache.ndirty == 0 && obj->open.holes.n == 0 ? 0 : -ERR_NOMEM;

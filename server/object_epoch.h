@@ -7,7 +7,10 @@
 
 #include "server/object_state.h"
 
-/* Something of the open epoch is about to change: notes when, and that the object is busy. */
+/*
+ * The content is about to change, once, in the open epoch: notes when, that the object is busy, and
+ * its next generation.
+ */
 void epoch_touch(struct object *obj) LOOP_FN;
 
 /* Is there anything in the open epoch? */
@@ -16,12 +19,29 @@ bool epoch_open_any(const struct object *obj) LOOP_FN;
 /* Closes the open epoch, at once or as soon as it may be.  Nothing if it is empty. */
 void epoch_close(struct object *obj) LOOP_FN;
 
+/* What a change adds to the open epoch: blocks that become dirty, the folios that do with them, and
+ * whether others become a hole. */
+struct epoch_needs {
+	uint64_t nblks;
+	uint64_t nfolios;
+	bool hole;
+};
+
 /*
- * So many blocks are about to become dirty, and others a hole: where the open epoch cannot take that
- * too it is closed, since one epoch is one record of the journal; for blocks however many are closed
- * (the cache bounds those), for a hole only while that is few, else -ERR_WRITEBACK.  -ERR_NOMEM.
+ * Where the open epoch cannot take that too it is closed, since one epoch is one record of the
+ * journal; for blocks however many are closed (the cache bounds those), for a hole only while that
+ * is few, else -ERR_WRITEBACK.  -ERR_NOMEM.
  */
-int epoch_make_room(struct object *obj, uint64_t nblks, bool hole) LOOP_FN MUST_CHECK;
+int epoch_make_room(struct object *obj, const struct epoch_needs *needs) LOOP_FN MUST_CHECK;
+
+/* The generation that the next change of the content gets. */
+uint64_t epoch_next_generation(const struct object *obj) LOOP_FN;
+
+/*
+ * A change past the epochs, which was to have this generation, has been made, or has failed with
+ * err.  Then a crash may still show it: so nobody else gets that number.
+ */
+void epoch_pass_generation(struct object *obj, uint64_t generation, int err) LOOP_FN;
 
 /*
  * Does an epoch that is not in the map make the block a hole?  *until, which lies behind blk, is

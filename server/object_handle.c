@@ -56,6 +56,7 @@ static LOOP_FN void open_found(struct object_lookup *lookup, int err)
 	TAILQ_INSERT_TAIL(&obj->handles, handle, link);
 	lookup->info.size_bytes = obj->size_bytes;
 	lookup->info.mtime_ns = obj->mtime_ns;
+	lookup->info.generation = obj->generation;
 	op->cb(op->ctx, 0, handle, &lookup->info);
 	free(op);
 }
@@ -120,10 +121,18 @@ uint64_t object_size(const struct handle *handle)
 	return handle->obj->size_bytes;
 }
 
+uint64_t object_generation(const struct handle *handle)
+{
+	ASSERT_LOOP();
+	return handle->obj->generation;
+}
+
 struct fsync_op {
 	struct epoch_waiter waiter;
 	struct handle *handle;
-	object_cb cb;
+	uint64_t generation; /* that it makes durable */
+	object_cb cb;	     /* or changed_cb */
+	object_changed_cb changed_cb;
 	void *ctx;
 };
 
@@ -132,22 +141,54 @@ static LOOP_FN void fsync_ready(struct epoch_waiter *waiter, int err)
 	struct fsync_op *op = CONTAINER_OF(waiter, struct fsync_op, waiter);
 	int told = handle_tell(op->handle);
 
-	op->cb(op->ctx, err < 0 ? err : told);
+	if (err == 0)
+		err = told;
+	if (op->changed_cb)
+		op->changed_cb(op->ctx, err, op->generation);
+	else
+		op->cb(op->ctx, err);
 	free(op);
+}
+
+/* NULL: out of memory. */
+static struct fsync_op *fsync_new(struct handle *handle, void *ctx)
+{
+	struct fsync_op *op = calloc(1, sizeof(*op));
+
+	if (!op)
+		return NULL;
+	op->waiter.ready = fsync_ready;
+	op->handle = handle;
+	op->generation = handle->obj->generation;
+	op->ctx = ctx;
+	return op;
 }
 
 void object_fsync(struct handle *handle, object_cb cb, void *ctx)
 {
-	struct fsync_op *op = calloc(1, sizeof(*op));
+	struct fsync_op *op = fsync_new(handle, ctx);
 
 	ASSERT_LOOP();
 	if (!op) {
 		cb(ctx, -ERR_NOMEM);
 		return;
 	}
-	op->waiter.ready = fsync_ready;
-	op->handle = handle;
 	op->cb = cb;
-	op->ctx = ctx;
+	epoch_sync(handle->obj, &op->waiter);
+}
+
+void object_fsync_if(struct handle *handle, const uint64_t *if_generation, object_changed_cb cb,
+		     void *ctx)
+{
+	uint64_t generation = handle->obj->generation;
+	bool changed = if_generation && *if_generation != generation;
+	struct fsync_op *op = changed ? NULL : fsync_new(handle, ctx);
+
+	ASSERT_LOOP();
+	if (!op) {
+		cb(ctx, changed ? -ERR_CHANGED : -ERR_NOMEM, generation);
+		return;
+	}
+	op->changed_cb = cb;
 	epoch_sync(handle->obj, &op->waiter);
 }

@@ -20,8 +20,20 @@ void object_expire(struct objects *objs) LOOP_FN;
  */
 void object_close_gate(struct object *obj, struct gate_waiter *waiter) LOOP_FN;
 
-/* Writes that waited go on, then who waits for the gate. */
+/* Reads and writes that waited go on, then who waits for the gate. */
 void object_open_gate(struct object *obj) LOOP_FN;
+
+/*
+ * The gate is open: reads go on that have fetched something while it was closed.  They may have met
+ * what replaces content in the map before it was known here.
+ */
+void object_step_reads(struct object *obj) LOOP_FN;
+
+/*
+ * The content of these blocks has been replaced: reads under way that have collected pages of them
+ * give those back, and collect again.
+ */
+void object_forget_pages(struct object *obj, lblk_t blk, uint64_t nblks) LOOP_FN;
 
 /*
  * The block's page as the object has it now (no reference is taken): from the cache, or the page of

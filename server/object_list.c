@@ -19,6 +19,7 @@ static void info_update(const struct objects *objs, struct map_obj *info)
 		return;
 	info->size_bytes = obj->size_bytes;
 	info->mtime_ns = obj->mtime_ns;
+	info->generation = obj->generation;
 }
 
 static LOOP_FN void info_found(struct object_lookup *lookup, int err)

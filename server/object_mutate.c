@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * object_mutate.c: how a change of an object's content comes to be applied: in one piece, in one
- * turn of the loop.  So it belongs to one epoch, and a crash leaves all of it or nothing.
+ * object_mutate.c: how a change of an object's content comes to be applied: all of it, however many
+ * pieces, in one turn of the loop.  So it belongs to one epoch, and a crash leaves all of it or
+ * nothing; who reads sees the same.
  *
  *	planned, pinned --> filled --> room in memory --> space reserved --> applied --> answered
  *	   |                  |             |                 |
  *	   |                  |             `---- parked -----'- no space: nothing has changed
  *	   |                  `- a fill failed
- *	   `- no memory
+ *	   `- no memory; or another generation than the change is for
  *
  * Filled: the first and the last block of a piece, where something of them is kept and they are not
  * uptodate.
@@ -15,6 +16,7 @@
 #include "server/object_mutate.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/err.h"
@@ -34,58 +36,61 @@ static void mutate_unpin(struct mutate *m)
 	}
 }
 
-static void mutate_finish(struct mutate *m, int err)
+static void mutate_fini(struct mutate *m)
+{
+	if (m->max <= MUTATE_PIECES)
+		return;
+	free(m->want);
+	free(m->pinned);
+	free(m->waits);
+}
+
+/* "generation": of the object as the change has left it. */
+static void mutate_finish_at(struct mutate *m, int err, uint64_t generation)
 {
 	struct object *obj = m->obj;
+	object_changed_cb changed_cb = m->changed_cb;
 	object_cb cb = m->cb;
 	void *ctx = m->ctx;
 
 	mutate_unpin(m);
+	mutate_fini(m);
 	m->fns->free(m);
-	cb(ctx, err);
+	if (changed_cb)
+		changed_cb(ctx, err, generation);
+	else
+		cb(ctx, err);
 	cache_shrink(obj->objs->cache);
 	objects_check_room(obj->objs);
 	object_put(obj);
 }
 
+static void mutate_finish(struct mutate *m, int err)
+{
+	mutate_finish_at(m, err, m->obj->generation);
+}
+
 /* ---- filling --------------------------------------------------------------------------------- */
 
-static void mutate_filled(struct mutate *m, int err)
+static LOOP_FN void mutate_filled(struct cache_waiter *waiter, int err)
 {
+	struct mutate *m = CONTAINER_OF(waiter, struct mutate_wait, waiter)->m;
+
 	if (err < 0)
 		m->err = err;
 	if (--m->pending == 0)
 		mutate_step(m);
 }
 
-static LOOP_FN void mutate_filled_0(struct cache_waiter *waiter, int err)
-{
-	mutate_filled(CONTAINER_OF(waiter, struct mutate, waits[0]), err);
-}
-
-static LOOP_FN void mutate_filled_1(struct cache_waiter *waiter, int err)
-{
-	mutate_filled(CONTAINER_OF(waiter, struct mutate, waits[1]), err);
-}
-
-static LOOP_FN void mutate_filled_2(struct cache_waiter *waiter, int err)
-{
-	mutate_filled(CONTAINER_OF(waiter, struct mutate, waits[2]), err);
-}
-
-static LOOP_FN void mutate_filled_3(struct cache_waiter *waiter, int err)
-{
-	mutate_filled(CONTAINER_OF(waiter, struct mutate, waits[3]), err);
-}
-
 /* Starts the fill of a block if it is needed. */
-static void mutate_fill(struct mutate *m, lblk_t blk, struct cache_waiter *waiter)
+static void mutate_fill(struct mutate *m, lblk_t blk, struct mutate_wait *wait)
 {
 	int err;
 
 	if (m->err < 0 || !m->fns->keeps(m, blk) || object_page(m->obj, blk))
 		return;
-	err = cache_fill(&m->obj->cache, blk, 1, waiter);
+	*wait = (struct mutate_wait){.waiter.ready = mutate_filled, .m = m};
+	err = cache_fill(&m->obj->cache, blk, 1, &wait->waiter);
 	if (err < 0)
 		m->err = err;
 	else
@@ -139,6 +144,8 @@ static void mutate_plan(struct mutate *m)
 		m->err = -ERR_LATCHED;
 	if (m->err == 0 && m->obj->info.readonly)
 		m->err = -ERR_READONLY; /* since it began */
+	if (m->err == 0 && m->conditional && m->obj->generation != m->expected)
+		m->err = -ERR_CHANGED;
 	if (m->err == 0)
 		m->err = m->fns->plan(m);
 	if (m->err < 0 || mutate_is_pinned(m))
@@ -209,6 +216,7 @@ void object_open_gate(struct object *obj)
 
 	ASSERT_LOOP();
 	obj->gated = false;
+	object_step_reads(obj);
 	TAILQ_CONCAT(&list, &obj->gate, link);
 	while ((m = TAILQ_FIRST(&list))) {
 		TAILQ_REMOVE(&list, m, link);
@@ -222,15 +230,25 @@ void object_open_gate(struct object *obj)
 	}
 }
 
-/* The blocks that are not in the open epoch yet, so that each needs a reservation. */
-static uint64_t mutate_needs(const struct mutate *m)
+/* The blocks that are not in the open epoch yet, so that each needs a reservation; and their folios,
+ * each once, since pieces ascend. */
+static struct epoch_needs mutate_needs(const struct mutate *m)
 {
-	uint64_t n = 0;
+	struct cache_object *co = &m->obj->cache;
+	struct epoch_needs needs = {.hole = m->punches};
+	uint64_t counted = UINT64_MAX;
 
-	for (uint32_t i = 0; i < m->npinned; i++)
-		for (uint32_t k = 0; k < m->pinned[i].nblks; k++)
-			n += !cache_is_dirty(&m->obj->cache, lblk(m->pinned[i].first.n + k));
-	return n;
+	for (uint32_t i = 0; i < m->npinned; i++) {
+		for (uint32_t k = 0; k < m->pinned[i].nblks; k++) {
+			lblk_t blk = lblk(m->pinned[i].first.n + k);
+			uint64_t folio = blk.n >> FOLIO_SHIFT;
+
+			needs.nblks += !cache_is_dirty(co, blk);
+			needs.nfolios += folio != counted && !cache_is_dirty_folio(co, blk);
+			counted = folio;
+		}
+	}
+	return needs;
 }
 
 /*
@@ -240,12 +258,13 @@ static uint64_t mutate_needs(const struct mutate *m)
 static bool mutate_admit(struct mutate *m, uint64_t *needs)
 {
 	struct objects *objs = m->obj->objs;
-	int err = epoch_make_room(m->obj, mutate_needs(m), m->punches);
+	struct epoch_needs added = mutate_needs(m);
+	int err = epoch_make_room(m->obj, &added);
 	size_t busy = cache_busy_pages(objs->cache);
 	uint64_t meta_used;
 	uint64_t meta_total;
 
-	*needs = mutate_needs(m); /* of the next epoch, where that was closed */
+	*needs = mutate_needs(m).nblks; /* of the next epoch, where that was closed */
 	if (err == -ERR_WRITEBACK) {
 		mutate_park(m, err);
 		return false;
@@ -291,13 +310,17 @@ static void mutate_kick(struct object *obj)
 
 static void mutate_apply(struct mutate *m, uint64_t needs)
 {
+	struct object *obj = m->obj;
 	uint64_t unused = 0;
 	int err = m->fns->apply(m, &unused);
+	uint64_t generation = obj->generation; /* others may be applied before the answer */
 
-	alloc_unreserve(m->obj->objs->alloc, err < 0 ? needs : unused);
+	alloc_unreserve(obj->objs->alloc, err < 0 ? needs : unused);
+	for (uint32_t i = 0; i < m->npinned && err == 0; i++)
+		object_forget_pages(obj, m->pinned[i].first, m->pinned[i].nblks);
 	if (err == 0)
-		mutate_kick(m->obj);
-	mutate_finish(m, err);
+		mutate_kick(obj);
+	mutate_finish_at(m, err, generation);
 }
 
 /* Takes the change as far as it comes; called again when what it waits for has happened. */
@@ -332,14 +355,35 @@ int mutate_refused(const struct handle *handle, uint64_t off_bytes, uint64_t len
 	return handle->obj->objs->latched ? -ERR_LATCHED : 0;
 }
 
+void mutate_init_some(struct mutate *m)
+{
+	ASSERT_LOOP();
+	m->max = MUTATE_PIECES;
+	m->want = m->some_want;
+	m->pinned = m->some_pinned;
+	m->waits = m->some_waits;
+}
+
+int mutate_init(struct mutate *m, uint32_t max)
+{
+	ASSERT_LOOP();
+	mutate_init_some(m);
+	if (max <= MUTATE_PIECES)
+		return 0;
+	m->max = max;
+	m->want = calloc(max, sizeof(*m->want));
+	m->pinned = calloc(max, sizeof(*m->pinned));
+	m->waits = calloc(2 * (size_t)max, sizeof(*m->waits));
+	if (m->want && m->pinned && m->waits)
+		return 0;
+	mutate_fini(m);
+	return -ERR_NOMEM;
+}
+
 void mutate_start(struct mutate *m)
 {
-	static void (*const ready[])(struct cache_waiter *, int) = {
-	    mutate_filled_0, mutate_filled_1, mutate_filled_2, mutate_filled_3};
-
 	ASSERT_LOOP();
-	for (size_t i = 0; i < 2 * MUTATE_PIECES; i++)
-		m->waits[i].ready = ready[i];
+	assert(m->max > 0);
 	object_get(m->obj);
 	mutate_step(m);
 }

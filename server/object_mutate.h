@@ -17,14 +17,21 @@ struct mutate_piece {
 	uint32_t nblks;
 };
 
-#define MUTATE_PIECES 2u
+#define MUTATE_PIECES 2u /* without memory for more */
 
 struct mutate;
 
+/* One for the first block of each piece, and one for its last. */
+struct mutate_wait {
+	struct cache_waiter waiter;
+	struct mutate *m;
+};
+
 struct mutate_fns {
 	/*
-	 * Says in m->want and m->nwant what would become dirty as the object is now.  Called again
-	 * when the object may have changed.  -ERR_*: the change is refused.
+	 * Says in m->want and m->nwant what would become dirty as the object is now: pieces ascending
+	 * and apart, at most m->max.  Called again when the object may have changed.  -ERR_*: the
+	 * change is refused.
 	 */
 	int (*plan)(struct mutate *m);
 	/* Is something kept of what the block is now, so that it has to be there? */
@@ -36,23 +43,34 @@ struct mutate_fns {
 };
 
 struct mutate {
-	const struct mutate_fns *fns; /* these four and has_gate are the caller's, the others 0 */
+	const struct mutate_fns *fns; /* these and has_gate are the caller's, the others 0 */
 	struct object *obj;
-	object_cb cb;
+	object_cb cb; /* or changed_cb */
+	object_changed_cb changed_cb;
 	void *ctx;
+	bool conditional; /* -ERR_CHANGED unless the object's generation is "expected" */
+	uint64_t expected;
 
-	struct mutate_piece want[MUTATE_PIECES];
+	uint32_t max; /* mutate_init() sets these two */
+	struct mutate_piece *want;
 	uint32_t nwant;
 	bool punches;  /* the epoch gets another hole: see plan */
 	bool has_gate; /* it is for who closed the object's gate, and does not wait there */
 
-	struct mutate_piece pinned[MUTATE_PIECES]; /* private from here on */
+	struct mutate_piece *pinned; /* private from here on */
 	uint32_t npinned;
 	uint32_t pending;
 	int err;
-	struct cache_waiter waits[2 * MUTATE_PIECES];
+	struct mutate_wait *waits;
+	struct mutate_piece some_want[MUTATE_PIECES];
+	struct mutate_piece some_pinned[MUTATE_PIECES];
+	struct mutate_wait some_waits[2 * MUTATE_PIECES];
 	TAILQ_ENTRY(mutate) link; /* parked, or at the object's gate */
 };
+
+/* Room for MUTATE_PIECES; for more.  -ERR_NOMEM: nothing was taken. */
+void mutate_init_some(struct mutate *m) LOOP_FN;
+int mutate_init(struct mutate *m, uint32_t max) LOOP_FN MUST_CHECK;
 
 /* Is the change allowed on this handle and within what an object may have? */
 int mutate_refused(const struct handle *handle, uint64_t off_bytes,

@@ -57,6 +57,8 @@ static void remove_failed(struct name_op *op, int err)
 	alloc_unreserve(op->objs->alloc, cache_punch(&obj->cache, lblk(0), BLK_OBJECT_MAX));
 	obj->size_bytes = obj->info.size_bytes;
 	obj->mtime_ns = obj->info.mtime_ns;
+	/* its content is an earlier one again */
+	epoch_pass_generation(obj, epoch_next_generation(obj), 0);
 	obj->removing = false;
 	name_finish(op, err, NULL);
 }
@@ -352,8 +354,10 @@ static LOOP_FN void reset_committed(struct commit_req *req)
 	struct name_op *op = CONTAINER_OF(req, struct name_op, commit);
 	struct object *obj = op->obj;
 
+	epoch_pass_generation(obj, req->change.generation, req->err);
 	if (req->err == 0) {
 		alloc_unreserve(op->objs->alloc, cache_punch(&obj->cache, lblk(0), BLK_OBJECT_MAX));
+		object_forget_pages(obj, lblk(0), BLK_OBJECT_MAX);
 		obj->info = req->obj;
 		obj->size_bytes = req->obj.size_bytes;
 		obj->mtime_ns = req->obj.mtime_ns;
@@ -372,6 +376,7 @@ static LOOP_FN void reset_synced(struct epoch_waiter *waiter, int err)
 	}
 	op->commit.change.oid = op->obj->id;
 	op->commit.change.other = op->lookup.other_info.id;
+	op->commit.change.generation = epoch_next_generation(op->obj);
 	name_submit(op, CHANGE_RESET, reset_committed);
 }
 

@@ -54,6 +54,7 @@ static LOOP_FN void set_committed(struct commit_req *req)
 		obj->info = req->obj;
 		req->obj.size_bytes = obj->size_bytes;
 		req->obj.mtime_ns = obj->mtime_ns;
+		req->obj.generation = obj->generation;
 	}
 	set_finish(op, req->err, &req->obj);
 }

@@ -212,8 +212,11 @@ static void share_applied(struct share_op *op)
 	const struct change *change = &op->batch.commit.change;
 
 	(void)cache_punch(&dst->cache, op->plan.share.blk, op->plan.share.nblks);
-	for (uint32_t i = 0; i < op->batch.nblks; i++)
+	object_forget_pages(dst, op->plan.share.blk, op->plan.share.nblks);
+	for (uint32_t i = 0; i < op->batch.nblks; i++) {
 		(void)cache_punch(&dst->cache, op->batch.blks[i].blk, 1);
+		object_forget_pages(dst, op->batch.blks[i].blk, 1);
+	}
 	cache_committed(&dst->cache, op->batch.blks, op->batch.nblks, change->extents,
 			change->nextents);
 	if (change->inlined)
@@ -227,6 +230,7 @@ static LOOP_FN void share_done(struct writeback_batch *batch, int err)
 {
 	struct share_op *op = CONTAINER_OF(batch, struct share_op, batch);
 
+	epoch_pass_generation(op->dst, batch->commit.change.generation, err);
 	if (err == 0)
 		share_applied(op);
 	share_finish(op, err);
@@ -279,6 +283,7 @@ static int share_fill_batch(struct share_op *op)
 	change->oid = op->dst->id;
 	change->size_bytes = end > op->dst->size_bytes ? end : op->dst->size_bytes;
 	change->time_ns = clock_wall_ns();
+	change->generation = epoch_next_generation(op->dst);
 	change->shares = &op->plan.share;
 	change->nshares = op->plan.share.nblks > 0;
 	return 0;
@@ -435,6 +440,7 @@ static void share_prepare(struct share_op *op)
 					.cb = share_reserved,
 					.ctx = op,
 					.has_gate = true};
+		mutate_init_some(&op->m);
 		mutate_start(&op->m);
 	}
 }

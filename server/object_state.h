@@ -26,6 +26,13 @@
  *  - A failed epoch keeps its place, its blocks stay in the cache, and everybody who waits for it
  *    or a later one is told.  It is written again, to other extents, at the next fsync, and by the
  *    timer after a time that grows with each failure in a row.
+ *  - generation: counts the changes of the content, in memory with each that is applied, durable
+ *    with its epoch.  After a crash those that were not durable are gone, and their numbers must
+ *    not come again for another content that somebody could take for theirs: so the first change
+ *    after an object was loaded goes on at the next multiple of 2^32, beyond all that may have been
+ *    acknowledged and lost.
+ *  - reads: a read of several turns keeps pages, and gives those back whose blocks are changed
+ *    meanwhile (object_forget_pages()): so what it answers is the content of one moment.
  *  - holes: blocks that are in those of an epoch, and are neither dirty nor staged, read as zeros,
  *    whatever the map says, because it does not know of the epoch yet.  They are never fetched.
  */
@@ -103,6 +110,7 @@ struct open_epoch {
 	struct epoch_waiters waiters;
 };
 
+struct read_op;
 struct mutate;
 TAILQ_HEAD(mutate_list, mutate);
 
@@ -119,7 +127,10 @@ struct object {
 	struct cache_object cache;
 	uint64_t size_bytes;
 	uint64_t mtime_ns;
-	struct map_obj info; /* as last committed */
+	uint64_t generation;
+	bool has_changed;	    /* since it was loaded */
+	struct map_obj info;	    /* as last committed */
+	LIST_HEAD(, read_op) reads; /* that wait for pages */
 
 	struct open_epoch open;
 	struct epoch_list closed; /* and not in the map; oldest first */

@@ -64,6 +64,8 @@ struct object *object_load(struct objects *objs, const struct map_obj *info)
 	obj->info = *info;
 	obj->size_bytes = info->size_bytes;
 	obj->mtime_ns = info->mtime_ns;
+	obj->generation = info->generation;
+	LIST_INIT(&obj->reads);
 	STAILQ_INIT(&obj->open.waiters);
 	TAILQ_INIT(&obj->closed);
 	TAILQ_INIT(&obj->handles);

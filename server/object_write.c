@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * object_write.c: writing.
+ * object_write.c: writing one range or several.
  *
  * The pages that came with the request become the cache's pages; what the write does not cover of
- * its first and last block is copied into them from the block as it was.
+ * a block is copied into its page from the block as it was.  Ranges that have bytes of one block
+ * share its page: the first of them owns the block, the others are "joined" there (page.h).
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -16,52 +17,127 @@
 #include "server/object_io.h"
 #include "server/object_mutate.h"
 
-struct write_op {
-	struct mutate m;
-	struct pagevec pv;
+struct write_range {
 	uint64_t off_bytes;
+	struct pagevec pv;
 };
 
+struct write_op {
+	struct mutate m;
+	uint32_t n;
+	struct write_range ranges[]; /* ascending */
+};
+
+static uint64_t write_end(const struct write_range *range)
+{
+	return range->off_bytes + range->pv.len;
+}
+
+/* ---- planning -------------------------------------------------------------------------------- */
+
+/* A block belongs to the piece of the first range that has bytes of it, so that all but the first
+ * and the last block of a piece are covered. */
 static int write_plan(struct mutate *m)
 {
 	struct write_op *op = CONTAINER_OF(m, struct write_op, m);
 
-	m->want[0] = (struct mutate_piece){blk_of(op->off_bytes), op->pv.npages};
-	m->nwant = 1;
+	m->nwant = 0;
+	for (uint32_t i = 0; i < op->n; i++) {
+		const struct write_range *range = &op->ranges[i];
+		uint32_t owned = range->pv.npages - range->pv.joined;
+
+		if (owned > 0)
+			m->want[m->nwant++] = (struct mutate_piece){
+			    lblk(blk_of(range->off_bytes).n + range->pv.joined), owned};
+	}
 	return 0;
+}
+
+/* The first range that has bytes of the block. */
+static uint32_t write_find(const struct write_op *op, lblk_t blk)
+{
+	uint32_t lo = 0;
+	uint32_t hi = op->n - 1;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (write_end(&op->ranges[mid]) <= blk.n << BLK_SHIFT)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
 }
 
 /* Does the write leave bytes of this block as they are? */
 static bool write_keeps(struct mutate *m, lblk_t blk)
 {
 	struct write_op *op = CONTAINER_OF(m, struct write_op, m);
-	uint64_t end = blk.n << BLK_SHIFT;
-	uint32_t off;
-	uint32_t len;
+	uint64_t at = blk.n << BLK_SHIFT;
+	uint64_t end = at + BLK_BYTES;
+	uint64_t stop = end < m->obj->size_bytes ? end : m->obj->size_bytes;
 
-	pagevec_span(&op->pv, (uint32_t)(blk.n - blk_of(op->off_bytes).n), &off, &len);
-	end += off + len;
-	return off > 0 || (off + len < BLK_BYTES && end < m->obj->size_bytes);
+	for (uint32_t i = write_find(op, blk); i < op->n; i++) {
+		const struct write_range *range = &op->ranges[i];
+
+		if (range->off_bytes >= end)
+			break;
+		if (range->off_bytes > at && at < stop)
+			return true;
+		at = write_end(range);
+	}
+	return at < stop;
 }
 
-/* Completes block i of the payload with the bytes around it. */
-static void write_merge(struct write_op *op, uint32_t i)
+/* ---- applying -------------------------------------------------------------------------------- */
+
+/* The bytes [from, end) of a page are those of the block as it was; none is kept: they are past the
+ * end of the object. */
+static void write_keep(struct page *page, const struct page *base, uint64_t from, uint64_t end)
 {
-	struct page *page = op->pv.pages[i];
+	if (base)
+		memcpy(page->data + from, base->data + from, end - from);
+	else
+		memset(page->data + from, 0, end - from);
+}
+
+/* Completes page k of range i, which owns that block, with the bytes around all ranges in it. */
+static void write_merge(struct write_op *op, uint32_t i, uint32_t k)
+{
+	struct page *page = op->ranges[i].pv.pages[k];
+	lblk_t blk = lblk(blk_of(op->ranges[i].off_bytes).n + k);
+	uint64_t start = blk.n << BLK_SHIFT;
 	struct page *base;
+	uint64_t at = 0;
 	uint32_t off;
 	uint32_t len;
 
-	pagevec_span(&op->pv, i, &off, &len);
+	pagevec_span(&op->ranges[i].pv, k, &off, &len);
 	if (len == BLK_BYTES)
 		return;
-	base = object_page(op->m.obj, lblk(blk_of(op->off_bytes).n + i));
-	if (base) {
-		memcpy(page->data, base->data, off);
-		memcpy(page->data + off + len, base->data + off + len, BLK_BYTES - off - len);
-	} else { /* nothing is kept: what is not covered is past the end of the object */
-		memset(page->data, 0, off);
-		memset(page->data + off + len, 0, BLK_BYTES - off - len);
+	base = object_page(op->m.obj, blk);
+	for (; i < op->n && op->ranges[i].off_bytes < start + BLK_BYTES; i++) {
+		const struct write_range *range = &op->ranges[i];
+		uint64_t from = range->off_bytes > start ? range->off_bytes - start : 0;
+		uint64_t end = write_end(range) - start;
+
+		write_keep(page, base, at, from);
+		at = end < BLK_BYTES ? end : BLK_BYTES;
+	}
+	write_keep(page, base, at, BLK_BYTES);
+}
+
+/* Puts the pages of range i in their places. */
+static void write_range(struct write_op *op, uint32_t i)
+{
+	struct pagevec *pv = &op->ranges[i].pv;
+	lblk_t first = blk_of(op->ranges[i].off_bytes);
+
+	for (uint32_t k = pv->joined; k < pv->npages; k++) {
+		if (k == 0 || k == pv->npages - 1)
+			write_merge(op, i, k);
+		cache_write(&op->m.obj->cache, lblk(first.n + k), page_get(pv->pages[k]));
 	}
 }
 
@@ -69,18 +145,12 @@ static int write_apply(struct mutate *m, uint64_t *unused)
 {
 	struct write_op *op = CONTAINER_OF(m, struct write_op, m);
 	struct object *obj = m->obj;
-	lblk_t first = blk_of(op->off_bytes);
-	uint64_t end = op->off_bytes + op->pv.len;
+	uint64_t end = write_end(&op->ranges[op->n - 1]);
 
 	(void)unused;
 	epoch_touch(obj);
-	write_merge(op, 0);
-	if (op->pv.npages > 1)
-		write_merge(op, op->pv.npages - 1);
-	for (uint32_t i = 0; i < op->pv.npages; i++) {
-		cache_write(&obj->cache, lblk(first.n + i), op->pv.pages[i]);
-		op->pv.pages[i] = NULL;
-	}
+	for (uint32_t i = 0; i < op->n; i++)
+		write_range(op, i);
 	if (end > obj->size_bytes) {
 		obj->size_bytes = end;
 		obj->open.meta = true;
@@ -93,12 +163,40 @@ static void write_free(struct mutate *m)
 {
 	struct write_op *op = CONTAINER_OF(m, struct write_op, m);
 
-	pagevec_fini(&op->pv);
+	for (uint32_t i = 0; i < op->n; i++)
+		pagevec_fini(&op->ranges[i].pv);
 	free(op);
 }
 
 static const struct mutate_fns write_fns = {
     .plan = write_plan, .keeps = write_keeps, .apply = write_apply, .free = write_free};
+
+/* ---- beginning ------------------------------------------------------------------------------- */
+
+static struct write_op *write_new(struct object *obj, uint32_t n, void *ctx)
+{
+	struct write_op *op = calloc(1, sizeof(*op) + n * sizeof(op->ranges[0]));
+
+	if (!op)
+		return NULL;
+	if (mutate_init(&op->m, n) < 0) {
+		free(op);
+		return NULL;
+	}
+	op->m.fns = &write_fns;
+	op->m.obj = obj;
+	op->m.ctx = ctx;
+	op->n = n;
+	return op;
+}
+
+static void write_take(struct write_range *range, uint64_t off_bytes, struct pagevec *pv)
+{
+	assert(pv->head == (off_bytes & (BLK_BYTES - 1)));
+	range->off_bytes = off_bytes;
+	range->pv = *pv;
+	*pv = (struct pagevec){0};
+}
 
 void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv, object_cb cb,
 		  void *ctx)
@@ -108,7 +206,7 @@ void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv,
 
 	ASSERT_LOOP();
 	if (err == 0 && pv->len > 0) {
-		op = calloc(1, sizeof(*op));
+		op = write_new(handle->obj, 1, ctx);
 		err = op ? 0 : -ERR_NOMEM;
 	}
 	if (!op) {
@@ -116,13 +214,35 @@ void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv,
 		cb(ctx, err);
 		return;
 	}
-	assert(pv->head == (off_bytes & (BLK_BYTES - 1)));
-	op->m.fns = &write_fns;
-	op->m.obj = handle->obj;
 	op->m.cb = cb;
-	op->m.ctx = ctx;
-	op->off_bytes = off_bytes;
-	op->pv = *pv;
-	*pv = (struct pagevec){0};
+	write_take(&op->ranges[0], off_bytes, pv);
+	mutate_start(&op->m);
+}
+
+/* ---- several ranges -------------------------------------------------------------------------- */
+
+void object_writev(struct handle *handle, const struct object_range *ranges, struct pagevec *pvs,
+		   uint32_t n, const uint64_t *if_generation, object_changed_cb cb, void *ctx)
+{
+	struct object *obj = handle->obj;
+	int err = mutate_refused(handle, 0, 0);
+	struct write_op *op = NULL;
+
+	ASSERT_LOOP();
+	if (err == 0) {
+		op = write_new(obj, n, ctx);
+		err = op ? 0 : -ERR_NOMEM;
+	}
+	if (!op) {
+		for (uint32_t i = 0; i < n; i++)
+			pagevec_fini(&pvs[i]);
+		cb(ctx, err, obj->generation);
+		return;
+	}
+	op->m.changed_cb = cb;
+	op->m.conditional = if_generation != NULL;
+	op->m.expected = if_generation ? *if_generation : 0;
+	for (uint32_t i = 0; i < n; i++)
+		write_take(&op->ranges[i], ranges[i].off_bytes, &pvs[i]);
 	mutate_start(&op->m);
 }

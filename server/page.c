@@ -159,6 +159,38 @@ void pagevec_fini(struct pagevec *pv)
 	*pv = (struct pagevec){0};
 }
 
+void pagevecs_free(struct pagevec *pvs, uint32_t n)
+{
+	for (uint32_t i = 0; pvs && i < n; i++)
+		pagevec_fini(&pvs[i]);
+	free(pvs);
+}
+
+struct page *pagevecs_page(struct page_pool *pool, struct pagevec *pvs, uint32_t v, uint32_t i)
+{
+	struct pagevec *pv = &pvs[v];
+	struct page *page = pv->pages[i];
+	uint32_t off;
+	uint32_t len;
+
+	if (page)
+		return page;
+	if (i == 0 && pv->joined) {
+		const struct pagevec *before = &pvs[v - 1];
+
+		pv->pages[0] = page_get(before->pages[before->npages - 1]);
+		return pv->pages[0];
+	}
+	page = page_new(pool);
+	if (!page)
+		return NULL;
+	pagevec_span(pv, i, &off, &len);
+	memset(page->data, 0, off);
+	memset(page->data + off + len, 0, BLK_BYTES - off - len);
+	pv->pages[i] = page;
+	return page;
+}
+
 void pagevec_span(const struct pagevec *pv, uint32_t i, uint32_t *off, uint32_t *len)
 {
 	uint64_t begin = i == 0 ? pv->head : 0;

@@ -63,12 +63,14 @@ void page_put(struct page *page) LOOP_FN;
 
 /*
  * Bytes in pages: the first "head" bytes of the first page are not part of it.  An entry is NULL
- * until it has been filled in.
+ * until it has been filled in.  In an array of them, of bytes that belong into one object, "joined"
+ * says that the first page is also the last one of the vector before.
  */
 struct pagevec {
 	struct page **pages;
 	uint32_t npages;
 	uint32_t head;
+	bool joined;
 	uint64_t len;
 };
 
@@ -80,6 +82,16 @@ int pagevec_init(struct pagevec *pv, uint32_t head, uint64_t len) MUST_CHECK;
 
 /* Puts every page and frees the array; a zeroed struct is allowed.  LOOP_FN. */
 void pagevec_fini(struct pagevec *pv) LOOP_FN;
+
+/* The same of an array from malloc(), and the array; NULL is allowed.  LOOP_FN. */
+void pagevecs_free(struct pagevec *pvs, uint32_t n) LOOP_FN;
+
+/*
+ * Page i of vector v of an array, of which everything before it has been asked for.  A page that is
+ * made for it has zeros where the vector has no byte.  NULL: out of memory.  LOOP_FN.
+ */
+struct page *pagevecs_page(struct page_pool *pool, struct pagevec *pvs, uint32_t v,
+			   uint32_t i) LOOP_FN;
 
 /* The bytes of page i that are part of the vector. */
 void pagevec_span(const struct pagevec *pv, uint32_t i, uint32_t *off, uint32_t *len);

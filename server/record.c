@@ -5,16 +5,16 @@
  *
  *	kind u8, flags u8 (bit 0: inlined), zero u16, length of the whole entry u32, then
  *
- *	EPOCH	  oid u64, size u64, time u64, holes u32, shares u32, extents u32, blocks u32,
- *		  of each hole: blk u64, nblks u64; of each share: blk u64, src u64, src_blk u64,
- *		  nblks u64; of each extent: blk u64, dst u64, nblks u32;
+ *	EPOCH	  oid u64, size u64, time u64, generation u64, holes u32, shares u32, extents u32,
+ *		  blocks u32, of each hole: blk u64, nblks u64; of each share: blk u64, src u64,
+ *		  src_blk u64, nblks u64; of each extent: blk u64, dst u64, nblks u32;
  *		  of each block: CRC-32C u32
  *	CREATE	  oid u64, size u64, time u64, expires u64, name, labels
  *	CLONE	  oid u64, other u64, parent u64, time u64, expires u64, name, labels
  *	REMOVE	  oid u64
  *	RENAME	  oid u64, name
  *	EXCHANGE  oid u64, other u64
- *	RESET	  oid u64, other u64, time u64
+ *	RESET	  oid u64, other u64, time u64, generation u64
  *	SET	  oid u64, expires u64, read-only u8 (0 or 1), labels
  *
  * A change has one encoding: what is read and written again gives the same bytes.
@@ -29,7 +29,7 @@
 #include "common/err.h"
 
 #define ENTRY_HEAD_BYTES   8u
-#define ENTRY_EPOCH_BYTES  (ENTRY_HEAD_BYTES + 40u)
+#define ENTRY_EPOCH_BYTES  (ENTRY_HEAD_BYTES + 48u)
 #define ENTRY_HOLE_BYTES   16u
 #define ENTRY_SHARE_BYTES  32u
 #define ENTRY_EXTENT_BYTES 20u
@@ -64,7 +64,7 @@ size_t record_change_len(const struct change *change)
 	case CHANGE_EXCHANGE:
 		return n + 16;
 	case CHANGE_RESET:
-		return n + 24;
+		return n + 32;
 	case CHANGE_SET:
 		return n + 17 + 2 + change->labels_len;
 	}
@@ -79,6 +79,7 @@ static void record_put_epoch(struct cursor *c, const struct change *change)
 
 	cursor_put_u64(c, change->size_bytes);
 	cursor_put_u64(c, change->time_ns);
+	cursor_put_u64(c, change->generation);
 	cursor_put_u32(c, change->nholes);
 	cursor_put_u32(c, change->nshares);
 	cursor_put_u32(c, change->nextents);
@@ -148,6 +149,7 @@ static void record_put_members(struct cursor *c, const struct change *change)
 	case CHANGE_RESET:
 		cursor_put_u64(c, change->other);
 		cursor_put_u64(c, change->time_ns);
+		cursor_put_u64(c, change->generation);
 		break;
 	case CHANGE_SET:
 		cursor_put_u64(c, change->expires_ns);
@@ -313,6 +315,7 @@ static int record_get_epoch(struct record_reader *r, struct cursor *c, struct ch
 
 	change->size_bytes = cursor_u64(c);
 	change->time_ns = cursor_u64(c);
+	change->generation = cursor_u64(c);
 	change->nholes = cursor_u32(c);
 	change->nshares = cursor_u32(c);
 	change->nextents = cursor_u32(c);
@@ -419,6 +422,7 @@ static int record_get_members(struct record_reader *r, struct cursor *c, struct 
 	case CHANGE_RESET:
 		change->other = cursor_u64(c);
 		change->time_ns = cursor_u64(c);
+		change->generation = cursor_u64(c);
 		return 0;
 	case CHANGE_SET:
 		record_get_set(c, change);

@@ -88,11 +88,13 @@ unit_tests = \
 	tests/unit/test_object_faults \
 	tests/unit/test_object_full \
 	tests/unit/test_object_hard \
+	tests/unit/test_object_generation \
 	tests/unit/test_object_journal \
 	tests/unit/test_object_limits \
 	tests/unit/test_object_map \
 	tests/unit/test_object_names \
 	tests/unit/test_object_order \
+	tests/unit/test_object_ranges \
 	tests/unit/test_object_removal \
 	tests/unit/test_object_set \
 	tests/unit/test_object_share \
@@ -250,6 +252,7 @@ libtest_la_SOURCES = \
 	tests/unit/kv_fixture.h \
 	tests/unit/map_fixture.h \
 	tests/unit/object_fixture.h \
+	tests/unit/ranges_fixture.h \
 	tests/unit/record_fixture.h \
 	tests/unit/session_fixture.h \
 	tests/unit/store_fixture.h \

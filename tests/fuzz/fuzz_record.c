@@ -147,6 +147,7 @@ size_t fuzz_input(uint64_t number, uint8_t *bytes, size_t max)
 		    .time_ns = rnd_u64(&rnd),
 		    .expires_ns = rnd_u64(&rnd),
 		    .readonly = rnd_one_in(&rnd, 2),
+		    .generation = rnd_u64(&rnd),
 		};
 
 		random_extents(&rnd, &parts, &change);

@@ -356,6 +356,7 @@ static void epoch_init(struct commits *fx, struct commits_req *r, uint64_t oid, 
 	r->req.change.oid = oid;
 	r->req.change.size_bytes = (blk.n + 1) << BLK_SHIFT;
 	r->req.change.time_ns = 6;
+	r->req.change.generation = ++fx->generation;
 	test_pattern(r->bytes, COMMITS_SEED, blk);
 	r->extent = (struct change_extent){blk, dst, 1};
 	r->req.change.extents = &r->extent;

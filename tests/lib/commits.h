@@ -30,6 +30,7 @@ struct commits {
 	uint64_t next_oid;
 	unsigned int nturns;	/* events so far; gives each its turn */
 	unsigned int nanswered; /* by done() */
+	uint64_t generation;	/* of the last epoch that was asked for */
 	unsigned int nfreed;	/* blocks; each may become free once */
 	bool freed[COMMITS_DEV_NBLKS];
 	bool

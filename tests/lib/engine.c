@@ -45,7 +45,7 @@ static void engine_open_cb(void *ctx, int err, struct handle *handle, const stru
 	engine_info_cb(ctx, err, info);
 }
 
-static void engine_read_cb(void *ctx, int err, struct pagevec *pv)
+void engine_read_cb(void *ctx, int err, struct pagevec *pv)
 {
 	struct result *res = ctx;
 

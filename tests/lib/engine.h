@@ -77,6 +77,7 @@ void engine_settle(struct engine *e);
 /* Callbacks that fill in the struct result that is their context. */
 void engine_done_cb(void *ctx, int err);
 void engine_info_cb(void *ctx, int err, const struct map_obj *info);
+void engine_read_cb(void *ctx, int err, struct pagevec *pv);
 
 int engine_create(struct engine *e, const char *name, uint64_t size);
 int engine_clone(struct engine *e, const char *src, const char *dst);

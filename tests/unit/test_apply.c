@@ -47,6 +47,7 @@ static const struct change write_a = {
     .oid = 5,
     .size_bytes = 52 * BLK_BYTES,
     .time_ns = 20,
+    .generation = 21,
     .extents = extents,
     .nextents = ARRAY_LEN(extents),
     .nblks = ARRAY_LEN(csums),
@@ -105,6 +106,7 @@ static void test_epoch(void **state)
 	obj = apply(&fix, &write_a, 0);
 	assert_int_equal(obj.size_bytes, 52 * BLK_BYTES);
 	assert_int_equal(obj.mtime_ns, 20);
+	assert_int_equal(obj.generation, 21);
 	assert_int_equal(obj.mapped_nblks, 5);
 	assert_int_equal(block_of(&fix, 5, 4, &csum).blk.n, 102);
 	assert_int_equal(csum, 13);
@@ -195,7 +197,8 @@ static void test_names(void **state)
 
 static void test_reset(void **state)
 {
-	struct change reset = {.kind = CHANGE_RESET, .oid = 5, .other = 7, .time_ns = 70};
+	struct change reset = {
+	    .kind = CHANGE_RESET, .oid = 5, .other = 7, .time_ns = 70, .generation = 71};
 	struct map_obj obj;
 	struct fix fix;
 
@@ -208,6 +211,7 @@ static void test_reset(void **state)
 	assert_int_equal(obj.size_bytes, 100 * BLK_BYTES);
 	assert_int_equal(obj.mapped_nblks, 0);
 	assert_int_equal(obj.mtime_ns, 70);
+	assert_int_equal(obj.generation, 71);
 	fix_check(&fix);
 	fix_close(&fix);
 }
@@ -247,7 +251,7 @@ static void test_set(void **state)
 	assert_true(obj.readonly);
 	assert_int_equal(obj.labels_len, 8);
 	assert_memory_equal(obj.labels, "a=1\0k=w", 8);
-	assert_int_equal(obj.generation, 1); /* of its content */
+	assert_int_equal(obj.generation, 21); /* of its content */
 	assert_int_equal(obj.mtime_ns, 20);
 	assert_int_equal(obj.mapped_nblks, 5);
 	assert_false(expires_at(&fix, 5, 99));

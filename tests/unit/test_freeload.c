@@ -280,7 +280,7 @@ static void make_late(struct fixture *fx, const struct map_view *probe)
 		for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
 			struct map_obj obj;
 
-			assert_int_equal(map_txn_update(txn, ids[i], n, n, &obj), 0);
+			assert_int_equal(map_txn_update(txn, ids[i], n, n, n, &obj), 0);
 		}
 		fix_commit(txn);
 		fix_fold(&fx->fix);
@@ -342,7 +342,7 @@ static void map_frags(struct engine *e, uint64_t nfrags)
 		for (uint64_t end = i + 5000; i < end; i++)
 			assert_int_equal(
 			    map_txn_remap(txn, oid, lblk(i), pblk(first + 2 * i), 1, &csum), 0);
-		assert_int_equal(map_txn_update(txn, oid, i * BLK_BYTES, 1, &obj), 0);
+		assert_int_equal(map_txn_update(txn, oid, i * BLK_BYTES, 1, i, &obj), 0);
 		assert_int_equal(map_txn_commit(txn, &freed), 0);
 		assert_int_equal(map_cut(e->map, tail), 0);
 		assert_int_equal(map_fold(e->map), 0);

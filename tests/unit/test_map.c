@@ -323,10 +323,10 @@ static void test_update_and_incarnation(void **state)
 	fix_open(&fix, 100, FIX_META_BYTES);
 	txn = fix_begin(&fix);
 	oid = fix_create(txn, "a", 0);
-	assert_int_equal(map_txn_update(txn, oid, 4097, 77, &obj), 0);
+	assert_int_equal(map_txn_update(txn, oid, 4097, 77, 1, &obj), 0);
 	assert_int_equal(obj.generation, 1);
-	assert_int_equal(map_txn_update(txn, oid, 4099, 78, &obj), 0);
-	assert_int_equal(map_txn_update(txn, 99, 1, 1, &obj), -ERR_NOENT);
+	assert_int_equal(map_txn_update(txn, oid, 4099, 78, 2, &obj), 0);
+	assert_int_equal(map_txn_update(txn, 99, 1, 1, 3, &obj), -ERR_NOENT);
 	assert_int_equal(fix_try_clone(txn, oid, "b", &clone), 0);
 	assert_int_equal(map_txn_next_incarnation(txn, 77, &first), 0);
 	fix_commit(txn);
@@ -349,7 +349,7 @@ static void test_update_and_incarnation(void **state)
 	assert_int_equal(clone.origin, oid);
 	map_view_end(view);
 	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_update(txn, oid, BLK_OBJECT_MAX * BLK_BYTES + 1, 1, &obj),
+	assert_int_equal(map_txn_update(txn, oid, BLK_OBJECT_MAX * BLK_BYTES + 1, 1, 4, &obj),
 			 -ERR_TOO_LARGE);
 	map_txn_abort(txn);
 	txn = fix_begin(&fix);

@@ -107,7 +107,7 @@ static void test_version_keeps_what_was(void **state)
 	fix_remap(txn, a, 0, 100, 10);
 	v = fix_version(txn, a, "v1");
 	fix_remap(txn, a, 0, 200, 1);
-	assert_int_equal(map_txn_update(txn, a, BLK_BYTES * 20, 9, &obj), 0);
+	assert_int_equal(map_txn_update(txn, a, BLK_BYTES * 20, 9, 1, &obj), 0);
 	fix_commit(txn);
 	fix_check(&fix);
 	assert_int_equal(first_block(&fix, a), 200);
@@ -181,8 +181,8 @@ static void test_version_is_not_written(void **state)
 	v = fix_version(txn, a, "v1");
 	assert_int_equal(map_txn_remap(txn, v, lblk(0), pblk(300), 1, &csum), -ERR_PERM);
 	assert_int_equal(map_txn_unmap(txn, v, lblk(0), BLK_OBJECT_MAX - 0), -ERR_PERM);
-	assert_int_equal(map_txn_update(txn, v, 1, 1, &obj), -ERR_PERM);
-	assert_int_equal(map_txn_reset(txn, v, a, 1, &obj), -ERR_PERM);
+	assert_int_equal(map_txn_update(txn, v, 1, 1, 1, &obj), -ERR_PERM);
+	assert_int_equal(map_txn_reset(txn, v, a, 1, 2, &obj), -ERR_PERM);
 	assert_int_equal(map_txn_exchange(txn, v, a), -ERR_PERM);
 	assert_int_equal(map_txn_exchange(txn, a, v), -ERR_PERM);
 	/* nor has it versions of its own */
@@ -351,13 +351,13 @@ static void test_reset_to_version(void **state)
 	a = fix_create(txn, "a", 10);
 	fix_remap(txn, a, 0, 100, 10);
 	v = fix_version(txn, a, "v");
-	assert_int_equal(map_txn_update(txn, a, BLK_BYTES * 400, 5, &obj), 0);
+	assert_int_equal(map_txn_update(txn, a, BLK_BYTES * 400, 5, 1, &obj), 0);
 	fix_remap(txn, a, 0, 200, 300);
 	fix_commit(txn);
 	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_reset(txn, 99, v, 7, &obj), -ERR_NOENT);
-	assert_int_equal(map_txn_reset(txn, a, 99, 7, &obj), -ERR_NOENT);
-	assert_int_equal(map_txn_reset(txn, a, v, 7, &obj), 0);
+	assert_int_equal(map_txn_reset(txn, 99, v, 7, 2, &obj), -ERR_NOENT);
+	assert_int_equal(map_txn_reset(txn, a, 99, 7, 2, &obj), -ERR_NOENT);
+	assert_int_equal(map_txn_reset(txn, a, v, 7, 2, &obj), 0);
 	assert_int_equal(obj.size_bytes, BLK_BYTES * 10);
 	assert_int_equal(obj.mapped_nblks, 10);
 	assert_int_equal(obj.mtime_ns, 7);
@@ -392,16 +392,16 @@ static void test_reset_to_what_it_is(void **state)
 	a = fix_create(txn, "a", 10);
 	e = fix_create(txn, "empty", 3);
 	fix_remap(txn, a, 0, 100, 10);
-	assert_int_equal(map_txn_reset(txn, a, a, 7, &obj), 0);
+	assert_int_equal(map_txn_reset(txn, a, a, 7, 2, &obj), 0);
 	fix_commit(txn);
 	assert_int_equal(fix_check(&fix).mapped_nblks, 10);
 	txn = fix_begin(&fix);
 	v = fix_version(txn, a, "v");
-	assert_int_equal(map_txn_reset(txn, a, v, 7, &obj), 0);
+	assert_int_equal(map_txn_reset(txn, a, v, 7, 2, &obj), 0);
 	fix_commit(txn);
 	assert_int_equal(fix_check(&fix).mapped_nblks, 10);
 	txn = fix_begin(&fix);
-	assert_int_equal(map_txn_reset(txn, a, e, 7, &obj), 0);
+	assert_int_equal(map_txn_reset(txn, a, e, 7, 2, &obj), 0);
 	fix_commit(txn);
 	fix_check(&fix);
 	assert_int_equal(first_block(&fix, a), 0);

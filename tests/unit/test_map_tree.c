@@ -147,7 +147,7 @@ static void do_reset(struct world *w, struct map_txn *txn)
 
 	if (!obj)
 		return;
-	assert_int_equal(map_txn_reset(txn, obj->oid, src->oid, 1, &got),
+	assert_int_equal(map_txn_reset(txn, obj->oid, src->oid, 1, 1, &got),
 			 obj->parent ? -ERR_PERM : 0);
 	if (!obj->parent)
 		memmove(obj->blk, src->blk, sizeof(obj->blk));

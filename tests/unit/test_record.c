@@ -21,6 +21,7 @@ static void assert_same(const struct change *got, const struct change *want)
 	assert_int_equal(got->parent, want->parent);
 	assert_int_equal(got->size_bytes, want->size_bytes);
 	assert_int_equal(got->time_ns, want->time_ns);
+	assert_int_equal(got->generation, want->generation);
 	assert_int_equal(got->expires_ns, want->expires_ns);
 	assert_int_equal(got->readonly, want->readonly);
 	assert_int_equal(got->nholes, want->nholes);
@@ -215,10 +216,11 @@ static void an_epoch_may_have_very_many_extents(void **state)
 static void the_layout_is_that_on_disk(void **state)
 {
 	static const uint8_t want[] = {
-	    1,	  1,	0,    0,    128,  0,	0,    0,		/* head */
+	    1,	  1,	0,    0,    136,  0,	0,    0,		/* head */
 	    0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,		/* oid */
 	    3,	  2,	0,    0,    0,	  0,	0,    0,		/* size */
 	    9,	  0,	0,    0,    0,	  0,	0,    0,		/* time */
+	    11,	  0,	0,    0,    0,	  0,	0,    0,		/* generation */
 	    1,	  0,	0,    0,					/* holes */
 	    1,	  0,	0,    0,					/* shares */
 	    1,	  0,	0,    0,    3,	  0,	0,    0,		/* extents, blocks */
@@ -247,6 +249,7 @@ static void the_layout_is_that_on_disk(void **state)
 				      .oid = OID,
 				      .size_bytes = 515,
 				      .time_ns = 9,
+				      .generation = 11,
 				      .holes = &hole,
 				      .nholes = 1,
 				      .shares = &share,

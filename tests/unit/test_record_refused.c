@@ -97,11 +97,11 @@ static void an_unknown_head_is_refused(void **state)
 /* Where the numbers of an epoch are. */
 enum {
 	SIZE = 16,
-	NHOLES = 32,
-	NSHARES = 36,
-	NEXTENTS = 40,
-	NBLKS = 44,
-	HOLE = 48,
+	NHOLES = 40,
+	NSHARES = 44,
+	NEXTENTS = 48,
+	NBLKS = 52,
+	HOLE = 56,
 	HOLE_NBLKS = 8,
 	SHARE = HOLE + 16 * 3, /* behind the holes of "epoch" */
 	SHARE_SRC = 8,
