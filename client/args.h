@@ -13,35 +13,36 @@
 #include "common/annot.h"
 
 /* X(id, name, letter or 0, value's name or NULL, help): one row per option. */
-#define ARGS_OPTIONS(X)                                                                         \
-	X(URI, "uri", 'u', "URI", "the server (default $COW_URI, else the local socket)")       \
-	X(TIMEOUT, "timeout", 0, "SEC", "give up when the server does not answer (default 60)") \
-	X(JSON, "json", 0, NULL, "print JSON")                                                  \
-	X(QUIET, "quiet", 'q', NULL, "print no progress and no remarks")                        \
-	X(VERBOSE, "verbose", 'v', NULL, "say more on stderr")                                  \
-	X(HELP, "help", 'h', NULL, "show the usage")                                            \
-	X(VERSION, "version", 'V', NULL, "show the version of cowctl")                          \
-	X(FIELDS, "fields", 'o', "FIELDS", "the columns, separated by commas")                  \
-	X(NO_HEADER, "no-header", 'H', NULL, "no header, tabs between columns, plain numbers")  \
-	X(LONG, "long", 'l', NULL, "show more than names")                                      \
-	X(PROGRESS, "progress", 0, "FD", "write the progress to a descriptor, as N/100 lines")  \
-	X(FORCE, "force", 'f', NULL, "overwrite the destination")                               \
-	X(OFFSET, "offset", 0, "SIZE", "where to begin (default 0)")                            \
-	X(LENGTH, "length", 0, "SIZE", "how much (default: all)")                               \
-	X(TO, "to", 0, "SIZE", "where in DST (default: as --offset)")                           \
-	X(FSYNC, "fsync", 0, NULL, "make it durable at the end")                                \
-	X(SHRINK, "shrink", 0, NULL, "allow a smaller size")                                    \
-	X(YES, "yes", 'y', NULL, "do not ask")                                                  \
-	X(COPIES, "count", 'N', "COUNT", "make so many, numbered from 0")                       \
-	X(TTL, "ttl", 0, "TIME", "remove it after so long (30s, 15m, 2h, 7d)")                  \
-	X(LABEL, "label", 0, "KEY=VALUE", "a label; may be given again")                        \
-	X(DRY_RUN, "dry-run", 'n', NULL, "only say what would be removed, and what that frees") \
-	X(RECURSIVE, "recursive", 'r', NULL, "with the versions of objects")                    \
-	X(WAIT, "wait", 0, NULL, "wait until the space can be used again")                      \
-	X(EXCHANGE, "exchange", 0, NULL, "swap two names that both exist")                      \
-	X(IF_DELETED, "if-deleted", 0, NULL, "say what removing all of them would free")        \
-	X(IF, "if", 0, "KEY=VALUE", "only if it has this label")                                \
-	X(UNLESS, "unless", 0, "KEY", "only if it has no label of this key")                    \
+#define ARGS_OPTIONS(X)                                                                            \
+	X(URI, "uri", 'u', "URI", "the server (default $COW_URI, else the local socket)")          \
+	X(TIMEOUT, "timeout", 0, "SEC", "give up when the server does not answer (default 60)")    \
+	X(JSON, "json", 0, NULL, "print JSON")                                                     \
+	X(QUIET, "quiet", 'q', NULL, "print no progress and no remarks")                           \
+	X(VERBOSE, "verbose", 'v', NULL, "say more on stderr")                                     \
+	X(HELP, "help", 'h', NULL, "show the usage")                                               \
+	X(VERSION, "version", 'V', NULL, "show the version of cowctl")                             \
+	X(FIELDS, "fields", 'o', "FIELDS", "the columns, separated by commas")                     \
+	X(NO_HEADER, "no-header", 'H', NULL, "no header, tabs between columns, plain numbers")     \
+	X(LONG, "long", 'l', NULL, "show more than names")                                         \
+	X(PROGRESS, "progress", 0, "FD", "write the progress to a descriptor, as N/100 lines")     \
+	X(FORCE, "force", 'f', NULL, "overwrite the destination")                                  \
+	X(OFFSET, "offset", 0, "SIZE", "where to begin (default 0)")                               \
+	X(LENGTH, "length", 0, "SIZE", "how much (default: all)")                                  \
+	X(TO, "to", 0, "SIZE", "where in DST (default: as --offset)")                              \
+	X(FSYNC, "fsync", 0, NULL, "make it durable at the end")                                   \
+	X(SHRINK, "shrink", 0, NULL, "allow a smaller size")                                       \
+	X(YES, "yes", 'y', NULL, "do not ask")                                                     \
+	X(COPIES, "count", 'N', "COUNT", "make so many, numbered from 0")                          \
+	X(TTL, "ttl", 0, "TIME", "remove it after so long (30s, 15m, 2h, 7d)")                     \
+	X(LABEL, "label", 0, "KEY=VALUE", "a label; may be given again")                           \
+	X(DRY_RUN, "dry-run", 'n', NULL, "only say what would be removed, and what that frees")    \
+	X(RECURSIVE, "recursive", 'r', NULL, "with the versions of objects")                       \
+	X(WAIT, "wait", 0, NULL, "wait until the space can be used again")                         \
+	X(EXCHANGE, "exchange", 0, NULL, "swap two names that both exist")                         \
+	X(IF_GENERATION, "if-generation", 0, "N", "only if this is still the object's generation") \
+	X(IF_DELETED, "if-deleted", 0, NULL, "say what removing all of them would free")           \
+	X(IF, "if", 0, "KEY=VALUE", "only if it has this label")                                   \
+	X(UNLESS, "unless", 0, "KEY", "only if it has no label of this key")                       \
 	X(SUMMARY, "summary", 's', NULL, "show the totals only")
 
 enum args_id {

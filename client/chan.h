@@ -31,7 +31,7 @@
 #define CHAN_NEVER	 UINT64_MAX
 
 _Static_assert(CHAN_BODY_MAX >= 2u * (2u + MSG_NAME_BYTES) + 8u + 2u + LABELS_MAX_BYTES,
-	       "every request body but that of USAGE fits");
+	       "every request body but those of USAGE, READV and WRITEV fits");
 
 struct chan_request;
 

@@ -3,7 +3,11 @@
  * it: cat, write, zero, trim, clone-range. */
 #include "client/cmd.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "client/end.h"
 #include "client/out.h"
@@ -74,6 +78,107 @@ static int write_stream(struct end_sink *dst, bool sync, struct copy_result *res
 	return err;
 }
 
+/* What one conditional write may be. */
+#define WRITE_IF_MAX ((size_t)32 << 20)
+
+/* All of standard input, in memory to be freed; more than may be is an error.  0 or an exit status. */
+static int write_read_all(const struct ctl *ctl, uint8_t **data, size_t *len)
+{
+	uint8_t *buf = malloc(WRITE_IF_MAX + 1);
+	size_t have = 0;
+	ssize_t n = 1;
+
+	while (buf && n > 0 && have <= WRITE_IF_MAX) {
+		n = read(STDIN_FILENO, buf + have, WRITE_IF_MAX + 1 - have);
+		if (n < 0 && errno == EINTR)
+			n = 1;
+		else if (n > 0)
+			have += (size_t)n;
+	}
+	if (buf && n >= 0 && have <= WRITE_IF_MAX) {
+		*data = buf;
+		*len = have;
+		return 0;
+	}
+	free(buf);
+	if (!buf || n < 0)
+		return ctl_fail(ctl, CTL_ERROR, "standard input", "%s",
+				buf ? strerror(errno) : "out of memory");
+	return ctl_fail(ctl, CTL_ERROR, "standard input",
+			"--if-generation writes at most 32 MiB, all at once");
+}
+
+struct write_if {
+	uint64_t offset;
+	uint64_t expected;
+	uint8_t *data;
+	size_t len;
+	uint64_t generation;
+};
+
+static int write_if_report(const struct ctl *ctl, const struct write_if *w, bool sync)
+{
+	json_object *obj;
+
+	if (!ctl->json)
+		return CTL_OK;
+	obj = out_json_new();
+	out_json_add(obj, "name", out_json_text(ctl->args.operands[0]));
+	out_json_add(obj, "offset", json_object_new_uint64(w->offset));
+	out_json_add(obj, "bytes", json_object_new_uint64(w->len));
+	out_json_add(obj, "fsync", json_object_new_boolean(sync));
+	out_json_add(obj, "generation", json_object_new_uint64(w->generation));
+	return out_json_print(ctl, obj);
+}
+
+/* 0 or a negative code.  Nothing on standard input is a write of nothing. */
+static int write_if_open(cow_object_t *obj, struct write_if *w, bool sync)
+{
+	int err = w->len == 0
+		      ? cow_fsync_if(obj, &w->expected, &w->generation)
+		      : cow_write_if(obj, w->data, w->len, w->offset, w->expected, &w->generation);
+
+	return err == 0 && sync ? cow_fsync(obj) : err;
+}
+
+static int write_if_run(const struct ctl *ctl, struct write_if *w)
+{
+	const char *name = ctl->args.operands[0];
+	bool sync = args_has(&ctl->args, ARGS_FSYNC);
+	cow_object_t *obj;
+	int closing;
+	int err = cow_open(ctl->cow, name, 0, &obj);
+
+	if (err < 0)
+		return ctl_fail_cow(ctl, err, name);
+	err = write_if_open(obj, w, sync);
+	if (err < 0) {
+		int status = ctl_fail_cow(ctl, err, name);
+
+		(void)cow_close(obj); /* one failure is told */
+		return status;
+	}
+	closing = cow_close(obj);
+	if (closing < 0)
+		return ctl_fail_cow(ctl, closing, name);
+	return write_if_report(ctl, w, sync);
+}
+
+static int cmd_write_if(struct ctl *ctl, uint64_t offset)
+{
+	struct write_if w = {.offset = offset};
+	int status = ctl_get_number(ctl, ARGS_IF_GENERATION, &w.expected);
+
+	if (status == 0)
+		status = write_read_all(ctl, &w.data, &w.len);
+	if (status == 0)
+		status = ctl_connect(ctl);
+	if (status == 0)
+		status = write_if_run(ctl, &w);
+	free(w.data);
+	return status;
+}
+
 int cmd_write(struct ctl *ctl)
 {
 	bool sync = args_has(&ctl->args, ARGS_FSYNC);
@@ -83,6 +188,8 @@ int cmd_write(struct ctl *ctl)
 	uint64_t offset;
 	int err = ctl_get_size(ctl, ARGS_OFFSET, 0, &offset);
 
+	if (err == 0 && args_has(&ctl->args, ARGS_IF_GENERATION))
+		return cmd_write_if(ctl, offset);
 	if (err == 0)
 		err = ctl_connect(ctl);
 	if (err != 0)

@@ -37,6 +37,7 @@ extern "C" {
 #define COW_HAVE_CHECK	  1
 #define COW_HAVE_SET	  1 /* changing labels, times to live, read-only */
 #define COW_HAVE_MAP	  1
+#define COW_HAVE_RANGES	  1 /* several ranges, generations */
 
 /* Error codes: stable; calls return them negated. */
 enum cow_errcode {
@@ -56,6 +57,7 @@ enum cow_errcode {
 	COW_ECONN = 14,	    /* not connected, or the connection was lost */
 	COW_ESHUTDOWN = 15, /* the server is shutting down */
 	COW_EFORMAT = 16,   /* not a store of this format */
+	COW_ECHANGED = 17,  /* the object is not of that generation any more */
 };
 
 typedef struct cow cow_t;
@@ -82,7 +84,7 @@ struct cow_info {
 	uint64_t id;	  /* never used again in the store */
 	uint64_t size;
 	uint64_t mapped;     /* durable bytes that the object maps, shared or not */
-	uint64_t generation; /* grows with every commit to the object */
+	uint64_t generation; /* of the content: grows with every change, never comes again */
 	uint64_t ctime_ns;   /* nanoseconds since 1970: when it was made */
 	uint64_t mtime_ns;   /* of the last change of its content or size */
 	uint64_t origin;     /* id of the object or version it was cloned from; 0: none */
@@ -361,6 +363,43 @@ ssize_t cow_pwrite(cow_object_t *obj, const void *buf, size_t len, uint64_t offs
 
 /* Makes everything durable that any client was told was written to this object before the call. */
 int cow_fsync(cow_object_t *obj);
+
+/* A piece of an object, and where its bytes are or go. */
+struct cow_range {
+	uint64_t offset;
+	void *buf; /* a write only reads it */
+	size_t len;
+};
+
+#define COW_RANGES_MAX 1024 /* of one call */
+
+/*
+ * Reads or writes several ranges in one request: at most COW_RANGES_MAX, and 32 MiB together, if the
+ * server takes as much (else -COW_EINVAL).
+ *
+ * cow_readv() reads all of them as they are at one moment, in any order, and returns the bytes of
+ * all; got, unless NULL, gets those of each: fewer than its len only at the end of the object.
+ *
+ * cow_writev() writes all of them or none, for every reader and under a crash.  They ascend and do
+ * not overlap, and touch at most 8192 blocks of 4 KiB, in at most 768 aligned pieces of 128 KiB
+ * (-COW_ELIMIT; of a single range there is no such limit).
+ *
+ * if_generation, unless NULL: only if that is still the object's (cow_get_info()), else
+ * -COW_ECHANGED, and nothing has been done.  generation, unless NULL, gets that which the object has
+ * by this write.  cow_write_if() is that for one range.
+ */
+ssize_t cow_readv(cow_object_t *obj, const struct cow_range *ranges, size_t count, size_t *got);
+int cow_writev(cow_object_t *obj, const struct cow_range *ranges, size_t count,
+	       const uint64_t *if_generation, uint64_t *generation);
+int cow_write_if(cow_object_t *obj, const void *buf, size_t len, uint64_t offset,
+		 uint64_t if_generation, uint64_t *generation);
+
+/*
+ * cow_fsync() only if if_generation, unless NULL, is the object's when the server begins: else
+ * -COW_ECHANGED, and nothing is made durable by it.  generation, unless NULL, gets that up to which
+ * all is durable.
+ */
+int cow_fsync_if(cow_object_t *obj, const uint64_t *if_generation, uint64_t *generation);
 
 #define COW_RESIZE_SHRINK 1u
 

@@ -24,6 +24,8 @@ int ctl_exit_code(int code)
 	switch (code < 0 ? -code : code) {
 	case 0:
 		return CTL_OK;
+	case COW_ECHANGED:
+		return CTL_FALSE;
 	case COW_ENOENT:
 		return CTL_NOT_FOUND;
 	case COW_EEXIST:
@@ -48,6 +50,8 @@ int ctl_exit_code(int code)
 static const char *ctl_hint(int code, bool version)
 {
 	switch (code < 0 ? -code : code) {
+	case COW_ECHANGED:
+		return " (nothing was done; cowctl info shows the generation)";
 	case COW_ENOENT:
 		return " (cowctl ls shows what there is)";
 	case COW_EEXIST:
@@ -175,6 +179,20 @@ int ctl_get_size(const struct ctl *ctl, enum args_id id, uint64_t otherwise, uin
 	if (args_has(&ctl->args, id))
 		return ctl_parse_size(ctl, ctl->args.values[id], bytes);
 	*bytes = otherwise;
+	return 0;
+}
+
+int ctl_get_number(const struct ctl *ctl, enum args_id id, uint64_t *number)
+{
+	const char *text = ctl->args.values[id];
+	unsigned long long value;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno != 0 || *text < '0' || *text > '9' || *end)
+		return ctl_fail(ctl, CTL_USAGE, text, "not a number");
+	*number = value;
 	return 0;
 }
 

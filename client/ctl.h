@@ -16,6 +16,7 @@
 enum ctl_exit {
 	CTL_OK = 0,
 	CTL_ERROR = 1,
+	CTL_FALSE = 2, /* a predicate is false */
 	CTL_NOT_FOUND = 3,
 	CTL_EXISTS = 4,
 	CTL_BUSY = 5,
@@ -96,6 +97,9 @@ int ctl_connect_patiently(struct ctl *ctl, unsigned int sec) MUST_CHECK;
 /* The value of a size option, or that which it has when not given.  0 or CTL_USAGE, printed. */
 int ctl_get_size(const struct ctl *ctl, enum args_id id, uint64_t otherwise,
 		 uint64_t *bytes) MUST_CHECK;
+
+/* The value of an option that is a plain number and was given.  0 or CTL_USAGE, printed. */
+int ctl_get_number(const struct ctl *ctl, enum args_id id, uint64_t *number) MUST_CHECK;
 
 /* The size that an operand gives.  0 or CTL_USAGE, the error printed. */
 int ctl_parse_size(const struct ctl *ctl, const char *text, uint64_t *bytes) MUST_CHECK;

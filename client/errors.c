@@ -27,6 +27,7 @@ SAME(TIMEOUT, ETIMEDOUT);
 SAME(CONN, ECONN);
 SAME(SHUTDOWN, ESHUTDOWN);
 SAME(FORMAT, EFORMAT);
+SAME(CHANGED, ECHANGED);
 #undef SAME
 
 #define ERRORS_TEXT_MAX 640
@@ -109,5 +110,5 @@ const char *cow_strerror(int code)
 {
 	int num = code < 0 ? -code : code;
 
-	return num <= COW_EFORMAT ? err_text(num) : "unknown error";
+	return num <= COW_ECHANGED ? err_text(num) : "unknown error";
 }

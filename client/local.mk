@@ -25,6 +25,7 @@ libclient_la_SOURCES = \
 	client/names.c \
 	client/names.h \
 	client/object.c \
+	client/ranges.c \
 	client/store.c \
 	client/transfer.c \
 	client/uri.c \

@@ -105,7 +105,7 @@ static size_t store_body_max(cow_t *cow)
 	return max;
 }
 
-/* The only request that may be too long to lie within its struct. */
+/* A request that may be too long to lie within its struct. */
 static int store_ask_usage(cow_t *cow, const char *const *specs, size_t count, uint8_t *body,
 			   struct msg_usage_reply *m)
 {

@@ -67,7 +67,7 @@ struct msg_info {
 	uint64_t id;
 	uint64_t size_bytes;
 	uint64_t mapped_bytes; /* durable bytes the object maps, shared or not */
-	uint64_t generation;   /* grows with every commit to the object */
+	uint64_t generation;   /* grows with every change of the content */
 	uint64_t ctime_ns;
 	uint64_t mtime_ns;
 	uint64_t origin;     /* id of what it was cloned from, 0 if none */
@@ -176,6 +176,47 @@ struct msg_read {
 struct msg_write { /* the payload is the data */
 	uint32_t handle;
 	uint64_t offset;
+};
+
+struct msg_range {
+	uint64_t offset;
+	uint32_t len;
+};
+
+#define MSG_RANGE_BYTES 12u
+
+struct msg_readv { /* of all ranges together at most WIRE_PAYLOAD_MAX */
+	uint32_t handle;
+	uint32_t count; /* 1 to WIRE_RANGES_MAX; its encoding is that of an array */
+	struct msg_range ranges[WIRE_RANGES_MAX];
+};
+
+struct msg_readv_reply { /* the payload is the data of all ranges, one after the other */
+	uint32_t count;	 /* as in the request */
+	uint32_t lens[WIRE_RANGES_MAX];
+};
+
+#define MSG_IF_GENERATION 1u /* only if the object's generation is this one; else it is 0 */
+
+struct msg_writev { /* likewise; the payload is the data */
+	uint32_t handle;
+	uint32_t flags;
+	uint64_t generation;
+	uint32_t count;
+	struct msg_range ranges[WIRE_RANGES_MAX];
+};
+
+/* The longest encoding of these three. */
+#define MSG_RANGES_BYTES_MAX (20u + WIRE_RANGES_MAX * MSG_RANGE_BYTES)
+
+struct msg_fsync_if {
+	uint32_t handle;
+	uint32_t flags; /* MSG_IF_GENERATION */
+	uint64_t generation;
+};
+
+struct msg_generation { /* answers WRITEV and FSYNC_IF */
+	uint64_t generation;
 };
 
 #define MSG_RESIZE_SHRINK 1u /* without it a smaller size is -ERR_SHRINK */
@@ -295,6 +336,11 @@ MSG_DECLARE(msg_resize);
 MSG_DECLARE(msg_zero);
 MSG_DECLARE(msg_clone_range);
 MSG_DECLARE(msg_clone_range_reply);
+MSG_DECLARE(msg_readv);
+MSG_DECLARE(msg_readv_reply);
+MSG_DECLARE(msg_writev);
+MSG_DECLARE(msg_fsync_if);
+MSG_DECLARE(msg_generation);
 MSG_DECLARE(msg_extents);
 MSG_DECLARE(msg_statfs_reply);
 MSG_DECLARE(msg_snap);

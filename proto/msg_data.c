@@ -34,6 +34,116 @@ static void msg_write_get(struct cursor *c, struct msg_write *m)
 	m->offset = cursor_u64(c);
 }
 
+/* ---- several ranges -------------------------------------------------------------------------- */
+
+static void msg_put_ranges(struct cursor *c, const struct msg_range *ranges, uint32_t count)
+{
+	cursor_put_u32(c, count);
+	if (count == 0 || count > WIRE_RANGES_MAX)
+		c->bad = true;
+	for (uint32_t i = 0; i < count && !c->bad; i++) {
+		cursor_put_u64(c, ranges[i].offset);
+		cursor_put_u32(c, ranges[i].len);
+	}
+}
+
+/* Not more bytes than a payload has. */
+static uint32_t msg_get_ranges(struct cursor *c, struct msg_range *ranges)
+{
+	uint32_t count = cursor_u32(c);
+	uint64_t sum = 0;
+
+	if (count == 0 || count > WIRE_RANGES_MAX)
+		c->bad = true;
+	for (uint32_t i = 0; i < count && !c->bad; i++) {
+		ranges[i].offset = cursor_u64(c);
+		ranges[i].len = cursor_u32(c);
+		sum += ranges[i].len;
+		if (sum > WIRE_PAYLOAD_MAX)
+			c->bad = true;
+	}
+	return count;
+}
+
+static void msg_readv_put(struct cursor *c, const struct msg_readv *m)
+{
+	cursor_put_u32(c, m->handle);
+	msg_put_ranges(c, m->ranges, m->count);
+}
+
+static void msg_readv_get(struct cursor *c, struct msg_readv *m)
+{
+	m->handle = cursor_u32(c);
+	m->count = msg_get_ranges(c, m->ranges);
+}
+
+static void msg_readv_reply_put(struct cursor *c, const struct msg_readv_reply *m)
+{
+	cursor_put_u32(c, m->count);
+	if (m->count > WIRE_RANGES_MAX)
+		c->bad = true;
+	for (uint32_t i = 0; i < m->count && !c->bad; i++)
+		cursor_put_u32(c, m->lens[i]);
+}
+
+static void msg_readv_reply_get(struct cursor *c, struct msg_readv_reply *m)
+{
+	m->count = cursor_u32(c);
+	if (m->count > WIRE_RANGES_MAX)
+		c->bad = true;
+	for (uint32_t i = 0; i < m->count && !c->bad; i++)
+		m->lens[i] = cursor_u32(c);
+}
+
+static void msg_writev_put(struct cursor *c, const struct msg_writev *m)
+{
+	cursor_put_u32(c, m->handle);
+	cursor_put_u32(c, m->flags);
+	cursor_put_u64(c, m->generation);
+	msg_put_ranges(c, m->ranges, m->count);
+}
+
+/* A generation without its flag means nothing: it is refused, as a flag that is not known. */
+static void msg_get_condition(struct cursor *c, uint32_t *flags, uint64_t *generation)
+{
+	*flags = msg_get_flags(c, MSG_IF_GENERATION);
+	*generation = cursor_u64(c);
+	if (*flags == 0 && *generation != 0)
+		c->bad = true;
+}
+
+static void msg_writev_get(struct cursor *c, struct msg_writev *m)
+{
+	m->handle = cursor_u32(c);
+	msg_get_condition(c, &m->flags, &m->generation);
+	m->count = msg_get_ranges(c, m->ranges);
+}
+
+static void msg_fsync_if_put(struct cursor *c, const struct msg_fsync_if *m)
+{
+	cursor_put_u32(c, m->handle);
+	cursor_put_u32(c, m->flags);
+	cursor_put_u64(c, m->generation);
+}
+
+static void msg_fsync_if_get(struct cursor *c, struct msg_fsync_if *m)
+{
+	m->handle = cursor_u32(c);
+	msg_get_condition(c, &m->flags, &m->generation);
+}
+
+static void msg_generation_put(struct cursor *c, const struct msg_generation *m)
+{
+	cursor_put_u64(c, m->generation);
+}
+
+static void msg_generation_get(struct cursor *c, struct msg_generation *m)
+{
+	m->generation = cursor_u64(c);
+}
+
+/* ---- sizes and extents ----------------------------------------------------------------------- */
+
 static void msg_resize_put(struct cursor *c, const struct msg_resize *m)
 {
 	cursor_put_u32(c, m->handle);
@@ -114,6 +224,11 @@ static void msg_extents_get(struct cursor *c, struct msg_extents *m)
 
 MSG_DEFINE(msg_read)
 MSG_DEFINE(msg_write)
+MSG_DEFINE(msg_readv)
+MSG_DEFINE(msg_readv_reply)
+MSG_DEFINE(msg_writev)
+MSG_DEFINE(msg_fsync_if)
+MSG_DEFINE(msg_generation)
 MSG_DEFINE(msg_resize)
 MSG_DEFINE(msg_zero)
 MSG_DEFINE(msg_clone_range)

@@ -24,6 +24,7 @@
 #define WIRE_PAYLOAD_MAX     33554432u		 /* 32 MiB: one read or write */
 #define WIRE_INFLIGHT_MAX    128u		 /* requests of one connection without a reply */
 #define WIRE_TEXT_MAX	     512u		 /* bytes of an error text */
+#define WIRE_RANGES_MAX	     1024u		 /* of one READV or WRITEV */
 #define WIRE_OBJECT_SIZE_MAX (UINT64_C(1) << 50) /* 1 PiB */
 
 /* Features, negotiated in HELLO: the reply has those that both sides have. */
@@ -58,7 +59,10 @@
 	X(CHECK, 23)       \
 	X(ZERO, 24)        \
 	X(CLONE_RANGE, 25) \
-	X(SET, 26)
+	X(SET, 26)         \
+	X(READV, 27)       \
+	X(WRITEV, 28)      \
+	X(FSYNC_IF, 29)
 
 enum wire_op {
 #define X(name, num) WIRE_OP_##name = num,

@@ -27,6 +27,7 @@
 #define CONN_TURN_OUT_BYTES (4u << 20)
 #define CONN_DISCARD_READS  256
 #define CONN_SLOW_BYTES	    (64u << 10)
+#define CONN_COPY_BYTES	    1024u /* fewer are not worth the page that they keep */
 
 /* ---- budgets and turns ----------------------------------------------------------------------- */
 
@@ -262,6 +263,7 @@ static void conn_page_sent(const void *data, size_t len, void *page)
 	page_put(page);
 }
 
+/* Gives the references of a vector's pages to the output; of a few bytes a copy. */
 static int conn_add_pages(struct conn *conn, struct pagevec *pv)
 {
 	for (uint32_t i = 0; i < pv->npages; i++) {
@@ -269,12 +271,26 @@ static int conn_add_pages(struct conn *conn, struct pagevec *pv)
 		uint32_t len;
 
 		pagevec_span(pv, i, &off, &len);
+		if (len < CONN_COPY_BYTES) {
+			if (evbuffer_add(conn->out, pv->pages[i]->data + off, len) < 0)
+				return -ERR_NOMEM;
+			continue; /* who has the vector puts the page */
+		}
 		if (evbuffer_add_reference(conn->out, pv->pages[i]->data + off, len, conn_page_sent,
 					   pv->pages[i]) < 0)
 			return -ERR_NOMEM;
 		pv->pages[i] = NULL;
 	}
 	return 0;
+}
+
+static int conn_add_payload(struct conn *conn, const struct session_reply *reply)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < reply->npayload && err == 0; i++)
+		err = conn_add_pages(conn, &reply->payload[i]);
+	return err;
 }
 
 /* The session's reply callback: also called for a dead connection. */
@@ -293,13 +309,13 @@ static void conn_reply(struct session *session, const struct session_reply *repl
 		ok = evbuffer_add(conn->out, head, sizeof(head)) == 0 &&
 		     (reply->body_len == 0 ||
 		      evbuffer_add(conn->out, reply->body, reply->body_len) == 0) &&
-		     (!reply->payload || conn_add_pages(conn, reply->payload) == 0);
+		     conn_add_payload(conn, reply) == 0;
 		conn_account(conn);
 		if (!ok)
 			conn_kill(conn);
 	}
-	if (reply->payload)
-		pagevec_fini(reply->payload);
+	for (uint32_t i = 0; i < reply->npayload; i++)
+		pagevec_fini(&reply->payload[i]);
 	if (!conn->in_turn)
 		conn_wake(conn);
 }

@@ -146,6 +146,8 @@ static enum step conn_take_body(struct conn *conn, const uint8_t *body)
 	}
 	conn->turn_requests--;
 	conn->payload_have = 0;
+	conn->payload_vec = 0;
+	conn->payload_at = 0;
 	conn->payload_crc = 0;
 	conn->state = CONN_ADMIT;
 	return STEP_ON;
@@ -209,8 +211,8 @@ static bool conn_admit_reply(struct conn *conn, uint64_t bytes)
 static enum step conn_step_admit(struct conn *conn)
 {
 	struct request *req = conn->req;
-	bool payload = req->payload.len > 0 && req->err == 0;
-	bool pass = payload ? conn_admit_payload(conn, req->payload.len)
+	bool payload = req->payload && req->err == 0;
+	bool pass = payload ? conn_admit_payload(conn, req->payload_bytes)
 			    : conn_admit_reply(conn, req->promise_bytes);
 
 	if (!pass) {
@@ -225,58 +227,64 @@ static enum step conn_step_admit(struct conn *conn)
 	return STEP_ON;
 }
 
-/* The page of a payload, with zeros in it where no byte will come.  NULL: out of memory. */
-static struct page *conn_payload_page(struct conn *conn, uint32_t i)
-{
-	struct pagevec *pv = &conn->req->payload;
-	struct page *page = pv->pages[i];
-	uint32_t off;
-	uint32_t len;
-
-	if (page)
-		return page;
-	page = page_new(objects_pages(conn->set->config.host->objs));
-	if (!page)
-		return NULL;
-	pagevec_span(pv, i, &off, &len);
-	memset(page->data, 0, off);
-	memset(page->data + off + len, 0, BLK_BYTES - off - len);
-	pv->pages[i] = page;
-	return page;
-}
-
 /*
  * Describes where the next bytes of the payload go: at most max pieces, *bytes in all.  Fewer than
  * one: out of memory.
  */
 static int conn_payload_iov(struct conn *conn, struct iovec *iov, int max, size_t *bytes)
 {
-	const struct pagevec *pv = &conn->req->payload;
-	uint64_t at = pv->head + (uint64_t)conn->payload_have;
-	uint64_t end = pv->head + pv->len;
+	struct page_pool *pool = objects_pages(conn->set->config.host->objs);
+	struct request *req = conn->req;
+	uint32_t v = conn->payload_vec;
+	uint64_t have = conn->payload_at;
 	int n = 0;
 
 	*bytes = 0;
-	while (n < max && at < end) {
-		struct page *page = conn_payload_page(conn, (uint32_t)(at >> BLK_SHIFT));
-		uint64_t stop = (at | (BLK_BYTES - 1)) + 1;
+	while (n < max && v < req->npayload) {
+		uint64_t at = req->payload[v].head + have;
+		uint32_t i = (uint32_t)(at >> BLK_SHIFT);
+		struct page *page = pagevecs_page(pool, req->payload, v, i);
+		uint32_t off;
+		uint32_t len;
 
 		if (!page)
 			break;
-		if (stop > end)
-			stop = end;
+		pagevec_span(&req->payload[v], i, &off, &len);
 		iov[n].iov_base = page->data + at % BLK_BYTES;
-		iov[n].iov_len = (size_t)(stop - at);
-		*bytes += iov[n++].iov_len;
-		at = stop;
+		iov[n].iov_len = off + len - at % BLK_BYTES;
+		*bytes += iov[n].iov_len;
+		have += iov[n++].iov_len;
+		if (have == req->payload[v].len) {
+			v++;
+			have = 0;
+		}
 	}
 	return n;
+}
+
+/* Where the bytes behind the next n go. */
+static void conn_payload_skip(struct conn *conn, size_t n)
+{
+	const struct request *req = conn->req;
+
+	while (n > 0 && conn->payload_vec < req->npayload) {
+		uint64_t left = req->payload[conn->payload_vec].len - conn->payload_at;
+		uint64_t part = n < left ? n : left;
+
+		conn->payload_at += part;
+		n -= part;
+		if (part == left) {
+			conn->payload_vec++;
+			conn->payload_at = 0;
+		}
+	}
 }
 
 /* n more bytes have come, where iov says. */
 static void conn_payload_came(struct conn *conn, const struct iovec *iov, size_t n)
 {
 	conn->payload_have += (uint32_t)n;
+	conn_payload_skip(conn, n);
 	if (!(conn->session.features & WIRE_FEATURE_PAYLOAD_CRC))
 		return;
 	for (int i = 0; n > 0; i++) {
@@ -312,7 +320,7 @@ static enum step conn_payload_read(struct conn *conn, struct iovec *iov, int nio
 		return STEP_WAIT;
 	iov[niov].iov_base = conn->in;
 	iov[niov].iov_len = sizeof(conn->in);
-	if (bytes < conn->req->payload.len - conn->payload_have)
+	if (bytes < conn->header.payload_len - conn->payload_have)
 		room = bytes;
 	n = readv(conn->fd, iov, room == bytes ? niov : niov + 1);
 	if (!conn_got(conn, n, room))
@@ -330,7 +338,7 @@ static enum step conn_step_payload(struct conn *conn)
 	size_t avail = conn_in_avail(conn);
 	int niov;
 
-	if (conn->payload_have == conn->req->payload.len) {
+	if (conn->payload_have == conn->header.payload_len) {
 		conn_unreserve(conn);
 		conn->state = CONN_RUN;
 		return STEP_ON;
@@ -338,7 +346,7 @@ static enum step conn_step_payload(struct conn *conn)
 	niov = conn_payload_iov(conn, iov, CONN_READ_PAGES, &bytes);
 	if (niov == 0) {
 		conn->req->err = -ERR_NOMEM;
-		pagevec_fini(&conn->req->payload);
+		session_drop_payload(conn->req);
 		conn_unreserve(conn);
 		conn->state = CONN_DISCARD;
 		return STEP_ON;

@@ -74,11 +74,13 @@ struct conn {
 	int64_t turn_bytes;
 	int turn_requests;
 	struct wire_header header;
-	struct request *req; /* being received */
-	uint8_t *large_body; /* where it does not fit in "in" */
-	uint32_t body_have;  /* of large_body */
-	uint32_t payload_have;
-	uint32_t payload_crc; /* of payload_have bytes */
+	struct request *req;   /* being received */
+	uint8_t *large_body;   /* where it does not fit in "in" */
+	uint32_t body_have;    /* of large_body */
+	uint32_t payload_have; /* bytes */
+	uint32_t payload_vec;  /* where the next ones go: the vector, */
+	uint64_t payload_at;   /* and the bytes that it has */
+	uint32_t payload_crc;  /* of payload_have bytes */
 	uint32_t in_pos;
 	uint32_t in_len;
 	uint8_t in[CONN_IN_BYTES];

@@ -48,12 +48,12 @@ static void hello_run(struct request *req)
 	log_event(LOG_DEBUG, "session", "client=\"%s\"", req->session->holder);
 	n = msg_hello_reply_encode(body, sizeof(body), &msg);
 	assert(n > 0);
-	dispatch_finish(req, 0, body, (size_t)n, NULL);
+	dispatch_finish(req, 0, body, (size_t)n, NULL, 0);
 }
 
 static void ping_run(struct request *req)
 {
-	dispatch_finish(req, 0, NULL, 0, NULL);
+	dispatch_finish(req, 0, NULL, 0, NULL, 0);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -83,6 +83,7 @@ DECODER(versions)
 DECODER(children)
 DECODER(rename)
 DECODER(set)
+DECODER(fsync_if)
 
 static int empty_decode(struct request *req, const uint8_t *body, size_t len)
 {
@@ -123,6 +124,12 @@ static const struct dispatch_row rows[] = {
     {WIRE_OP_CLONE_RANGE, SESSION_READY, false, clone_range_decode, dispatch_prepare_clone_range,
      dispatch_clone_range},
     {WIRE_OP_SET, SESSION_READY, false, set_decode, NULL, dispatch_set},
+    {WIRE_OP_READV, SESSION_READY, false, dispatch_decode_readv, dispatch_prepare_readv,
+     dispatch_readv},
+    {WIRE_OP_WRITEV, SESSION_READY, true, dispatch_decode_writev, dispatch_prepare_writev,
+     dispatch_writev},
+    {WIRE_OP_FSYNC_IF, SESSION_READY, false, fsync_if_decode, dispatch_prepare_fsync_if,
+     dispatch_fsync_if},
 };
 
 _Static_assert(ARRAY_LEN(rows) == WIRE_OP_END - 1, "every operation has a row");

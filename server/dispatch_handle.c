@@ -3,6 +3,7 @@
  * dispatch_handle.c: the operations on open objects, and opening and closing them.
  */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +61,7 @@ static void open_cb(void *ctx, int err, struct handle *handle, const struct map_
 	dispatch_info_to_msg(&msg.info, info);
 	n = msg_open_reply_encode(body, sizeof(body), &msg);
 	assert(n > 0);
-	dispatch_finish(req, 0, body, (size_t)n, NULL);
+	dispatch_finish(req, 0, body, (size_t)n, NULL, 0);
 }
 
 void dispatch_open(struct request *req)
@@ -115,7 +116,7 @@ static void read_cb(void *ctx, int err, struct pagevec *pv)
 	if (err < 0)
 		dispatch_error_name(req, err, object_name(req->slot->handle));
 	else
-		dispatch_finish(req, 0, NULL, 0, pv);
+		dispatch_finish(req, 0, NULL, 0, pv, 1);
 }
 
 void dispatch_read(struct request *req)
@@ -123,7 +124,7 @@ void dispatch_read(struct request *req)
 	const struct msg_read *m = &req->m.read;
 
 	if (m->len == 0 || m->offset >= WIRE_OBJECT_SIZE_MAX)
-		dispatch_finish(req, 0, NULL, 0, NULL); /* past the end of any object */
+		dispatch_finish(req, 0, NULL, 0, NULL, 0); /* past the end of any object */
 	else
 		object_read(req->slot->handle, m->offset, m->len, read_cb, req);
 }
@@ -138,7 +139,15 @@ int dispatch_prepare_write(struct request *req)
 		return err;
 	if (m->offset > WIRE_OBJECT_SIZE_MAX || len > WIRE_OBJECT_SIZE_MAX - m->offset)
 		return -ERR_TOO_LARGE;
-	return pagevec_init(&req->payload, m->offset % BLK_BYTES, len);
+	if (len == 0)
+		return 0;
+	err = pagevec_init(&req->whole, m->offset % BLK_BYTES, len);
+	if (err < 0)
+		return err;
+	req->payload = &req->whole;
+	req->npayload = 1;
+	req->payload_bytes = len;
+	return 0;
 }
 
 /* Ends a request whose only answer is success or an error about the open object. */
@@ -151,10 +160,10 @@ static void slot_cb(void *ctx, int err)
 
 void dispatch_write(struct request *req)
 {
-	if (req->payload.len == 0)
-		dispatch_finish(req, 0, NULL, 0, NULL);
+	if (!req->payload)
+		dispatch_finish(req, 0, NULL, 0, NULL, 0);
 	else
-		object_write(req->slot->handle, req->m.write.offset, &req->payload, slot_cb, req);
+		object_write(req->slot->handle, req->m.write.offset, req->payload, slot_cb, req);
 }
 
 int dispatch_prepare_fsync(struct request *req)
@@ -166,6 +175,147 @@ void dispatch_fsync(struct request *req)
 {
 	object_fsync(req->slot->handle, slot_cb, req);
 }
+
+/* ---- several ranges, generations --------------------------------------------------------------- */
+
+/* Decodes into memory beside the request. */
+#define DECODER_BESIDE(name)                                                             \
+	int dispatch_decode_##name(struct request *req, const uint8_t *body, size_t len) \
+	{                                                                                \
+		req->beside = malloc(sizeof(struct msg_##name));                         \
+		if (!req->beside)                                                        \
+			return -ERR_NOMEM;                                               \
+		return msg_##name##_decode(body, len, req->beside);                      \
+	}
+
+DECODER_BESIDE(readv)
+DECODER_BESIDE(writev)
+
+static void ranges_of(const struct msg_range *msg, uint32_t n, struct object_range *ranges)
+{
+	for (uint32_t i = 0; i < n; i++)
+		ranges[i] = (struct object_range){msg[i].offset, msg[i].len};
+}
+
+/* A page of each block is held until the reply is on its way, however few of its bytes are asked
+ * for. */
+static uint64_t readv_bytes(const struct msg_readv *m)
+{
+	uint64_t nblks = 0;
+
+	for (uint32_t i = 0; i < m->count; i++)
+		nblks += blk_count(m->ranges[i].offset % BLK_BYTES + m->ranges[i].len);
+	return nblks << BLK_SHIFT;
+}
+
+int dispatch_prepare_readv(struct request *req)
+{
+	const struct msg_readv *m = req->beside;
+	int err = slot_pin(req, m->handle);
+
+	if (err == 0)
+		session_promise(req, sizeof(struct msg_readv_reply) + readv_bytes(m));
+	return err;
+}
+
+static void readv_cb(void *ctx, int err, struct pagevec *pvs)
+{
+	struct request *req = dispatch_request_of(ctx);
+	const struct msg_readv *m = req->beside;
+	struct msg_readv_reply reply = {.count = m->count};
+	uint8_t body[sizeof(reply)];
+	int n;
+
+	if (err < 0) {
+		dispatch_error_name(req, err, object_name(req->slot->handle));
+		return;
+	}
+	for (uint32_t i = 0; i < m->count; i++)
+		reply.lens[i] = (uint32_t)pvs[i].len;
+	n = msg_readv_reply_encode(body, sizeof(body), &reply);
+	assert(n > 0);
+	dispatch_finish(req, 0, body, (size_t)n, pvs, reply.count);
+}
+
+void dispatch_readv(struct request *req)
+{
+	const struct msg_readv *m = req->beside;
+	struct object_range ranges[WIRE_RANGES_MAX];
+
+	ranges_of(m->ranges, m->count, ranges);
+	object_readv(req->slot->handle, ranges, m->count, readv_cb, req);
+}
+
+int dispatch_prepare_writev(struct request *req)
+{
+	const struct msg_writev *m = req->beside;
+	struct object_range ranges[WIRE_RANGES_MAX];
+	uint64_t npages;
+	uint64_t len = 0;
+	int err = slot_pin(req, m->handle);
+
+	if (err < 0)
+		return err;
+	for (uint32_t i = 0; i < m->count; i++)
+		len += m->ranges[i].len;
+	if (len != req->header.payload_len)
+		return -ERR_PAYLOAD;
+	ranges_of(m->ranges, m->count, ranges);
+	err = object_payload(ranges, m->count, &req->payload, &npages);
+	if (err < 0)
+		return err;
+	req->npayload = m->count;
+	req->payload_bytes = npages << BLK_SHIFT;
+	return 0;
+}
+
+/* Ends a request that answers with a generation. */
+static void generation_cb(void *ctx, int err, uint64_t generation)
+{
+	struct request *req = dispatch_request_of(ctx);
+	struct msg_generation reply = {generation};
+	uint8_t body[sizeof(reply)];
+	char about[DISPATCH_ABOUT_BYTES];
+	char safe[DISPATCH_ABOUT_BYTES - 64];
+	int n;
+
+	if (err == -ERR_CHANGED) {
+		session_escape(safe, sizeof(safe), object_name(req->slot->handle));
+		snprintf(about, sizeof(about), "%s is at generation %" PRIu64, safe, generation);
+		dispatch_error(req, err, about);
+	} else if (err < 0) {
+		dispatch_error_name(req, err, object_name(req->slot->handle));
+	} else {
+		n = msg_generation_encode(body, sizeof(body), &reply);
+		assert(n > 0);
+		dispatch_finish(req, 0, body, (size_t)n, NULL, 0);
+	}
+}
+
+void dispatch_writev(struct request *req)
+{
+	const struct msg_writev *m = req->beside;
+	struct object_range ranges[WIRE_RANGES_MAX];
+
+	ranges_of(m->ranges, m->count, ranges);
+	object_writev(req->slot->handle, ranges, req->payload, m->count,
+		      m->flags & MSG_IF_GENERATION ? &m->generation : NULL, generation_cb, req);
+}
+
+int dispatch_prepare_fsync_if(struct request *req)
+{
+	return slot_pin(req, req->m.fsync_if.handle);
+}
+
+void dispatch_fsync_if(struct request *req)
+{
+	const struct msg_fsync_if *m = &req->m.fsync_if;
+
+	object_fsync_if(req->slot->handle, m->flags & MSG_IF_GENERATION ? &m->generation : NULL,
+			generation_cb, req);
+}
+
+/* ---- sizes, holes ------------------------------------------------------------------------------ */
 
 int dispatch_prepare_resize(struct request *req)
 {
@@ -208,7 +358,7 @@ static void clone_range_cb(void *ctx, int err, uint64_t len_bytes, uint64_t left
 	if (n < 0)
 		dispatch_error_name(req, n, object_name(req->slot->handle));
 	else
-		dispatch_finish(req, 0, body, (size_t)n, NULL);
+		dispatch_finish(req, 0, body, (size_t)n, NULL, 0);
 }
 
 /* The engine keeps the source's object, so its handle may be closed meanwhile. */
@@ -263,7 +413,7 @@ static void extents_cb(void *ctx, int err, const struct object_run *runs, uint32
 	if (len < 0)
 		dispatch_error_name(req, len, object_name(req->slot->handle));
 	else
-		dispatch_finish(req, 0, body, (size_t)len, NULL);
+		dispatch_finish(req, 0, body, (size_t)len, NULL, 0);
 	free(ext);
 	free(body);
 }

@@ -138,7 +138,7 @@ static void rename_cb(void *ctx, int err)
 	if (err < 0)
 		rename_error(req, err);
 	else
-		dispatch_finish(req, 0, NULL, 0, NULL);
+		dispatch_finish(req, 0, NULL, 0, NULL, 0);
 }
 
 void dispatch_rename(struct request *req)

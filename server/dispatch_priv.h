@@ -28,9 +28,10 @@ struct request *dispatch_request_of(void *ctx);
 
 /* ---- dispatch_reply.c ------------------------------------------------------------------------ */
 
-/* Ends the request with this reply, and with it a CLOSE that waited for it. */
+/* Ends the request with this reply, its payload in so many vectors, and with it a CLOSE that waited
+ * for it. */
 void dispatch_finish(struct request *req, int err, const void *body, size_t body_len,
-		     struct pagevec *payload);
+		     struct pagevec *payload, uint32_t npayload);
 
 /* The body of an error reply; returns its length. */
 size_t dispatch_error_body(uint8_t *buf, size_t len, int err, const char *about);
@@ -81,6 +82,14 @@ int dispatch_prepare_write(struct request *req);
 void dispatch_write(struct request *req);
 int dispatch_prepare_fsync(struct request *req);
 void dispatch_fsync(struct request *req);
+int dispatch_decode_readv(struct request *req, const uint8_t *body, size_t len);
+int dispatch_prepare_readv(struct request *req);
+void dispatch_readv(struct request *req);
+int dispatch_decode_writev(struct request *req, const uint8_t *body, size_t len);
+int dispatch_prepare_writev(struct request *req);
+void dispatch_writev(struct request *req);
+int dispatch_prepare_fsync_if(struct request *req);
+void dispatch_fsync_if(struct request *req);
 int dispatch_prepare_resize(struct request *req);
 void dispatch_resize(struct request *req);
 int dispatch_prepare_zero(struct request *req);

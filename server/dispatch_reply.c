@@ -28,10 +28,8 @@ struct request *dispatch_request_of(void *ctx)
 	return req;
 }
 
-static uint32_t payload_crc(const struct pagevec *pv)
+static uint32_t payload_crc(uint32_t crc, const struct pagevec *pv)
 {
-	uint32_t crc = 0;
-
 	for (uint32_t i = 0; i < pv->npages; i++) {
 		uint32_t off;
 		uint32_t len;
@@ -42,8 +40,20 @@ static uint32_t payload_crc(const struct pagevec *pv)
 	return crc;
 }
 
+/* Adds a payload, and says in the header what it is. */
+static void reply_add(struct session_reply *reply, bool checked, struct pagevec *pvs, uint32_t n)
+{
+	reply->payload = pvs;
+	reply->npayload = n;
+	for (uint32_t i = 0; i < n; i++) {
+		reply->header.payload_len += (uint32_t)pvs[i].len;
+		if (checked)
+			reply->header.payload_crc = payload_crc(reply->header.payload_crc, &pvs[i]);
+	}
+}
+
 void dispatch_finish(struct request *req, int err, const void *body, size_t body_len,
-		     struct pagevec *payload)
+		     struct pagevec *payload, uint32_t npayload)
 {
 	struct session *session = req->session;
 	struct session_slot *slot = req->slot;
@@ -54,14 +64,9 @@ void dispatch_finish(struct request *req, int err, const void *body, size_t body
 		       .status = (uint32_t)err_class(err)},
 	    .body = body,
 	    .body_len = (uint32_t)body_len,
-	    .payload = payload,
 	};
 
-	if (payload) {
-		reply.header.payload_len = (uint32_t)payload->len;
-		if (session->features & WIRE_FEATURE_PAYLOAD_CRC)
-			reply.header.payload_crc = payload_crc(payload);
-	}
+	reply_add(&reply, session->features & WIRE_FEATURE_PAYLOAD_CRC, payload, npayload);
 	session_request_end(req);
 	session->reply(session, &reply);
 	if (slot && slot->users == 0 && slot->closing)
@@ -91,7 +96,7 @@ void dispatch_error(struct request *req, int err, const char *about)
 
 	log_event(LOG_DEBUG, "request-refused", "op=%u id=%llu error=%s", req->header.op,
 		  (unsigned long long)req->header.id, err_name(err));
-	dispatch_finish(req, err, body, n, NULL);
+	dispatch_finish(req, err, body, n, NULL, 0);
 }
 
 /* What is wrong with the name of an error; "" where that is not the error. */
@@ -123,7 +128,7 @@ void dispatch_answer(struct request *req, int err, const char *spec)
 	if (err < 0)
 		dispatch_error_name(req, err, spec);
 	else
-		dispatch_finish(req, 0, NULL, 0, NULL);
+		dispatch_finish(req, 0, NULL, 0, NULL, 0);
 }
 
 void dispatch_info_to_msg(struct msg_info *msg, const struct map_obj *obj)
@@ -161,7 +166,7 @@ void dispatch_answer_info(struct request *req, int err, const char *spec,
 	dispatch_info_to_msg(&msg, info);
 	n = msg_info_encode(body, sizeof(body), &msg);
 	assert(n > 0);
-	dispatch_finish(req, 0, body, (size_t)n, NULL);
+	dispatch_finish(req, 0, body, (size_t)n, NULL, 0);
 }
 
 int dispatch_prepare_large(struct request *req)
@@ -189,6 +194,6 @@ void dispatch_answer_list(struct request *req, int err, const char *spec,
 			break;
 	}
 	msg_list_finish(body, i, more || i < n);
-	dispatch_finish(req, 0, body, used, NULL);
+	dispatch_finish(req, 0, body, used, NULL, 0);
 	free(body);
 }

@@ -42,7 +42,7 @@ static void statfs_cb(void *ctx, int err, const struct object_space *space)
 	};
 	n = msg_statfs_reply_encode(body, sizeof(body), &msg);
 	assert(n > 0);
-	dispatch_finish(req, 0, body, (size_t)n, NULL);
+	dispatch_finish(req, 0, body, (size_t)n, NULL, 0);
 }
 
 void dispatch_statfs(struct request *req)
@@ -100,7 +100,7 @@ static void usage_cb(void *ctx, int err, const struct object_usage *usage)
 	};
 	n = msg_usage_reply_encode(body, sizeof(body), &msg);
 	assert(n > 0);
-	dispatch_finish(req, 0, body, (size_t)n, NULL);
+	dispatch_finish(req, 0, body, (size_t)n, NULL, 0);
 }
 
 void dispatch_usage(struct request *req)
@@ -125,7 +125,7 @@ static void reaping_cb(void *ctx, int err, uint64_t nblks)
 	}
 	n = msg_reaping_reply_encode(body, sizeof(body), &msg);
 	assert(n > 0);
-	dispatch_finish(req, 0, body, (size_t)n, NULL);
+	dispatch_finish(req, 0, body, (size_t)n, NULL, 0);
 }
 
 void dispatch_reaping(struct request *req)
@@ -164,7 +164,7 @@ static void check_cb(void *ctx, int err, const struct object_check *check)
 		check_to_msg(msg, check);
 		n = msg_check_reply_encode(body, WIRE_BODY_MAX, msg);
 		assert(n > 0);
-		dispatch_finish(req, 0, body, (size_t)n, NULL);
+		dispatch_finish(req, 0, body, (size_t)n, NULL, 0);
 	}
 	free(body);
 	free(msg);

@@ -86,10 +86,20 @@ void session_request_end(struct request *req)
 	session->promised_bytes -= req->promise_bytes;
 	if (req->slot)
 		req->slot->users--;
-	pagevec_fini(&req->payload);
+	session_drop_payload(req);
 	free(req->beside);
 	req->magic = 0;
 	free(req);
+}
+
+void session_drop_payload(struct request *req)
+{
+	if (req->payload == &req->whole)
+		pagevec_fini(&req->whole);
+	else
+		pagevecs_free(req->payload, req->npayload);
+	req->payload = NULL;
+	req->npayload = 0;
 }
 
 void session_promise(struct request *req, uint64_t bytes)

@@ -55,12 +55,14 @@ struct session_slot {
 	struct request *closing; /* the CLOSE that waits for the users, or NULL */
 };
 
-/* A reply on its way out.  The pages of "payload" are the callee's from then on. */
+/* A reply on its way out.  The pages of "payload", one vector after the other, are the callee's from
+ * then on; the array is not. */
 struct session_reply {
 	struct wire_header header; /* all but the checksums and the body's length */
 	const uint8_t *body;
 	uint32_t body_len;
 	struct pagevec *payload; /* or NULL */
+	uint32_t npayload;
 };
 
 typedef void (*session_reply_fn)(struct session *session, const struct session_reply *reply);
@@ -92,10 +94,13 @@ struct request {
 	const struct dispatch_row *row; /* NULL: an operation that is not known */
 	struct session_slot *slot;	/* pinned, or NULL */
 	struct wire_header header;
-	int err;		/* refused before it began: the answer */
-	uint64_t promise_bytes; /* its part of the session's promised_bytes */
-	void *beside;		/* what "m" has no room for, from malloc(), or NULL */
-	struct pagevec payload; /* to be filled by who reads it; empty when refused */
+	int err;		 /* refused before it began: the answer */
+	uint64_t promise_bytes;	 /* its part of the session's promised_bytes */
+	void *beside;		 /* what "m" has no room for, from malloc(), or NULL */
+	struct pagevec *payload; /* to be filled, one after the other, by who reads it; or NULL */
+	uint32_t npayload;
+	uint64_t payload_bytes; /* of memory that it takes */
+	struct pagevec whole;	/* the payload of a request that has a single vector */
 	union {
 		struct msg_hello hello;
 		struct msg_create create;
@@ -109,6 +114,7 @@ struct request {
 		struct msg_resize resize;
 		struct msg_zero zero;
 		struct msg_clone_range clone_range;
+		struct msg_fsync_if fsync_if;
 		struct msg_extents extents;
 		struct msg_snap snap;
 		struct msg_remove remove;
@@ -137,6 +143,9 @@ struct request *session_request_new(struct session *session, const struct wire_h
 
 /* Unpins its slot, forgets its promise, frees its payload, what is beside it, and the request. */
 void session_request_end(struct request *req);
+
+/* Frees the payload, as far as it has come. */
+void session_drop_payload(struct request *req);
 
 /* Announces the most that the reply will carry. */
 void session_promise(struct request *req, uint64_t bytes);

@@ -52,6 +52,7 @@ unit_tests = \
 	tests/unit/test_cowctl_errors \
 	tests/unit/test_dev \
 	tests/unit/test_dispatch \
+	tests/unit/test_dispatch_ranges \
 	tests/unit/test_fetch \
 	tests/unit/test_freeload \
 	tests/unit/test_home \
@@ -67,6 +68,7 @@ unit_tests = \
 	tests/unit/test_libcow_errors \
 	tests/unit/test_libcow_io \
 	tests/unit/test_libcow_names \
+	tests/unit/test_libcow_ranges \
 	tests/unit/test_libcow_seek \
 	tests/unit/test_listen \
 	tests/unit/test_loop \
@@ -226,6 +228,7 @@ libtest_la_SOURCES = \
 	tests/lib/fake_ops.c \
 	tests/lib/fake_ops.h \
 	tests/lib/fake_ops_priv.h \
+	tests/lib/fake_ranges.c \
 	tests/lib/fake_server.c \
 	tests/lib/fake_server.h \
 	tests/lib/fake_store.c \
@@ -246,14 +249,15 @@ libtest_la_SOURCES = \
 	tests/lib/test_store.h \
 	tests/lib/world.c \
 	tests/lib/world.h \
+	tests/integration/model_world.h \
 	tests/unit/cache_fixture.h \
 	tests/unit/check_fixture.h \
 	tests/unit/cowctl_fixture.h \
 	tests/unit/kv_fixture.h \
 	tests/unit/map_fixture.h \
 	tests/unit/object_fixture.h \
-	tests/unit/ranges_fixture.h \
 	tests/unit/record_fixture.h \
+	tests/unit/ranges_fixture.h \
 	tests/unit/session_fixture.h \
 	tests/unit/store_fixture.h \
 	tests/unit/writeback_fixture.h \
@@ -269,10 +273,12 @@ fake_engine = \
 	tests/lib/fake_name.c \
 	tests/lib/fake_object.c \
 	tests/lib/fake_object.h \
+	tests/lib/fake_object_ranges.c \
 	tests/lib/fake_priv.h \
 	$(NULL)
 fake_client = tests/lib/frame_client.c tests/lib/frame_client.h tests/lib/peer.c tests/lib/peer.h
 tests_unit_test_dispatch_SOURCES = $(fake_engine) tests/unit/test_dispatch.c
+tests_unit_test_dispatch_ranges_SOURCES = $(fake_engine) tests/unit/test_dispatch_ranges.c
 tests_unit_test_session_SOURCES = $(fake_engine) tests/unit/test_session.c
 tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c
 tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c

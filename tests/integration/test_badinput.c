@@ -392,14 +392,14 @@ static void add_some_frame(struct raw *r, struct raw_bytes *b, struct rnd *rnd, 
 	struct msg_handle closed = {handle};
 	enum wire_op op = (enum wire_op)(1 + rnd_below(rnd, WIRE_OP_END));
 
+	if (raw_add_ranges(r, b, rnd, op, handle, kept))
+		return;
 	switch (op) {
 	case WIRE_OP_READ:
-		(void)raw_add_read(r, b, handle, rnd_below(rnd, SIZE),
-				   (uint32_t)rnd_log(rnd, SIZE));
+		(void)raw_add_read(r, b, handle, 5, (uint32_t)rnd_log(rnd, SIZE));
 		return;
 	case WIRE_OP_WRITE:
-		(void)raw_add_write(r, b, handle, rnd_below(rnd, SIZE), kept,
-				    (size_t)rnd_log(rnd, 9000));
+		(void)raw_add_write(r, b, handle, 5, kept, (size_t)rnd_log(rnd, 9000));
 		return;
 	case WIRE_OP_OPEN:
 		(void)raw_add_open(r, b, "target", 0);

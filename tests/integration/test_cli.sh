@@ -76,6 +76,21 @@ printf 'tail' | cowctl --json write --fsync disk --offset 1M >"$dir/out" 2>"$dir
 json_is 'write in JSON has the bytes' bytes 4
 run cowctl --json info disk
 json_is 'write past the end grows the object' objects.0.size 1048580
+run cowctl --json info disk
+generation=$(sed -n 's/.*"generation": *\([0-9]*\).*/\1/p' "$dir/out")
+printf 'TAIL' | cowctl --json write --if-generation "$generation" disk --offset 1M >"$dir/out" 2>"$dir/err"
+check 'write at a generation' [ $? -eq 0 ]
+json_is 'tells the bytes' bytes 4
+next=$(sed -n 's/.*"generation": *\([0-9]*\).*/\1/p' "$dir/out")
+check 'and the next generation' [ "$next" -gt "$generation" ]
+printf 'late' | cowctl write --if-generation "$generation" disk --offset 1M >"$dir/out" 2>"$dir/err"
+check 'write at a generation that is past' [ $? -eq 2 ]
+check 'says which it is' grep -q "at generation $next" "$dir/err"
+check 'and writes nothing' [ "$(cowctl cat disk --offset 1M)" = TAIL ]
+printf 'more' | cowctl write --fsync --if-generation "$next" disk --offset 1M >"$dir/out" 2>"$dir/err"
+check 'write at the generation that it told' [ $? -eq 0 ]
+bad 'write at no generation' 64 cowctl write --if-generation 1x disk
+bad 'write at a generation to what is missing' 3 cowctl write --if-generation 1 missing
 good 'fsync' cowctl fsync disk
 good 'fsync in JSON' cowctl --json fsync disk
 json_is 'fsync in JSON has the name' name disk

@@ -16,65 +16,9 @@
 
 #include <cmocka.h>
 
-#include "client/cow.h"
 #include "common/annot.h"
+#include "tests/integration/model_world.h"
 #include "tests/lib/ctl.h"
-#include "tests/lib/daemon.h"
-#include "tests/lib/model.h"
-#include "tests/lib/must.h"
-#include "tests/lib/rnd.h"
-
-#define OBJECTS	    12
-#define VERSIONS    2 /* of an object, at most */
-#define CONNECTIONS 2
-#define WRITE_MAX   (3u << 20)
-#define DENSE_MAX   (8u << 20) /* the largest dense object */
-#define WINDOW_MAX  (2u << 20) /* a sparse object has data in windows of about this */
-#define OPS_DEFAULT 20000u
-#define RESTARTS    4u
-#define TRIM_BYTES  4096u
-
-/* Where the windows of a sparse object begin. */
-static const uint64_t windows[] = {0, (UINT64_C(1) << 30) + 12345, (UINT64_C(1) << 40) - 1000001};
-
-struct version {
-	bool live;
-	char name[16];
-	struct model model;
-};
-
-struct file {
-	bool live;
-	bool sparse;
-	char name[32];
-	struct model model;
-	struct version versions[VERSIONS];
-	cow_object_t *handles[CONNECTIONS];
-};
-
-struct world {
-	struct daemon d;
-	cow_t *cow[CONNECTIONS];
-	int kinds[CONNECTIONS];
-	struct rnd rnd;
-	struct file files[OBJECTS];
-	unsigned int names; /* given out */
-	uint8_t *data;	    /* random bytes to write */
-	uint8_t *want;
-	uint8_t *got;
-	uint64_t op;
-};
-
-#define OK(call) ok_at(w, (call), #call, __LINE__)
-
-static void ok_at(struct world *w, ssize_t result, const char *call, int line)
-{
-	if (result >= 0)
-		return;
-	must_failed(__FILE__, line, call, "%s; %s; %s (operation %" PRIu64 ", seed %" PRIu64 ")",
-		    cow_strerror((int)result), cow_error(w->cow[0]), cow_error(w->cow[1]), w->op,
-		    rnd_seed());
-}
 
 /* ---- picking --------------------------------------------------------------------------------- */
 
@@ -301,6 +245,65 @@ static void op_write(struct world *w, struct file *f)
 	model_write(&f->model, off, data, len);
 }
 
+#define RANGES 12u
+
+/* Ascending, from off on, in len bytes; some share a block.  Returns how many. */
+static size_t split_ranges(struct world *w, uint64_t off, size_t len, struct cow_range *ranges)
+{
+	uint8_t *from = w->data + rnd_below(&w->rnd, WRITE_MAX);
+	size_t at = 0;
+	size_t n = 0;
+
+	while (n < RANGES && at < len) {
+		size_t part = 1 + (size_t)rnd_log(&w->rnd, (len - at) / 2);
+
+		ranges[n++] = (struct cow_range){off + at, from + at, part};
+		at += part + (size_t)rnd_log(&w->rnd, 5000) - 1;
+	}
+	return n;
+}
+
+/* Sometimes at its generation, and then at the one before too, which nobody has any more. */
+static void op_write_ranges(struct world *w, struct file *f)
+{
+	cow_object_t *h = handle_of(w, f);
+	struct cow_range ranges[RANGES];
+	uint64_t generation, off, old;
+	size_t len, n;
+
+	pick_range(w, f, &off, &len);
+	n = split_ranges(w, off, len, ranges);
+	if (n == 0)
+		return;
+	OK(cow_fsync_if(h, NULL, &old));
+	OK(cow_writev(h, ranges, n, rnd_one_in(&w->rnd, 2) ? &old : NULL, &generation));
+	MUST(generation > old, "%s: generation %" PRIu64, f->name, generation);
+	MUST(cow_writev(h, ranges, 1, &old, NULL) == -COW_ECHANGED, "%s", f->name);
+	for (size_t i = 0; i < n; i++)
+		model_write(&f->model, ranges[i].offset, ranges[i].buf, ranges[i].len);
+}
+
+static void op_read_ranges(struct world *w, struct file *f)
+{
+	struct cow_range ranges[RANGES];
+	size_t got[RANGES];
+	size_t n = 1 + rnd_below(&w->rnd, RANGES);
+
+	for (size_t i = 0; i < n; i++) {
+		pick_range(w, f, &ranges[i].offset, &ranges[i].len);
+		ranges[i].len = ranges[i].len % (WRITE_MAX / RANGES);
+		ranges[i].buf = w->got + i * (WRITE_MAX / RANGES);
+	}
+	OK(cow_readv(handle_of(w, f), ranges, n, got));
+	for (size_t i = 0; i < n; i++) {
+		size_t want = model_read(&f->model, ranges[i].offset, w->want, ranges[i].len);
+
+		MUST(got[i] == want && memcmp(ranges[i].buf, w->want, want) == 0,
+		     "%s: range %zu, at %" PRIu64 " length %zu, has %zu", f->name, i,
+		     ranges[i].offset, ranges[i].len, got[i]);
+	}
+}
+
 static void compare_read(struct world *w, const char *name, const struct model *model,
 			 cow_object_t *handle, uint64_t off, size_t len)
 {
@@ -501,10 +504,11 @@ struct op_row {
 };
 
 static const struct op_row ops[] = {
-    {op_write, 31}, {op_read, 25},	  {op_fsync, 5},      {op_resize, 5},  {op_extents, 4},
-    {op_clone, 4},  {op_remove, 3},	  {op_create, 2},     {op_version, 3}, {op_reset, 2},
-    {op_rename, 2}, {op_read_version, 2}, {close_handles, 3}, {op_info, 2},    {op_zero, 2},
-    {op_trim, 2},   {op_clone_range, 3},
+    {op_write, 26},	 {op_read, 22},	       {op_fsync, 5},	    {op_resize, 5},
+    {op_extents, 4},	 {op_clone, 4},	       {op_remove, 3},	    {op_create, 2},
+    {op_version, 3},	 {op_reset, 2},	       {op_rename, 2},	    {op_read_version, 2},
+    {close_handles, 3},	 {op_info, 2},	       {op_zero, 2},	    {op_trim, 2},
+    {op_clone_range, 3}, {op_write_ranges, 5}, {op_read_ranges, 3},
 };
 
 static void run_one(struct world *w)

@@ -13,7 +13,7 @@
 
 /* ---- control --------------------------------------------------------------------------------- */
 
-static void due_run(struct objects *objs, struct due *due)
+void due_run(struct objects *objs, struct due *due)
 {
 	if (objs->hold) {
 		STAILQ_INSERT_TAIL(&objs->dues, due, link);
@@ -24,7 +24,7 @@ static void due_run(struct objects *objs, struct due *due)
 	free(due);
 }
 
-static struct due *due_new(void (*fire)(struct due *due), int err, void *ctx)
+struct due *due_new(void (*fire)(struct due *due), int err, void *ctx)
 {
 	struct due *due = calloc(1, sizeof(*due));
 

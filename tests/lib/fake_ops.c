@@ -482,6 +482,9 @@ static void (*const ops[WIRE_OP_END])(struct answer *a) = {
     [WIRE_OP_CHECK] = op_check,
     [WIRE_OP_ZERO] = fake_op_zero,
     [WIRE_OP_CLONE_RANGE] = fake_op_clone_range,
+    [WIRE_OP_READV] = fake_op_readv,
+    [WIRE_OP_WRITEV] = fake_op_writev,
+    [WIRE_OP_FSYNC_IF] = fake_op_fsync_if,
 };
 
 static void serve_one(struct fake_conn *conn, const struct fake_frame *f)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fake_priv.h: what the files of the engine in memory share: fake_object.c (open objects, control)
- * and fake_name.c (names).  Nobody else includes it.
+ * fake_priv.h: what the files of the engine in memory share: fake_object.c (open objects, control),
+ * fake_object_ranges.c (several ranges, generations) and fake_name.c (names).  Nobody else includes it.
  */
 #ifndef TESTS_LIB_FAKE_PRIV_H
 #define TESTS_LIB_FAKE_PRIV_H
@@ -37,12 +37,15 @@ struct due {
 		object_info_cb info;
 		object_open_cb open;
 		object_read_cb read;
+		object_changed_cb changed;
 	} cb;
 	void *ctx;
 	int err;
 	struct map_obj obj;
 	struct handle *handle;
 	struct pagevec pv;
+	struct pagevec *pvs; /* of several ranges */
+	uint32_t npvs;
 };
 
 struct objects {
@@ -68,7 +71,11 @@ struct fake *fake_find(const struct objects *objs, const char *spec);
 int fake_resize(struct fake *f, uint64_t size);
 void fake_free(struct objects *objs, struct fake *f);
 
-/* Calls the callback, or lets it wait while callbacks are held. */
+/* A callback, and its firing, or its waiting while callbacks are held. */
+struct due *due_new(void (*fire)(struct due *due), int err, void *ctx);
+void due_run(struct objects *objs, struct due *due);
+
+/* The same for the usual kinds. */
 void fake_answer(struct objects *objs, object_cb cb, void *ctx, int err);
 void fake_answer_info(struct objects *objs, object_info_cb cb, void *ctx, int err,
 		      const struct fake *f);

@@ -43,12 +43,13 @@ struct fake_store {
 	uint32_t fail_status;
 	unsigned int remove_fails; /* so many REMOVEs are answered with remove_status */
 	uint32_t remove_status;
-	bool mute_writes;	       /* WRITE is not answered */
-	unsigned int clone_batch;      /* answer so many CLONEs together, the last one first */
-	uint64_t clone_range_max;      /* bytes that one CLONE_RANGE makes; 0: all */
-	uint32_t list_max;	       /* entries of a page; 0: as many as fit */
-	uint64_t reaping;	       /* what REAPING answers */
-	uint64_t reap_step;	       /* and by how much it is less the next time */
+	bool mute_writes;	  /* WRITE is not answered */
+	uint32_t short_by;	  /* a READV says that its first range has so many bytes less */
+	unsigned int clone_batch; /* answer so many CLONEs together, the last one first */
+	uint64_t clone_range_max; /* bytes that one CLONE_RANGE makes; 0: all */
+	uint32_t list_max;	  /* entries of a page; 0: as many as fit */
+	uint64_t reaping;	  /* what REAPING answers */
+	uint64_t reap_step;	  /* and by how much it is less the next time */
 	struct msg_check_reply report; /* what CHECK answers */
 
 	/* What it saw. */

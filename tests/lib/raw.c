@@ -257,6 +257,33 @@ size_t raw_add_write(struct raw *r, struct raw_bytes *b, uint32_t handle, uint64
 	return raw_frame(r, b, WIRE_OP_WRITE, body, (size_t)n, data, len);
 }
 
+bool raw_add_ranges(struct raw *r, struct raw_bytes *b, struct rnd *rnd, enum wire_op op,
+		    uint32_t handle, const void *data)
+{
+	uint32_t len = (uint32_t)rnd_log(rnd, 3000);
+	struct msg_readv reads = {.handle = handle, .count = 2, .ranges = {{0, len}, {len, len}}};
+	struct msg_writev writes = {
+	    .handle = handle, .count = 2, .ranges = {{5, len}, {5000, len}}};
+	struct msg_fsync_if sync = {handle, MSG_IF_GENERATION, rnd_below(rnd, 2)};
+	size_t payload_len = 0;
+	uint8_t body[64];
+	int n;
+
+	if (op == WIRE_OP_READV) {
+		n = msg_readv_encode(body, sizeof(body), &reads);
+	} else if (op == WIRE_OP_WRITEV) {
+		n = msg_writev_encode(body, sizeof(body), &writes);
+		payload_len = 2 * len + rnd_one_in(rnd, 8);
+	} else if (op == WIRE_OP_FSYNC_IF) {
+		n = msg_fsync_if_encode(body, sizeof(body), &sync);
+	} else {
+		return false;
+	}
+	MUST(n >= 0, "encode: %d", n);
+	(void)raw_frame(r, b, op, body, (size_t)n, data, payload_len);
+	return true;
+}
+
 size_t raw_add_fsync(struct raw *r, struct raw_bytes *b, uint32_t handle)
 {
 	struct msg_handle m = {handle};

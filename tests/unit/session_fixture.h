@@ -41,8 +41,8 @@ static inline void fixture_reply(struct session *session, const struct session_r
 	fx->body_len = reply->body_len;
 	if (reply->body_len > 0)
 		memcpy(fx->body, reply->body, reply->body_len);
-	if (reply->payload)
-		pagevec_fini(reply->payload);
+	for (uint32_t i = 0; i < reply->npayload; i++)
+		pagevec_fini(&reply->payload[i]);
 }
 
 static inline int fixture_setup(void **state)

@@ -242,6 +242,56 @@ static void test_pipelined_writes_keep_their_frames(void **state)
 	close(c.fd);
 }
 
+/* A payload of many ranges goes into their pages, wherever it is cut on its way. */
+static void test_ranges_are_written_and_read(void **state)
+{
+	struct peer_fixture *fx = *state;
+	struct frame_client c = peer_connect(fx);
+	struct msg_writev w = {.handle = peer_make(fx, &c, "a", 0), .count = 200};
+	struct msg_readv r = {.handle = w.handle, .count = 200};
+	uint8_t *body = malloc(MSG_RANGES_BYTES_MAX);
+	struct msg_readv_reply *reply = malloc(sizeof(*reply));
+	uint32_t len = 0;
+	uint8_t *data;
+	int n;
+
+	assert_non_null(body);
+	assert_non_null(reply);
+	for (uint32_t i = 0, at = 7; i < w.count; i++) { /* many share a block with others */
+		w.ranges[i] = (struct msg_range){at, 1 + i * 37 % 3000};
+		at += w.ranges[i].len + i % 5;
+		len += w.ranges[i].len;
+		r.ranges[i] = w.ranges[i];
+	}
+	data = peer_pattern(len, 3);
+	n = msg_writev_encode(body, MSG_RANGES_BYTES_MAX, &w);
+	assert_true(n > 0);
+	assert_int_equal(frame_call(&c, &fx->frame, WIRE_OP_WRITEV, body, (size_t)n, data, len), 0);
+	assert_int_equal(fx->frame.header.body_len, 8);
+	n = msg_readv_encode(body, MSG_RANGES_BYTES_MAX, &r);
+	assert_true(n > 0);
+	assert_int_equal(frame_call(&c, &fx->frame, WIRE_OP_READV, body, (size_t)n, "", 0), 0);
+	assert_int_equal(fx->frame.header.payload_len, len);
+	assert_memory_equal(fx->frame.payload, data, len);
+	free(fx->frame.payload);
+	assert_int_equal(msg_readv_reply_decode(fx->frame.body, fx->frame.header.body_len, reply),
+			 0);
+	for (uint32_t i = 0; i < r.count; i++)
+		assert_int_equal(reply->lens[i], r.ranges[i].len);
+	/* refused: its payload is thrown away, and the next frame is found */
+	w.count = 2;
+	w.ranges[1].offset = 0;
+	n = msg_writev_encode(body, MSG_RANGES_BYTES_MAX, &w);
+	assert_int_equal(frame_call(&c, &fx->frame, WIRE_OP_WRITEV, body, (size_t)n, data,
+				    w.ranges[0].len + w.ranges[1].len),
+			 ERR_INVAL);
+	peer_assert_reads(fx, &c, w.handle, r.ranges[0].offset, data, r.ranges[0].len);
+	free(data);
+	free(body);
+	free(reply);
+	close(c.fd);
+}
+
 static void test_a_bad_payload_checksum_writes_nothing(void **state)
 {
 	struct peer_fixture *fx = *state;
@@ -313,6 +363,7 @@ int main(void)
 	    TEST(test_writes_of_every_shape_arrive),
 	    TEST(test_a_frame_may_come_byte_by_byte),
 	    TEST(test_pipelined_writes_keep_their_frames),
+	    TEST(test_ranges_are_written_and_read),
 	    TEST(test_a_bad_payload_checksum_writes_nothing),
 	    TEST(test_errors_of_writes_and_reads_are_answers),
 	};

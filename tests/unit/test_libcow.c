@@ -441,7 +441,7 @@ static void test_libcow_error_replies(void **state)
 
 	(void)state;
 	fixture_connect(&f, false, serve_errors, NULL);
-	for (int code = 1; code <= COW_EFORMAT; code++) {
+	for (int code = 1; code <= COW_ECHANGED; code++) {
 		(void)snprintf(name, sizeof(name), "%02d", code);
 		expect_error(&f, cow_remove(f.cow, name), code, "no?[1m such?thing");
 		(void)snprintf(name, sizeof(name), "%02d+", code);

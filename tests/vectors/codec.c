@@ -188,6 +188,40 @@ static const struct codec_field fields_msg_resize[] = {
     F(msg_resize, size_bytes, NUM),
 };
 
+static const struct codec_field fields_msg_range[] = {
+    F(msg_range, offset, NUM),
+    F(msg_range, len, NUM),
+};
+
+static const struct codec_field fields_msg_readv[] = {
+    F(msg_readv, handle, NUM),
+    F(msg_readv, count, NUM),
+};
+
+/* A reply has a number for each range, and no struct. */
+struct codec_len {
+	uint32_t len;
+};
+
+static const struct codec_field fields_codec_len[] = {F(codec_len, len, NUM)};
+
+static const struct codec_field fields_msg_readv_reply[] = {F(msg_readv_reply, count, NUM)};
+
+static const struct codec_field fields_msg_writev[] = {
+    F(msg_writev, handle, NUM),
+    F(msg_writev, flags, NUM),
+    F(msg_writev, generation, NUM),
+    F(msg_writev, count, NUM),
+};
+
+static const struct codec_field fields_msg_fsync_if[] = {
+    F(msg_fsync_if, handle, NUM),
+    F(msg_fsync_if, flags, NUM),
+    F(msg_fsync_if, generation, NUM),
+};
+
+static const struct codec_field fields_msg_generation[] = {F(msg_generation, generation, NUM)};
+
 static const struct codec_field fields_msg_extents[] = {
     F(msg_extents, handle, NUM), F(msg_extents, flags, NUM), F(msg_extents, offset, NUM),
     F(msg_extents, len, NUM),	 F(msg_extents, max, NUM),
@@ -242,6 +276,8 @@ static const struct codec_field fields_msg_statfs_reply[] = {
 	X(msg_write)             \
 	X(msg_resize)            \
 	X(msg_zero)              \
+	X(msg_generation)        \
+	X(msg_fsync_if)          \
 	X(msg_clone_range)       \
 	X(msg_clone_range_reply) \
 	X(msg_extents)           \
@@ -257,6 +293,9 @@ static const struct codec_field fields_msg_statfs_reply[] = {
 
 PLAIN_MESSAGES(ANY_TYPE)
 ANY_TYPE(msg_check_reply)
+ANY_TYPE(msg_readv)
+ANY_TYPE(msg_readv_reply)
+ANY_TYPE(msg_writev)
 
 static int any_header_encode(uint8_t *buf, size_t len, const void *m)
 {
@@ -408,6 +447,36 @@ const struct codec codecs[] = {
 	.entries = FIELDS(msg_error),
 	.entry_offset = offsetof(struct msg_check_reply, texts),
 	.entry_bytes = sizeof(struct msg_error),
+    },
+    {
+	.name = "msg_readv",
+	.struct_bytes = sizeof(struct msg_readv),
+	.encode = any_msg_readv_encode,
+	.decode = any_msg_readv_decode,
+	.fields = FIELDS(msg_readv),
+	.entries = FIELDS(msg_range),
+	.entry_offset = offsetof(struct msg_readv, ranges),
+	.entry_bytes = sizeof(struct msg_range),
+    },
+    {
+	.name = "msg_readv_reply",
+	.struct_bytes = sizeof(struct msg_readv_reply),
+	.encode = any_msg_readv_reply_encode,
+	.decode = any_msg_readv_reply_decode,
+	.fields = FIELDS(msg_readv_reply),
+	.entries = FIELDS(codec_len),
+	.entry_offset = offsetof(struct msg_readv_reply, lens),
+	.entry_bytes = sizeof(struct codec_len),
+    },
+    {
+	.name = "msg_writev",
+	.struct_bytes = sizeof(struct msg_writev),
+	.encode = any_msg_writev_encode,
+	.decode = any_msg_writev_decode,
+	.fields = FIELDS(msg_writev),
+	.entries = FIELDS(msg_range),
+	.entry_offset = offsetof(struct msg_writev, ranges),
+	.entry_bytes = sizeof(struct msg_range),
     },
     PLAIN_MESSAGES(PLAIN_ROW)
 };

@@ -232,6 +232,33 @@ def clone_range_reply(length, left):
     return [("len", U64, length), ("left", U64, left)]
 
 
+def ranges(pairs):
+    fields = [("count", U32, len(pairs))]
+    for i, (offset, length) in enumerate(pairs):
+        fields += [(f"{i}.offset", U64, offset), (f"{i}.len", U32, length)]
+    return fields
+
+
+def readv(h, *pairs):
+    return [("handle", U32, h)] + ranges(pairs)
+
+
+def readv_reply(*lens):
+    return [("count", U32, len(lens))] + [(f"{i}.len", U32, n) for i, n in enumerate(lens)]
+
+
+def condition(h, flags, value):
+    return [("handle", U32, h), ("flags", U32, flags), ("generation", U64, value)]
+
+
+def writev(h, flags, value, *pairs):
+    return condition(h, flags, value) + ranges(pairs)
+
+
+def generation(value):
+    return [("generation", U64, value)]
+
+
 def extents(h, flags, offset, length, most):
     return [("handle", U32, h), ("flags", U32, flags), ("offset", U64, offset),
             ("len", U64, length), ("max", U32, most)]
@@ -297,6 +324,18 @@ MESSAGES = [
     ("msg_clone_range", clone_range(0x11223344, 0x55667788, 2**40 + 1, 4097, TOP64)),
     ("msg_clone_range_reply", clone_range_reply(2**24, 0)),
     ("msg_clone_range_reply", clone_range_reply(2**40, TOP64)),
+    ("msg_readv", readv(1, (4097, 17))),
+    ("msg_readv", readv(0x11223344, (TOP64, 0), (0, 33554431), (5, 1))),
+    ("msg_readv", readv(1, *((i, i) for i in range(100)))),
+    ("msg_readv_reply", readv_reply(17)),
+    ("msg_readv_reply", readv_reply(0, TOP32, 3)),
+    ("msg_readv_reply", readv_reply(*range(100))),
+    ("msg_writev", writev(1, 0, 0, (4097, 17))),
+    ("msg_writev", writev(1, 1, TOP64, (0, 33554432), (TOP64, 0))),
+    ("msg_writev", writev(1, 1, 0, *((2 * i, 1) for i in range(100)))),
+    ("msg_fsync_if", condition(1, 0, 0)),
+    ("msg_fsync_if", condition(0x11223344, 1, 0x1122334455667788)),
+    ("msg_generation", generation(TOP64)),
     ("msg_extents", extents(1, 0, 65536, TOP64, 16)),
     ("msg_extents", extents(0x11223344, 1, 1, 2, TOP32)),
     ("msg_extents_reply", extents_reply()),
@@ -375,6 +414,14 @@ def frames():
     frame("write-checked", REQUEST, 10, 5, kind="msg_write", fields=write(1, 4097), payload=data,
           checked=True)
     frame("write-reply", REPLY, 10, 5)
+    frame("readv", REQUEST, 27, 17, kind="msg_readv", fields=readv(1, (512, 16), (0, 16)))
+    frame("readv-reply", REPLY, 27, 17, kind="msg_readv_reply", fields=readv_reply(16, 16),
+          payload=data)
+    frame("writev", REQUEST, 28, 18, kind="msg_writev",
+          fields=writev(1, 1, 41, (0, 16), (4095, 16)), payload=data)
+    frame("writev-reply", REPLY, 28, 18, kind="msg_generation", fields=generation(42))
+    frame("writev-changed", REPLY, 28, 18, status=17, kind="msg_error", fields=text("changed"))
+    frame("fsync-if", REQUEST, 29, 19, kind="msg_fsync_if", fields=condition(1, 1, 42))
     frame("fsync", REQUEST, 11, 6, kind="msg_handle", fields=handle(1))
     frame("fsync-failed", REPLY, 11, 6, status=7, kind="msg_error", fields=text("writeback_failed"))
     frame("statfs", REQUEST, 15, TOP64)
@@ -480,6 +527,22 @@ def bad_messages():
     bad("msg_extents_reply", pack(extents_reply((1, 0, 3, 0))), "unknown-kind")
     bad("msg_extents_reply", pack(extents_reply((1, 0, 1, 3))), "shared-and-dirty")
     bad("msg_extents_reply", pack(extents_reply((1, 0, 1, 4))), "unknown-flag")
+    bad("msg_readv", pack(readv(1)), "no-ranges")
+    bad("msg_readv", struct.pack("<II", 1, 1025) + bytes(12), "ranges-over-the-maximum")
+    bad("msg_readv", pack(readv(1, (0, 33554433))), "longer-than-a-payload")
+    bad("msg_readv", pack(readv(1, (0, 33554432), (0, 1))), "together-longer-than-a-payload")
+    bad("msg_readv", pack(readv(1, (0, TOP32), (0, TOP32))), "a-sum-that-wraps")
+    bad("msg_readv", pack(readv(1, (0, 1), (0, 1)))[:-12], "count-over-the-ranges")
+    bad("msg_readv", pack(readv(1, (0, 1))) + bytes(12), "count-below-the-ranges")
+    bad("msg_readv_reply", struct.pack("<I", 1025) + bytes(4), "lengths-over-the-maximum")
+    bad("msg_readv_reply", pack(readv_reply(1)) + bytes(4), "count-below-the-lengths")
+    bad("msg_writev", pack(writev(1, 0, 0)), "no-ranges")
+    bad("msg_writev", pack(writev(1, 2, 0, (0, 1))), "unknown-flag")
+    bad("msg_writev", pack(writev(1, 0, 7, (0, 1))), "a-generation-without-its-flag")
+    bad("msg_writev", pack(writev(1, 0, 0, (0, 33554432), (33554432, 1))),
+        "together-longer-than-a-payload")
+    bad("msg_fsync_if", pack(condition(1, 2, 0)), "unknown-flag")
+    bad("msg_fsync_if", pack(condition(1, 0, 1)), "a-generation-without-its-flag")
     bad("msg_extents_reply", struct.pack("<I", 1), "count-over-the-entries")
     bad("msg_extents_reply", struct.pack("<I", TOP32) + bytes(20), "count-over-the-entries")
     bad("msg_extents_reply", struct.pack("<I", 0x0CCCCCCD) + bytes(4), "count-times-20-wraps")

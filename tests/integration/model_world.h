@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * model_world.h: what test_model knows of its objects: what each holds, who has it open.
+ */
+#ifndef TESTS_INTEGRATION_MODEL_WORLD_H
+#define TESTS_INTEGRATION_MODEL_WORLD_H
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "client/cow.h"
+#include "tests/lib/daemon.h"
+#include "tests/lib/model.h"
+#include "tests/lib/must.h"
+#include "tests/lib/rnd.h"
+
+#define OBJECTS	    12
+#define VERSIONS    2 /* of an object, at most */
+#define CONNECTIONS 2
+#define WRITE_MAX   (3u << 20)
+#define DENSE_MAX   (8u << 20) /* the largest dense object */
+#define WINDOW_MAX  (2u << 20) /* a sparse object has data in windows of about this */
+#define OPS_DEFAULT 20000u
+#define RESTARTS    4u
+#define TRIM_BYTES  4096u
+
+/* Where the windows of a sparse object begin. */
+static const uint64_t windows[] = {0, (UINT64_C(1) << 30) + 12345, (UINT64_C(1) << 40) - 1000001};
+
+struct version {
+	bool live;
+	char name[16];
+	struct model model;
+};
+
+struct file {
+	bool live;
+	bool sparse;
+	char name[32];
+	struct model model;
+	struct version versions[VERSIONS];
+	cow_object_t *handles[CONNECTIONS];
+};
+
+struct world {
+	struct daemon d;
+	cow_t *cow[CONNECTIONS];
+	int kinds[CONNECTIONS];
+	struct rnd rnd;
+	struct file files[OBJECTS];
+	unsigned int names; /* given out */
+	uint8_t *data;	    /* random bytes to write */
+	uint8_t *want;
+	uint8_t *got;
+	uint64_t op;
+};
+
+#define OK(call) ok_at(w, (call), #call, __LINE__)
+
+static inline void ok_at(struct world *w, ssize_t result, const char *call, int line)
+{
+	if (result >= 0)
+		return;
+	must_failed(__FILE__, line, call, "%s; %s; %s (operation %" PRIu64 ", seed %" PRIu64 ")",
+		    cow_strerror((int)result), cow_error(w->cow[0]), cow_error(w->cow[1]), w->op,
+		    rnd_seed());
+}
+
+#endif
