@@ -208,26 +208,39 @@ void object_close_gate(struct object *obj, struct gate_waiter *waiter)
 	waiter->ready(waiter);
 }
 
-void object_open_gate(struct object *obj)
+/* Who waited at the gate goes on, as long as it stays open. */
+static void gate_pass(struct object *obj)
 {
 	struct mutate_list list = TAILQ_HEAD_INITIALIZER(list);
-	struct gate_waiter *waiter;
 	struct mutate *m;
 
-	ASSERT_LOOP();
-	obj->gated = false;
 	object_step_reads(obj);
 	TAILQ_CONCAT(&list, &obj->gate, link);
 	while ((m = TAILQ_FIRST(&list))) {
 		TAILQ_REMOVE(&list, m, link);
 		mutate_step(m);
 	}
-	waiter = TAILQ_FIRST(&obj->gate_waiters);
-	if (waiter && !obj->gated) {
+}
+
+void object_open_gate(struct object *obj)
+{
+	struct gate_waiter *waiter;
+
+	ASSERT_LOOP();
+	obj->gated = false;
+	if (obj->opening)
+		return; /* by a waiter that has ended at once: the loop below goes on */
+	obj->opening = true;
+	while (!obj->gated) {
+		gate_pass(obj);
+		waiter = TAILQ_FIRST(&obj->gate_waiters);
+		if (!waiter || obj->gated)
+			break;
 		TAILQ_REMOVE(&obj->gate_waiters, waiter, link);
 		obj->gated = true;
 		waiter->ready(waiter);
 	}
+	obj->opening = false;
 }
 
 /* The blocks that are not in the open epoch yet, so that each needs a reservation; and their folios,

@@ -145,6 +145,7 @@ struct object {
 	bool gated;		 /* content of it is about to be replaced: writes wait */
 	struct mutate_list gate; /* these, in order */
 	TAILQ_HEAD(, gate_waiter) gate_waiters; /* others that are to replace some */
+	bool opening;				/* the gate: those who waited are called */
 	bool waking;  /* the waiters of a committed epoch run: the next is submitted behind them */
 	bool is_busy; /* on objs->busy */
 	TAILQ_ENTRY(object) busy_link;

@@ -483,6 +483,36 @@ static void many_at_once(void **state)
 	pair_fini(&p);
 }
 
+static void refused_cb(void *ctx, int err, uint64_t len_bytes, uint64_t left_bytes)
+{
+	uint32_t *refused = ctx;
+
+	(void)len_bytes;
+	(void)left_bytes;
+	assert_int_equal(err, -ERR_RANGE);
+	(*refused)++;
+}
+
+/* Those that wait for their turn and end at once do not go deeper with each. */
+static void very_many_that_are_refused(void **state)
+{
+	enum { N = 100000 };
+	struct engine *e = *state;
+	struct shared first;
+	uint32_t refused = 0;
+	struct pair p;
+
+	pair_init(&p, e, K, K, false);
+	begin(e, &first, p.dst, 0, p.src, 0, 0);
+	for (uint32_t i = 0; i < N; i++)
+		object_share(p.dst, 0, p.src, 2 * K, 0, refused_cb, &refused);
+	assert_int_equal(engine_wait(e, &first.res), 0);
+	assert_int_equal(refused, N);
+	memcpy(p.want_dst, p.want_src, K);
+	pair_assert(&p);
+	pair_fini(&p);
+}
+
 /* ---- failures -------------------------------------------------------------------------------- */
 
 /* The commit fails: nothing has changed, and it can be done again. */
@@ -567,6 +597,7 @@ int main(void)
 	    T(a_version_is_a_source),
 	    T(writes_meanwhile),
 	    T(many_at_once),
+	    T(very_many_that_are_refused),
 	    T(a_failed_commit_changes_nothing),
 	    T(an_edge_that_cannot_be_read_fails_it),
 	    T(a_large_one_is_cut),
