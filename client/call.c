@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "client/call.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "client/errors.h"
+#include "client/flight.h"
+#include "client/link.h"
 #include "common/clock.h"
 #include "common/err.h"
 
@@ -28,51 +29,21 @@ uint8_t *call_body(struct call *call)
 	return call->req.inline_body;
 }
 
+void call_bind(struct call *call, cow_object_t *obj, uint32_t handle_at)
+{
+	assert(call->nobjs < CALL_OBJECTS);
+	call->objs[call->nobjs] = obj;
+	call->handle_at[call->nobjs++] = handle_at;
+}
+
 static void call_fail(struct call *call, int err, const char *text)
 {
-	call->done = true;
+	call->state = CALL_DONE;
 	call->err = err;
 	(void)snprintf(call->text, sizeof(call->text), "%s", text);
 }
 
-/* Under the lock; the thread that waits may be another. */
-static void call_done_cb(struct chan_request *req, const struct chan_reply *reply)
-{
-	struct call *call = CONTAINER_OF(req, struct call, req);
-
-	if (reply->err < 0)
-		call_fail(call, reply->err, reply->text);
-	else if (call->decode && call->decode(call->ctx, reply->body, reply->body_len) < 0)
-		call_fail(call, -ERR_PROTO, "the server sent a malformed reply");
-	else if (!call->decode && reply->body_len > 0)
-		call_fail(call, -ERR_PROTO, "the server sent a reply that is too long");
-	else
-		call->payload_len = reply->payload_len;
-	call->done = true;
-	(void)pthread_cond_signal(&call->cond);
-}
-
 /* ---- starting -------------------------------------------------------------------------------- */
-
-/* Why the call cannot go out on the connection as it is; NULL if it can. */
-static const char *call_obstacle(const struct cow *cow, const struct call *call)
-{
-	if (!cow->chan.alive)
-		return cow->chan.reason;
-	if (!cow->ready && !call->handshake)
-		return "not connected";
-	if (call->session != 0 && call->session != cow->session)
-		return "the object was opened on an earlier connection";
-	return NULL;
-}
-
-/* The pumping thread must look again when there is more to send, or an earlier deadline. */
-static void call_wake_pump(struct cow *cow, const struct call *call)
-{
-	if (cow->pumping &&
-	    ((chan_events(&cow->chan) & POLLOUT) || call->req.deadline_ns < cow->pump_deadline_ns))
-		(void)eventfd_write(cow->wake_fd, 1);
-}
 
 static bool call_needs_crc(struct cow *cow, const struct call *call)
 {
@@ -88,32 +59,33 @@ static bool call_needs_crc(struct cow *cow, const struct call *call)
 
 void call_start(struct cow *cow, struct call *call, int body_len)
 {
-	const char *obstacle;
-
 	if (body_len < 0) {
 		call_fail(call, -ERR_INVAL, "the request is too long");
 		return;
 	}
 	call->req.body_len = (uint32_t)body_len;
-	call->req.done = call_done_cb;
-	if (call_needs_crc(cow, call))
+	call->has_crc = call_needs_crc(cow, call);
+	if (call->has_crc) /* not under the lock: it takes its time */
 		chan_request_crc(&call->req);
 	(void)pthread_mutex_lock(&cow->lock);
-	obstacle = call_obstacle(cow, call);
-	if (obstacle) {
-		call_fail(call, -ERR_CONN, obstacle);
-	} else {
-		call->req.deadline_ns =
-		    clock_now_ns() + (uint64_t)cow->timeout_ms * UINT64_C(1000000);
-		chan_submit(&cow->chan, &call->req);
-		call_wake_pump(cow, call);
-	}
+	flight_start(cow, call);
+	link_settle(cow);
 	(void)pthread_mutex_unlock(&cow->lock);
+}
+
+size_t call_payload_max(struct cow *cow)
+{
+	size_t max;
+
+	(void)pthread_mutex_lock(&cow->lock);
+	max = cow->chan.payload_max;
+	(void)pthread_mutex_unlock(&cow->lock);
+	return max > 0 ? max : WIRE_PAYLOAD_MAX;
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-static int call_poll_ms(uint64_t deadline_ns)
+int call_poll_ms(uint64_t deadline_ns)
 {
 	uint64_t now = clock_now_ns();
 	uint64_t ms = now < deadline_ns ? (deadline_ns - now) / 1000000 + 1 : 0;
@@ -124,29 +96,30 @@ static int call_poll_ms(uint64_t deadline_ns)
 /* Under the lock, which is released while it polls. */
 static void call_pump_once(struct cow *cow)
 {
-	struct pollfd fds[2] = {
-	    {.fd = cow->chan.fd, .events = chan_events(&cow->chan)},
-	    {.fd = cow->wake_fd, .events = POLLIN},
-	};
+	struct pollfd fds[2] = {{.fd = -1}, {.fd = cow->wake_fd, .events = POLLIN}};
 	eventfd_t drained;
 	int n;
 
-	cow->pump_deadline_ns = chan_deadline_ns(&cow->chan);
+	link_pollfd(cow, &fds[0].fd, &fds[0].events);
+	cow->pump_fd = fds[0].fd;
+	cow->pump_events = fds[0].events;
+	cow->pump_deadline_ns = link_deadline_ns(cow);
+	cow->polling = true;
 	(void)pthread_mutex_unlock(&cow->lock);
 	n = poll(fds, 2, call_poll_ms(cow->pump_deadline_ns));
 	if (n > 0 && fds[1].revents)
 		(void)eventfd_read(cow->wake_fd, &drained);
 	(void)pthread_mutex_lock(&cow->lock);
-	chan_process(&cow->chan, n > 0 ? fds[0].revents : 0, clock_now_ns());
+	cow->polling = false;
+	link_drive(cow, n > 0 ? fds[0].revents : 0);
 }
 
 static void call_pump(struct cow *cow, const struct call *call)
 {
 	cow->pumping = true;
-	while (!call->done)
+	while (call->state != CALL_DONE)
 		call_pump_once(cow);
 	cow->pumping = false;
-	(void)pthread_cond_broadcast(&cow->idle);
 }
 
 /* Whoever leaves while nobody pumps wakes one who will: so no call is left without a pump. */
@@ -157,7 +130,7 @@ static void call_hand_over(struct cow *cow)
 	if (cow->pumping)
 		return;
 	TAILQ_FOREACH (other, &cow->waiters, waiter_link) {
-		if (!other->done) {
+		if (other->state != CALL_DONE) {
 			(void)pthread_cond_signal(&other->cond);
 			return;
 		}
@@ -167,7 +140,7 @@ static void call_hand_over(struct cow *cow)
 void call_wait_only(struct cow *cow, struct call *call)
 {
 	(void)pthread_mutex_lock(&cow->lock);
-	while (!call->done) {
+	while (call->state != CALL_DONE) {
 		if (!cow->pumping) {
 			call_pump(cow, call);
 			continue;

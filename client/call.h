@@ -4,6 +4,7 @@
  *
  * One thread at a time pumps: it polls the socket for all.  The others sleep on their call's own
  * condition.  When the pumping thread's call is done it hands over to one whose call is not.
+ * cow_process() may be called meanwhile: what neither blocks nor is done twice needs no turn.
  *
  * A struct call lives on its caller's stack from call_init() until call_wait() has returned;
  * between call_start() and that, its buffers must stay too.
@@ -11,34 +12,20 @@
 #ifndef CLIENT_CALL_H
 #define CLIENT_CALL_H
 
-#include <pthread.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "client/chan.h"
 #include "client/handle.h"
 #include "common/annot.h"
 
-/* Takes the body of a success apart into ctx; runs once, under the lock, in any thread. */
-typedef int (*call_decode_fn)(void *ctx, const uint8_t *body, size_t len);
-
-struct call {
-	struct chan_request req;
-	uint64_t session; /* that it belongs to; 0: whichever is there */
-	bool handshake;	  /* is allowed before the connection is ready */
-	call_decode_fn decode;
-	void *ctx;
-
-	bool done;
-	int err; /* 0 or a negative class of common/err.h */
-	uint32_t payload_len;
-	char text[WIRE_TEXT_MAX];
-	pthread_cond_t cond;
-	TAILQ_ENTRY(call) waiter_link;
-};
-
 void call_init(struct call *call, enum wire_op op);
+
+/*
+ * Names the object that the request is about: its handle's number goes into the body, at this offset,
+ * when the request goes out, as it may be another on another connection.  The first object is the one
+ * that is changed, or synced.
+ */
+void call_bind(struct call *call, cow_object_t *obj, uint32_t handle_at);
 
 /* Where the request's body is to be encoded: CHAN_BODY_MAX bytes.  One that is longer is the
  * caller's: req.body. */
@@ -56,5 +43,11 @@ void call_wait_only(struct cow *cow, struct call *call);
 
 /* call_start() and call_wait(). */
 int call_run(struct cow *cow, struct call *call, int body_len) MUST_CHECK;
+
+/* The bytes of a payload that fit one request. */
+size_t call_payload_max(struct cow *cow);
+
+/* How long poll() is to wait for a time. */
+int call_poll_ms(uint64_t deadline_ns);
 
 #endif

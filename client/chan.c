@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -15,8 +17,10 @@ void chan_init(struct chan *ch)
 {
 	ch->fd = -1;
 	ch->alive = false;
+	ch->end = CHAN_CLOSED;
 	ch->reason = "not connected";
 	ch->features = 0;
+	ch->received = 0;
 	TAILQ_INIT(&ch->all);
 	TAILQ_INIT(&ch->out);
 	for (size_t i = 0; i < CHAN_BUCKETS; i++)
@@ -25,7 +29,7 @@ void chan_init(struct chan *ch)
 
 void chan_open(struct chan *ch, int fd)
 {
-	assert(ch->fd < 0 && TAILQ_EMPTY(&ch->all));
+	assert(fd >= 0 && ch->fd < 0 && TAILQ_EMPTY(&ch->all));
 	ch->fd = fd;
 	ch->alive = true;
 	ch->out_broken = false;
@@ -50,7 +54,7 @@ void chan_set_limits(struct chan *ch, uint64_t features, uint32_t body_max, uint
 
 void chan_close(struct chan *ch)
 {
-	chan_kill(ch, NULL, 0, -ERR_CONN, "not connected", "not connected");
+	chan_kill(ch, CHAN_CLOSED, NULL, 0, -ERR_CONN, "not connected", "not connected");
 	if (ch->fd >= 0)
 		(void)close(ch->fd);
 	ch->fd = -1;
@@ -80,7 +84,7 @@ static void chan_start(struct chan *ch, struct chan_request *req)
 	ch->inflight++;
 }
 
-void chan_finish(struct chan *ch, struct chan_request *req, const struct chan_reply *reply)
+static void chan_forget(struct chan *ch, struct chan_request *req)
 {
 	TAILQ_REMOVE(&ch->all, req, all_link);
 	if (!req->sent)
@@ -89,11 +93,18 @@ void chan_finish(struct chan *ch, struct chan_request *req, const struct chan_re
 		LIST_REMOVE(req, bucket_link);
 		ch->inflight--;
 	}
+	if (ch->cur == req)
+		ch->cur = NULL;
+}
+
+void chan_finish(struct chan *ch, struct chan_request *req, const struct chan_reply *reply)
+{
+	chan_forget(ch, req);
 	req->done(req, reply);
 }
 
-void chan_kill(struct chan *ch, struct chan_request *culprit, int err, int others_err,
-	       const char *reason, const char *text)
+void chan_kill(struct chan *ch, enum chan_end end, struct chan_request *culprit, int err,
+	       int others_err, const char *reason, const char *text)
 {
 	struct chan_reply reply = {.err = err, .text = text};
 	struct chan_request *req;
@@ -101,13 +112,89 @@ void chan_kill(struct chan *ch, struct chan_request *culprit, int err, int other
 	if (!ch->alive)
 		return;
 	ch->alive = false;
+	ch->end = end;
 	ch->reason = reason;
 	(void)shutdown(ch->fd, SHUT_RDWR);
 	if (culprit)
 		chan_finish(ch, culprit, &reply);
 	reply.err = others_err;
+	reply.lost = true;
 	while ((req = TAILQ_FIRST(&ch->all)) != NULL)
 		chan_finish(ch, req, &reply);
+}
+
+/* ---- orphans --------------------------------------------------------------------------------- */
+
+struct chan_orphan {
+	struct chan_request req; /* its body and payload lie behind the struct */
+	chan_late_fn late;
+	void *ctx;
+};
+
+static void chan_orphan_done(struct chan_request *req, const struct chan_reply *reply)
+{
+	struct chan_orphan *orphan = CONTAINER_OF(req, struct chan_orphan, req);
+
+	if (orphan->late && !reply->lost)
+		orphan->late(orphan->ctx, reply);
+	free(orphan);
+}
+
+/* With a copy of what is to be sent; of one that was sent nothing is needed. */
+static struct chan_orphan *chan_orphan_new(const struct chan_request *req)
+{
+	size_t body_len = req->sent ? 0 : req->body_len;
+	size_t payload_len = req->sent ? 0 : req->payload_len;
+	struct chan_orphan *orphan = malloc(sizeof(*orphan) + body_len + payload_len);
+	uint8_t *copy = (uint8_t *)(orphan + 1);
+
+	if (!orphan)
+		return NULL;
+	memcpy(&orphan->req, req, offsetof(struct chan_request, inline_body));
+	memcpy(copy, req->body, body_len);
+	if (payload_len > 0)
+		memcpy(copy + body_len, req->payload, payload_len);
+	orphan->req.body = copy;
+	orphan->req.payload = copy + body_len;
+	orphan->req.into = NULL;
+	orphan->req.done = chan_orphan_done;
+	return orphan;
+}
+
+/* Links it where the request was. */
+static void chan_orphan_adopt(struct chan *ch, struct chan_request *req,
+			      struct chan_request *orphan)
+{
+	TAILQ_INSERT_BEFORE(req, orphan, all_link);
+	TAILQ_REMOVE(&ch->all, req, all_link);
+	if (!req->sent) {
+		TAILQ_INSERT_BEFORE(req, orphan, out_link);
+		TAILQ_REMOVE(&ch->out, req, out_link);
+	}
+	LIST_REMOVE(req, bucket_link);
+	LIST_INSERT_HEAD(&ch->table[req->id % CHAN_BUCKETS], orphan, bucket_link);
+	if (ch->cur == req)
+		ch->cur = orphan;
+}
+
+bool chan_is_begun(const struct chan *ch, const struct chan_request *req)
+{
+	return req->sent || (req == TAILQ_FIRST(&ch->out) && ch->out_bytes > 0);
+}
+
+int chan_abandon(struct chan *ch, struct chan_request *req, chan_late_fn late, void *ctx)
+{
+	bool begun = chan_is_begun(ch, req);
+	struct chan_orphan *orphan = begun ? chan_orphan_new(req) : NULL;
+
+	if (!orphan) {
+		chan_forget(ch, req);
+		return begun ? -ERR_NOMEM : 0;
+	}
+	orphan->late = late;
+	orphan->ctx = ctx;
+	chan_orphan_adopt(ch, req, &orphan->req);
+	return 0;
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -205,41 +292,10 @@ short chan_events(const struct chan *ch)
 	return chan_can_send(ch) ? POLLIN | POLLOUT : POLLIN;
 }
 
-static struct chan_request *chan_most_urgent(const struct chan *ch)
-{
-	struct chan_request *first = NULL;
-	struct chan_request *req;
-
-	TAILQ_FOREACH (req, &ch->all, all_link)
-		if (!first || req->deadline_ns < first->deadline_ns)
-			first = req;
-	return first;
-}
-
-uint64_t chan_deadline_ns(const struct chan *ch)
-{
-	const struct chan_request *req = chan_most_urgent(ch);
-
-	return req ? req->deadline_ns : CHAN_NEVER;
-}
-
-static void chan_expire(struct chan *ch, uint64_t now_ns)
-{
-	struct chan_request *req = chan_most_urgent(ch);
-
-	if (!req || req->deadline_ns > now_ns)
-		return;
-	chan_kill(ch, req, -ERR_TIMEOUT, -ERR_CONN,
-		  "the connection was given up: the server did not answer in time",
-		  "the server did not answer in time");
-}
-
-void chan_process(struct chan *ch, short revents, uint64_t now_ns)
+void chan_process(struct chan *ch, short revents)
 {
 	if (ch->alive && revents & (POLLIN | POLLERR | POLLHUP))
 		chan_receive(ch);
 	if (ch->alive)
 		chan_flush(ch); /* replies may have made room for queued requests */
-	if (ch->alive)
-		chan_expire(ch, now_ns);
 }

@@ -3,14 +3,25 @@
  * chan.h: the client's end of one connection: the requests under way keyed by id, the queue of what
  * is still to be sent, and the state machine that takes replies apart and reads payloads straight
  * into the caller's buffer.  Never blocks and has no clock: whoever drives it polls the socket for
- * chan_events() and calls chan_process() with the time.
+ * chan_events() and calls chan_process().
  *
  * It owns the socket.  It has no lock: one thread at a time, so the handle's mutex is held around
  * every call but chan_request_crc().
  *
  * Life of a request: the caller makes it and keeps it and its buffers alive; chan_submit() links
- * it; exactly one call of done() unlinks it, with the reply or with the reason why none will come.
- * done() must not call the channel.
+ * it; exactly one call of done() unlinks it, with the reply or with the reason why none will come; or
+ * chan_abandon() does, without a call.  done() must not call the channel.
+ *
+ *	chan_submit()
+ *	     |
+ *	  queued ---------> started -------> sent ----> being received ----> done()
+ *	  of the frame      some of it       all        in_header() of its
+ *	  nothing is sent   may be sent                 reply has found it
+ *
+ * What chan_abandon() does: one that is queued is forgotten.  Of one that is started the server will
+ * have, or has, the frame, and will answer: an orphan takes its place, with a copy of what is still
+ * to be sent and no buffer for the reply, keeps its id and its part of the server's limit, and ends
+ * with the reply or the connection.
  */
 #ifndef CLIENT_CHAN_H
 #define CLIENT_CHAN_H
@@ -28,7 +39,6 @@
 #define CHAN_BUCKETS	 64u
 #define CHAN_STAGE_BYTES 4096u
 #define CHAN_IN_BYTES	 (WIRE_HEADER_BYTES + WIRE_BODY_MAX + CHAN_STAGE_BYTES)
-#define CHAN_NEVER	 UINT64_MAX
 
 _Static_assert(CHAN_BODY_MAX >= 2u * (2u + MSG_NAME_BYTES) + 8u + 2u + LABELS_MAX_BYTES,
 	       "every request body but those of USAGE, READV and WRITEV fits");
@@ -42,6 +52,7 @@ struct chan_reply {
 	const uint8_t *body;  /* of a success */
 	size_t body_len;      /* bytes */
 	uint32_t payload_len; /* bytes that are in the request's "into" */
+	bool lost;	      /* an error: no answer came before the connection ended */
 };
 
 typedef void (*chan_done_cb)(struct chan_request *req, const struct chan_reply *reply);
@@ -54,9 +65,8 @@ struct chan_request {
 	const void *payload;
 	uint32_t payload_len;
 	uint32_t payload_crc; /* chan_request_crc() */
-	void *into;	      /* where the reply's payload goes */
+	void *into;	      /* where the reply's payload goes; NULL in an orphan */
 	uint32_t into_len;
-	uint64_t deadline_ns;
 	chan_done_cb done;
 
 	/* The channel's. */
@@ -75,9 +85,17 @@ LIST_HEAD(chan_bucket, chan_request);
 
 enum chan_state { CHAN_HEADER, CHAN_BODY, CHAN_PAYLOAD };
 
+/* Why a channel is not alive. */
+enum chan_end {
+	CHAN_CLOSED, /* never opened, closed, or given up because of what the peer sent */
+	CHAN_LOST,   /* the peer or the network ended it: another connection may do better */
+	CHAN_SILENT, /* given up because nothing came; what was sent may still be carried out, late */
+};
+
 struct chan {
 	int fd; /* -1: never opened, or closed */
 	bool alive;
+	enum chan_end end;  /* while it is not alive */
 	bool out_broken;    /* sending failed: what the server still had to say is read */
 	const char *reason; /* why it is not alive; static storage */
 	uint64_t features;
@@ -99,6 +117,7 @@ struct chan {
 	uint32_t payload_crc;
 	size_t in_pos; /* the first byte of "in" that was not taken */
 	size_t in_len;
+	uint64_t received; /* bytes, of all connections */
 	uint8_t in[CHAN_IN_BYTES];
 };
 
@@ -123,18 +142,29 @@ void chan_submit(struct chan *ch, struct chan_request *req);
 /* The poll() events to wait for. */
 short chan_events(const struct chan *ch);
 
-/* When chan_process() must be called at the latest, in its clock; CHAN_NEVER. */
-uint64_t chan_deadline_ns(const struct chan *ch);
+/* Sends and receives what can be without blocking (a bounded amount). */
+void chan_process(struct chan *ch, short revents);
 
-/* Sends and receives what can be without blocking (a bounded amount), and enforces deadlines. */
-void chan_process(struct chan *ch, short revents, uint64_t now_ns);
+/* Whether something of a request has been sent; if not, the server will never know of it. */
+bool chan_is_begun(const struct chan *ch, const struct chan_request *req) MUST_CHECK;
+
+/* What becomes of the reply to a request that was abandoned; as done(), but req is freed after it. */
+typedef void (*chan_late_fn)(void *ctx, const struct chan_reply *reply);
+
+/*
+ * Unlinks the request without a call of done(): it and its buffers are the caller's again.  late, if
+ * not NULL, is called when the reply comes, and not if none does.  -ERR_NOMEM: unlinked all the same,
+ * but the channel has to be killed, as nobody is there for the reply.
+ */
+int chan_abandon(struct chan *ch, struct chan_request *req, chan_late_fn late,
+		 void *ctx) MUST_CHECK;
 
 /*
  * The connection is of no more use: "culprit" (may be NULL) ends with err and the text, the others
- * with others_err.  The socket is shut down, so that who polls it wakes up, and stays open.
+ * with others_err as lost.  The socket is shut down, so that who polls it wakes up, and stays open.
  */
-void chan_kill(struct chan *ch, struct chan_request *culprit, int err, int others_err,
-	       const char *reason, const char *text);
+void chan_kill(struct chan *ch, enum chan_end end, struct chan_request *culprit, int err,
+	       int others_err, const char *reason, const char *text);
 
 /* For chan_in.c: reads and handles what has arrived; finishes a request; finds one by its id. */
 void chan_receive(struct chan *ch);

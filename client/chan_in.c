@@ -25,7 +25,8 @@
 
 static bool in_bad(struct chan *ch, const char *text)
 {
-	chan_kill(ch, NULL, 0, -ERR_PROTO, "the connection was given up: protocol error", text);
+	chan_kill(ch, CHAN_CLOSED, NULL, 0, -ERR_PROTO,
+		  "the connection was given up: protocol error", text);
 	return false;
 }
 
@@ -54,8 +55,8 @@ static int in_status(uint32_t status, const char **text)
 /* An answer to nobody, or to a request that is still being sent, precedes the end. */
 static void in_fatal(struct chan *ch, const struct chan_reply *reply)
 {
-	chan_kill(ch, ch->cur, reply->err, reply->err,
-		  "the server ended the connection with an error", reply->text);
+	chan_kill(ch, reply->err == -ERR_SHUTDOWN ? CHAN_LOST : CHAN_CLOSED, ch->cur, reply->err,
+		  reply->err, "the server ended the connection with an error", reply->text);
 }
 
 static void in_finish_error(struct chan *ch, const uint8_t *body)
@@ -89,7 +90,7 @@ static void in_finish_success(struct chan *ch, const uint8_t *body)
 	};
 
 	if (in_payload_is_bad(ch))
-		chan_kill(ch, ch->cur, -ERR_CORRUPT, -ERR_CONN,
+		chan_kill(ch, CHAN_CLOSED, ch->cur, -ERR_CORRUPT, -ERR_CONN,
 			  "the connection was given up: it corrupts data",
 			  "the checksum of the data received does not fit");
 	else
@@ -182,7 +183,8 @@ static bool in_payload(struct chan *ch)
 	if (left == 0)
 		return in_finish(ch);
 	if (n > 0) {
-		memcpy((uint8_t *)ch->cur->into + ch->payload_got, ch->in + ch->in_pos, n);
+		if (ch->cur->into)
+			memcpy((uint8_t *)ch->cur->into + ch->payload_got, ch->in + ch->in_pos, n);
 		in_payload_add(ch, ch->in + ch->in_pos, n);
 		/* close the gap, so that the body stays right before in_pos */
 		body_pos = ch->in_pos;
@@ -216,15 +218,17 @@ static size_t in_recv(struct chan *ch, void *buf, size_t len)
 	do {
 		n = recv(ch->fd, buf, len, MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
-	if (n > 0)
+	if (n > 0) {
+		ch->received += (size_t)n;
 		return (size_t)n;
+	}
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return 0;
 	if (n == 0)
 		(void)snprintf(text, sizeof(text), "the server closed the connection");
 	else
 		(void)snprintf(text, sizeof(text), "the connection was lost: %s", strerror(errno));
-	chan_kill(ch, NULL, 0, -ERR_CONN, "the connection was lost", text);
+	chan_kill(ch, CHAN_LOST, NULL, 0, -ERR_CONN, "the connection was lost", text);
 	return 0;
 }
 
@@ -244,13 +248,16 @@ static size_t in_fill_stage(struct chan *ch, size_t *want)
 	return n;
 }
 
+/* An orphan's payload goes nowhere: by way of the stage, which is empty but for the body. */
 static size_t in_fill_payload(struct chan *ch, size_t *want)
 {
-	uint8_t *into = (uint8_t *)ch->cur->into + ch->payload_got;
+	struct chan_request *cur = ch->cur;
+	uint8_t *into = cur->into ? (uint8_t *)cur->into + ch->payload_got : ch->in + ch->in_len;
+	size_t max = cur->into ? IN_TURN_BYTES : CHAN_STAGE_BYTES;
 	size_t left = ch->reply.payload_len - ch->payload_got;
 	size_t n;
 
-	*want = left < IN_TURN_BYTES ? left : IN_TURN_BYTES;
+	*want = left < max ? left : max;
 	n = in_recv(ch, into, *want);
 	if (n > 0)
 		in_payload_add(ch, into, n);

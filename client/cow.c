@@ -8,18 +8,17 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "client/aio.h"
 #include "client/call.h"
 #include "client/dial.h"
 #include "client/errors.h"
 #include "client/handle.h"
+#include "client/link.h"
 #include "client/uri.h"
 #include "common/clock.h"
 #include "common/err.h"
 
 #define COW_TIMEOUT_DEFAULT_MS 60000u
-
-/* Smaller limits than these would not let every request through. */
-#define COW_PAYLOAD_LEAST 4096u
 
 #define TEXT_OF(x)  TEXT_OF2(x)
 #define TEXT_OF2(x) #x
@@ -44,11 +43,11 @@ cow_t *cow_new(void)
 	}
 	cow->serial = atomic_fetch_add(&serials, 1) + 1;
 	cow->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-	cow->idle = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	cow->timeout_ms = COW_TIMEOUT_DEFAULT_MS;
-	TAILQ_INIT(&cow->waiters);
 	(void)snprintf(cow->agent, sizeof(cow->agent), "libcow");
-	chan_init(&cow->chan);
+	cow->reconnect = true;
+	link_init(cow);
+	aio_init(cow);
 	return cow;
 }
 
@@ -56,9 +55,8 @@ void cow_free(cow_t *cow)
 {
 	if (!cow)
 		return;
-	chan_close(&cow->chan);
+	aio_end(cow);
 	(void)close(cow->wake_fd);
-	(void)pthread_cond_destroy(&cow->idle);
 	(void)pthread_mutex_destroy(&cow->lock);
 	free(cow);
 }
@@ -85,90 +83,51 @@ int cow_set_agent(cow_t *cow, const char *agent)
 	return 0;
 }
 
+int cow_set_reconnect(cow_t *cow, int on)
+{
+	(void)pthread_mutex_lock(&cow->lock);
+	cow->reconnect = on != 0;
+	(void)pthread_mutex_unlock(&cow->lock);
+	return 0;
+}
+
 /* ---- connecting ------------------------------------------------------------------------------ */
-
-static int cow_decode_hello(void *ctx, const uint8_t *body, size_t len)
-{
-	return msg_hello_reply_decode(body, len, ctx);
-}
-
-/* Why the handshake is of no use; NULL if it is fine. */
-static const char *cow_hello_problem(const struct msg_hello_reply *m, uint64_t asked)
-{
-	if (m->version != WIRE_VERSION)
-		return "the server chose an unknown version of the protocol";
-	if (m->features & ~asked)
-		return "the server chose features that were not asked for";
-	if (m->body_max < CHAN_BODY_MAX || m->payload_max < COW_PAYLOAD_LEAST ||
-	    m->inflight_max < 1)
-		return "the server's limits are too low";
-	return NULL;
-}
-
-static uint32_t cow_at_most(uint32_t value, uint32_t limit)
-{
-	return value < limit ? value : limit;
-}
 
 /* Ends a session that never became ready. */
 static int cow_give_up(struct cow *cow, int err, const char *text)
 {
 	(void)pthread_mutex_lock(&cow->lock);
-	chan_kill(&cow->chan, NULL, 0, -ERR_CONN, "not connected", text);
+	chan_kill(&cow->chan, CHAN_CLOSED, NULL, 0, -ERR_CONN, "not connected", text);
+	link_settle(cow);
 	(void)pthread_mutex_unlock(&cow->lock);
 	return errors_set(cow, err, text);
 }
 
-/* The payload CRC is for wires that may change bits: a unix socket does not. */
 static int cow_handshake(struct cow *cow, bool crc)
 {
-	struct msg_hello hello = {
-	    .version_min = WIRE_VERSION,
-	    .version_max = WIRE_VERSION,
-	    .features = crc ? WIRE_FEATURE_PAYLOAD_CRC : 0,
-	};
 	struct msg_hello_reply reply = {0};
 	const char *problem;
 	struct call call;
+	int body_len;
 	int err;
 
 	call_init(&call, WIRE_OP_HELLO);
-	call.handshake = true;
-	call.decode = cow_decode_hello;
-	call.ctx = &reply;
 	(void)pthread_mutex_lock(&cow->lock);
-	memcpy(hello.agent, cow->agent, sizeof(hello.agent));
+	body_len = link_encode_hello(cow, &call, &reply, crc);
 	(void)pthread_mutex_unlock(&cow->lock);
-	err = call_run(cow, &call, msg_hello_encode(call_body(&call), CHAN_BODY_MAX, &hello));
+	err = call_run(cow, &call, body_len);
 	if (err < 0)
 		return cow_give_up(cow, call.err, call.text);
-	problem = cow_hello_problem(&reply, hello.features);
-	if (problem)
-		return cow_give_up(cow, -ERR_PROTO, problem);
 	(void)pthread_mutex_lock(&cow->lock);
-	chan_set_limits(&cow->chan, reply.features, WIRE_BODY_MAX,
-			cow_at_most(reply.payload_max, WIRE_PAYLOAD_MAX), reply.inflight_max);
-	cow->server = reply;
-	cow->ready = true;
+	problem = link_accept(cow, &reply, crc);
 	(void)pthread_mutex_unlock(&cow->lock);
-	return 0;
-}
-
-static void cow_adopt(struct cow *cow, int fd)
-{
-	(void)pthread_mutex_lock(&cow->lock);
-	while (cow->pumping) /* somebody has yet to see that the last connection is dead */
-		(void)pthread_cond_wait(&cow->idle, &cow->lock);
-	chan_close(&cow->chan);
-	chan_open(&cow->chan, fd);
-	cow->session++;
-	cow->ready = false;
-	(void)pthread_mutex_unlock(&cow->lock);
+	return problem ? cow_give_up(cow, -ERR_PROTO, problem) : 0;
 }
 
 static int cow_dial(struct cow *cow, const struct uri *uri)
 {
 	char text[DIAL_TEXT_MAX];
+	struct dial_addr addr;
 	uint64_t deadline_ns;
 	int err;
 	int fd;
@@ -176,11 +135,19 @@ static int cow_dial(struct cow *cow, const struct uri *uri)
 	(void)pthread_mutex_lock(&cow->lock);
 	deadline_ns = clock_now_ns() + (uint64_t)cow->timeout_ms * UINT64_C(1000000);
 	(void)pthread_mutex_unlock(&cow->lock);
-	err = dial(uri, deadline_ns, &fd, text);
+	err = dial(uri, deadline_ns, &fd, &addr, text);
 	if (err < 0)
 		return errors_set(cow, err, text);
-	cow_adopt(cow, fd);
-	return cow_handshake(cow, uri->host != NULL);
+	(void)pthread_mutex_lock(&cow->lock);
+	link_adopt(cow, fd);
+	(void)pthread_mutex_unlock(&cow->lock);
+	err = cow_handshake(cow, uri->host != NULL);
+	if (err < 0)
+		return err;
+	(void)pthread_mutex_lock(&cow->lock);
+	cow->link.addr = addr;
+	(void)pthread_mutex_unlock(&cow->lock);
+	return 0;
 }
 
 static int cow_dial_text(struct cow *cow, const char *text)
@@ -214,13 +181,13 @@ int cow_connect(cow_t *cow, const char *uri)
 	else if (cow->chan.alive)
 		obstacle = "already connected";
 	else
-		cow->connecting = true;
+		link_connect_begun(cow);
 	(void)pthread_mutex_unlock(&cow->lock);
 	if (obstacle)
 		return errors_set(cow, -ERR_BUSY, obstacle);
 	err = cow_dial_text(cow, uri ? uri : uri_from_environment());
 	(void)pthread_mutex_lock(&cow->lock);
-	cow->connecting = false;
+	link_connect_ended(cow);
 	(void)pthread_mutex_unlock(&cow->lock);
 	return err;
 }
@@ -247,7 +214,7 @@ int cow_get_server(cow_t *cow, struct cow_server *server)
 	bool ready;
 
 	(void)pthread_mutex_lock(&cow->lock);
-	ready = cow->ready;
+	ready = cow->link.state == LINK_READY;
 	if (ready) {
 		server->version = cow->server.version;
 		server->block_size = cow->server.block_bytes;
@@ -265,4 +232,13 @@ int cow_ping(cow_t *cow)
 
 	call_init(&call, WIRE_OP_PING);
 	return call_run(cow, &call, 0);
+}
+
+int cow_aio_ping(cow_t *cow, const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_PING};
+	struct aio *aio;
+	int err = aio_new(cow, NULL, &kind, how, &aio);
+
+	return err < 0 ? err : aio_submit(aio, 0, id);
 }

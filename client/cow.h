@@ -12,7 +12,10 @@
  * Functions that can fail return 0 (or a count) or a negative COW_E* code; cow_error() has a
  * sentence about the last failure on that connection in the calling thread.  Offsets, lengths and
  * sizes are bytes.  Nothing hangs: every call ends with -COW_ETIMEDOUT when the server has not
- * answered within the timeout (default 60 s; cow_set_timeout()), and the connection is then dead.
+ * answered within the timeout (default 60 s; cow_set_timeout()).
+ *
+ * A connection that is lost is made again, and what can be is sent again on it, while calls wait for
+ * it: see cow_set_reconnect().
  */
 #ifndef COW_H
 #define COW_H
@@ -38,26 +41,30 @@ extern "C" {
 #define COW_HAVE_SET	  1 /* changing labels, times to live, read-only */
 #define COW_HAVE_MAP	  1
 #define COW_HAVE_RANGES	  1 /* several ranges, generations */
+#define COW_HAVE_AIO	  1 /* cow_aio_*, cow_set_reconnect() */
 
 /* Error codes: stable; calls return them negated. */
 enum cow_errcode {
-	COW_EINVAL = 1,	    /* invalid argument, name, handle or range */
-	COW_ENOENT = 2,	    /* no such object */
-	COW_EEXIST = 3,	    /* the name exists already */
-	COW_EBUSY = 4,	    /* in use; the message names the holder */
-	COW_EPERM = 5,	    /* not allowed */
-	COW_ENOSPC = 6,	    /* no space left in the store */
-	COW_EIO = 7,	    /* the server's device failed; after fsync: data may be lost */
-	COW_EINTEGRITY = 8, /* a checksum does not fit */
-	COW_ENOMEM = 9,	    /* out of memory, here or there */
-	COW_EPROTO = 10,    /* the peer does not speak the protocol */
-	COW_ENOTSUP = 11,   /* the server does not know this operation or version */
-	COW_ELIMIT = 12,    /* a limit of the server was reached */
-	COW_ETIMEDOUT = 13, /* no answer in time */
-	COW_ECONN = 14,	    /* not connected, or the connection was lost */
-	COW_ESHUTDOWN = 15, /* the server is shutting down */
-	COW_EFORMAT = 16,   /* not a store of this format */
-	COW_ECHANGED = 17,  /* the object is not of that generation any more */
+	COW_EINVAL = 1,	     /* invalid argument, name, handle or range */
+	COW_ENOENT = 2,	     /* no such object */
+	COW_EEXIST = 3,	     /* the name exists already */
+	COW_EBUSY = 4,	     /* in use; the message names the holder */
+	COW_EPERM = 5,	     /* not allowed */
+	COW_ENOSPC = 6,	     /* no space left in the store */
+	COW_EIO = 7,	     /* the server's device failed; after fsync: data may be lost */
+	COW_EINTEGRITY = 8,  /* a checksum does not fit */
+	COW_ENOMEM = 9,	     /* out of memory, here or there */
+	COW_EPROTO = 10,     /* the peer does not speak the protocol */
+	COW_ENOTSUP = 11,    /* the server does not know this operation or version */
+	COW_ELIMIT = 12,     /* a limit of the server was reached */
+	COW_ETIMEDOUT = 13,  /* no answer in time */
+	COW_ECONN = 14,	     /* not connected, or the connection was lost */
+	COW_ESHUTDOWN = 15,  /* the server is shutting down */
+	COW_EFORMAT = 16,    /* not a store of this format */
+	COW_ECHANGED = 17,   /* the object is not of that generation any more */
+	COW_ECANCELED = 18,  /* given up by cow_aio_cancel() or cow_free() */
+	COW_ERESTARTED = 19, /* of fsync and close: the server has restarted, and what was written
+				through this handle and not fsynced may be gone */
 };
 
 typedef struct cow cow_t;
@@ -161,7 +168,8 @@ const char *cow_strerror(int code);
 /* A new handle, not connected.  NULL: out of memory. */
 cow_t *cow_new(void);
 
-/* Closes the connection and frees the handle.  NULL is allowed. */
+/* Closes the connection and frees the handle; asynchronous calls get their callbacks first, with
+ * -COW_ECANCELED.  NULL is allowed. */
 void cow_free(cow_t *cow);
 
 /* The message of the calling thread's last failed call on this handle; "" if none.  Valid until
@@ -173,6 +181,28 @@ const char *cow_error(cow_t *cow);
  */
 int cow_set_timeout(cow_t *cow, unsigned int ms);
 
+/*
+ * What becomes of calls when the connection is lost; on (not 0) is the default.
+ *
+ * On: while there are calls, a new connection is made, to the address that cow_connect() found, and
+ * objects are opened again by their names; within the timeout of each call
+ *   - what the server has not got whole is sent, and what it may have got is sent again if that does
+ *     no harm: reads and questions, cow_open(), cow_fsync(), and writes, zeroing, trimming, resizing;
+ *   - other calls that were sent end with -COW_ECONN: they may have been carried out;
+ *   - an object that is gone, or another by that name, is -COW_ENOENT from then on.
+ * A server that did not restart still has what it acknowledged.  If it did, what an object's handle
+ * was told is written and no cow_fsync() has covered may be gone: the next cow_fsync() (or
+ * cow_close()) of each handle on that object returns -COW_ERESTARTED, once.
+ *
+ * A write that is sent twice may be carried out twice, and so over what another client wrote there
+ * meanwhile.  Where the connection was given up because nothing had come for the whole timeout and
+ * the server has not restarted, changes are not sent again, but end with -COW_ECONN: a server that
+ * only was slow might carry out the first one after all, and late.
+ *
+ * Off: every call ends with -COW_ECONN then, until cow_connect() is called.
+ */
+int cow_set_reconnect(cow_t *cow, int on);
+
 /* Names the program in the server's log (default "libcow"); at most 63 bytes. */
 int cow_set_agent(cow_t *cow, const char *agent);
 
@@ -181,7 +211,8 @@ int cow_set_agent(cow_t *cow, const char *agent);
  * for $COW_URI and else the local socket: $XDG_RUNTIME_DIR/cowd/cowd.sock for another user than
  * root where that exists, else /run/cowd/cowd.sock.  The object part is ignored here; see
  * cow_uri_object().  A handle whose connection was lost can be connected again; objects that were
- * open on the lost one answer -COW_ECONN and are still to be closed.
+ * open on the lost one are opened again if cow_set_reconnect() is on and it is the same store, else
+ * they answer -COW_ECONN and are still to be closed.
  */
 int cow_connect(cow_t *cow, const char *uri);
 
@@ -344,7 +375,8 @@ int cow_open(cow_t *cow, const char *spec, unsigned int flags, cow_object_t **ob
 
 /*
  * Closes it.  -COW_EIO: writeback of data written through some handle failed since this one was
- * opened or last told; the object is closed all the same.
+ * opened or last told; -COW_ERESTARTED: see cow_set_reconnect(); -COW_ECONN: the connection was lost,
+ * and there may be data that was not fsynced.  The object is closed all the same.
  */
 int cow_close(cow_object_t *obj);
 
@@ -449,6 +481,103 @@ ssize_t cow_map(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_ext
  */
 int64_t cow_seek_data(cow_object_t *obj, uint64_t offset);
 int64_t cow_seek_hole(cow_object_t *obj, uint64_t offset);
+
+/*
+ * Asynchronous calls.  Each is the twin of the call of its name, with the same arguments and results,
+ * and begins it only: how->done(how->ctx, result) is called once when it has ended, by cow_process()
+ * or cow_free(), in the thread that calls these, without a lock; never by the call itself.  In the
+ * callback anything may be called but cow_free() of its handle, and cow_error() has the message of a
+ * negative result.  Until then all buffers must stay, and outputs are written right before it, but
+ * for data that is read, which may come at any time; names and attributes are copied at once.
+ *
+ * They return 0, or -COW_EINVAL or -COW_ENOMEM if nothing was begun and no callback will come.  *id
+ * (id may be NULL) is then the number of the call, never used again on this handle; it is set before
+ * the callback can come.
+ *
+ * Any number may be under way, beside calls of other threads; as many of them as the server takes are
+ * sent at once, the others wait, and they may be carried out in any order.
+ */
+typedef void (*cow_aio_cb)(void *ctx, int64_t result);
+
+struct cow_aio {
+	cow_aio_cb done;
+	void *ctx;
+	unsigned int timeout_ms; /* from the beginning of the call; 0: that of the handle */
+};
+
+/*
+ * A descriptor to poll for cow_get_events() (poll(2)'s), the same as long as the handle lives, and not
+ * to be read or closed.  When it is ready, and when cow_next_timeout_ms() have passed (-1: never),
+ * cow_process() is to be called; the timeout is to be asked for again after that and after calls were
+ * begun.  cow_process() does not block; it returns how many callbacks it has called.
+ */
+int cow_get_fd(cow_t *cow);
+int cow_get_events(cow_t *cow);
+int cow_next_timeout_ms(cow_t *cow);
+int cow_process(cow_t *cow);
+
+/* Waits until there is something to process, and does that; for programs without a loop of their own.
+ * Returns at once, as cow_process() does, if nothing is under way. */
+int cow_wait(cow_t *cow);
+
+/*
+ * Gives up a call: its callback will get -COW_ECANCELED.  What was sent of it may be carried out all
+ * the same.  -COW_ENOENT: its result stands already, and the callback has come or is about to.
+ */
+int cow_aio_cancel(cow_t *cow, uint64_t id);
+
+/* cow_aio_close() gives up obj as cow_close() does, whatever it returns to the callback; but not if it
+ * returns an error itself. */
+int cow_aio_open(cow_t *cow, const char *spec, unsigned int flags, cow_object_t **obj,
+		 const struct cow_aio *how, uint64_t *id);
+int cow_aio_close(cow_object_t *obj, const struct cow_aio *how, uint64_t *id);
+int cow_aio_pread(cow_object_t *obj, void *buf, size_t len, uint64_t offset,
+		  const struct cow_aio *how, uint64_t *id);
+int cow_aio_pwrite(cow_object_t *obj, const void *buf, size_t len, uint64_t offset,
+		   const struct cow_aio *how, uint64_t *id);
+int cow_aio_fsync(cow_object_t *obj, const struct cow_aio *how, uint64_t *id);
+int cow_aio_resize(cow_object_t *obj, uint64_t size, unsigned int flags, const struct cow_aio *how,
+		   uint64_t *id);
+int cow_aio_zero(cow_object_t *obj, uint64_t offset, uint64_t len, const struct cow_aio *how,
+		 uint64_t *id);
+int cow_aio_trim(cow_object_t *obj, uint64_t offset, uint64_t len, const struct cow_aio *how,
+		 uint64_t *id);
+int cow_aio_clone_range(cow_object_t *src, uint64_t src_offset, uint64_t len, cow_object_t *dst,
+			uint64_t dst_offset, const struct cow_aio *how, uint64_t *id);
+int cow_aio_map(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
+		size_t max, const struct cow_aio *how, uint64_t *id);
+int cow_aio_get_extents(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
+			size_t max, const struct cow_aio *how, uint64_t *id);
+
+int cow_aio_ping(cow_t *cow, const struct cow_aio *how, uint64_t *id);
+int cow_aio_create(cow_t *cow, const char *name, uint64_t size, const struct cow_attrs *attrs,
+		   const struct cow_aio *how, uint64_t *id);
+int cow_aio_clone(cow_t *cow, const char *spec, const char *name, const struct cow_attrs *attrs,
+		  const struct cow_aio *how, uint64_t *id);
+int cow_aio_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels,
+		 const struct cow_aio *how, uint64_t *id);
+int cow_aio_reset(cow_t *cow, const char *spec, struct cow_info *info, const struct cow_aio *how,
+		  uint64_t *id);
+int cow_aio_set(cow_t *cow, const char *spec, const struct cow_edit *edit, struct cow_info *info,
+		const struct cow_aio *how, uint64_t *id);
+int cow_aio_rename(cow_t *cow, const char *from, const char *to, unsigned int flags,
+		   const struct cow_aio *how, uint64_t *id);
+int cow_aio_remove(cow_t *cow, const char *spec, unsigned int flags, const struct cow_aio *how,
+		   uint64_t *id);
+int cow_aio_get_info(cow_t *cow, const char *spec, struct cow_info *info, const struct cow_aio *how,
+		     uint64_t *id);
+/* prefix and label may be NULL: all. */
+int cow_aio_list(cow_t *cow, const char *prefix, const char *label, struct cow_info **infos,
+		 size_t *count, const struct cow_aio *how, uint64_t *id);
+int cow_aio_list_versions(cow_t *cow, const char *name, struct cow_info **infos, size_t *count,
+			  const struct cow_aio *how, uint64_t *id);
+int cow_aio_list_children(cow_t *cow, const char *spec, struct cow_info **infos, size_t *count,
+			  const struct cow_aio *how, uint64_t *id);
+int cow_aio_get_statfs(cow_t *cow, struct cow_statfs *st, const struct cow_aio *how, uint64_t *id);
+int cow_aio_get_usage(cow_t *cow, const char *const *specs, size_t count, struct cow_usage *usage,
+		      const struct cow_aio *how, uint64_t *id);
+int cow_aio_get_reaping(cow_t *cow, uint64_t *bytes, const struct cow_aio *how, uint64_t *id);
+int cow_aio_check(cow_t *cow, struct cow_report *report, const struct cow_aio *how, uint64_t *id);
 
 #ifdef __cplusplus
 }

@@ -223,7 +223,8 @@ static int ctl_new(struct ctl *ctl)
 	if (!ctl->cow)
 		return ctl_fail(ctl, CTL_ERROR, NULL, "out of memory");
 	(void)snprintf(agent, sizeof(agent), "cowctl/%s %s", cow_version(), ctl->command->name);
-	if (cow_set_agent(ctl->cow, agent) < 0)
+	/* who waits for a command is told of a lost server at once */
+	if (cow_set_reconnect(ctl->cow, 0) < 0 || cow_set_agent(ctl->cow, agent) < 0)
 		return ctl_fail_cow(ctl, -COW_EINVAL, NULL);
 	return ctl_set_timeout(ctl);
 }

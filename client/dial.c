@@ -103,7 +103,8 @@ static int dial_unix_connect(int fd, const struct sockaddr_un *addr, uint64_t de
 	}
 }
 
-static int dial_unix(const char *path, uint64_t deadline_ns, char text[DIAL_TEXT_MAX])
+static int dial_unix(const char *path, uint64_t deadline_ns, struct dial_addr *found,
+		     char text[DIAL_TEXT_MAX])
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	size_t len = strlen(path);
@@ -117,15 +118,18 @@ static int dial_unix(const char *path, uint64_t deadline_ns, char text[DIAL_TEXT
 	memcpy(addr.sun_path, path, len + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	err = fd < 0 ? errno : dial_unix_connect(fd, &addr, deadline_ns);
-	if (err == 0)
+	if (err == 0) {
+		memcpy(&found->sa, &addr, sizeof(addr));
+		found->len = sizeof(addr);
 		return fd;
+	}
 	if (fd >= 0)
 		(void)close(fd);
 	(void)snprintf(text, DIAL_TEXT_MAX, "no connection to %s: %s", path, strerror(err));
 	return dial_error(err);
 }
 
-static int dial_local(uint64_t deadline_ns, char text[DIAL_TEXT_MAX])
+static int dial_local(uint64_t deadline_ns, struct dial_addr *found, char text[DIAL_TEXT_MAX])
 {
 	char *path = uri_local_socket();
 	int fd;
@@ -134,12 +138,13 @@ static int dial_local(uint64_t deadline_ns, char text[DIAL_TEXT_MAX])
 		(void)snprintf(text, DIAL_TEXT_MAX, "out of memory");
 		return -ERR_NOMEM;
 	}
-	fd = dial_unix(path, deadline_ns, text);
+	fd = dial_unix(path, deadline_ns, found, text);
 	free(path);
 	return fd;
 }
 
-static int dial_tcp(const struct uri *uri, uint64_t deadline_ns, char text[DIAL_TEXT_MAX])
+static int dial_tcp(const struct uri *uri, uint64_t deadline_ns, struct dial_addr *found,
+		    char text[DIAL_TEXT_MAX])
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
 	struct addrinfo *list = NULL;
@@ -150,8 +155,11 @@ static int dial_tcp(const struct uri *uri, uint64_t deadline_ns, char text[DIAL_
 		(void)snprintf(text, DIAL_TEXT_MAX, "host %s: %s", uri->host, gai_strerror(gai));
 		return gai == EAI_MEMORY ? -ERR_NOMEM : -ERR_CONN;
 	}
-	for (const struct addrinfo *ai = list; ai && fd < 0; ai = ai->ai_next)
+	for (const struct addrinfo *ai = list; ai && fd < 0; ai = ai->ai_next) {
 		fd = dial_address(ai, deadline_ns);
+		memcpy(&found->sa, ai->ai_addr, ai->ai_addrlen);
+		found->len = ai->ai_addrlen;
+	}
 	freeaddrinfo(list);
 	if (fd >= 0)
 		return fd;
@@ -160,18 +168,61 @@ static int dial_tcp(const struct uri *uri, uint64_t deadline_ns, char text[DIAL_
 	return dial_error(-fd);
 }
 
-int dial(const struct uri *uri, uint64_t deadline_ns, int *fd, char text[DIAL_TEXT_MAX])
+int dial(const struct uri *uri, uint64_t deadline_ns, int *fd, struct dial_addr *addr,
+	 char text[DIAL_TEXT_MAX])
 {
+	struct dial_addr found = {.len = 0};
 	int got;
 
 	if (uri->host)
-		got = dial_tcp(uri, deadline_ns, text);
+		got = dial_tcp(uri, deadline_ns, &found, text);
 	else if (uri->socket)
-		got = dial_unix(uri->socket, deadline_ns, text);
+		got = dial_unix(uri->socket, deadline_ns, &found, text);
 	else
-		got = dial_local(deadline_ns, text);
+		got = dial_local(deadline_ns, &found, text);
 	if (got < 0)
 		return got;
 	*fd = got;
+	*addr = found;
 	return 0;
+}
+
+/* ---- without waiting ------------------------------------------------------------------------- */
+
+static int dial_failed(int errnum, char text[DIAL_TEXT_MAX])
+{
+	(void)snprintf(text, DIAL_TEXT_MAX, "no connection to the server: %s", strerror(errnum));
+	return dial_error(errnum);
+}
+
+int dial_begin(const struct dial_addr *addr, int *fd, char text[DIAL_TEXT_MAX])
+{
+	int one = 1;
+	int got = socket(addr->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int err;
+
+	if (got < 0)
+		return dial_failed(errno, text);
+	if (addr->sa.ss_family != AF_UNIX) /* best effort: without it only latency suffers */
+		(void)setsockopt(got, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	err = connect(got, (const struct sockaddr *)&addr->sa, addr->len) < 0 ? errno : 0;
+	if (err != 0 && err != EINPROGRESS) {
+		(void)close(got);
+		return dial_failed(err, text);
+	}
+	*fd = got;
+	return err == 0 ? 0 : DIAL_PENDING;
+}
+
+int dial_end(int fd, char text[DIAL_TEXT_MAX])
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+	int err;
+	socklen_t len = sizeof(err);
+
+	if (poll(&pfd, 1, 0) <= 0)
+		return DIAL_PENDING;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+		err = errno;
+	return err == 0 ? 0 : dial_failed(err, text);
 }

@@ -4,6 +4,7 @@
  */
 #include "client/cow.h"
 
+#include "client/aio.h"
 #include "client/call.h"
 #include "client/errors.h"
 #include "client/infos.h"
@@ -33,20 +34,29 @@ static int edits_check(cow_t *cow, const struct cow_edit *edit)
 	return 0;
 }
 
-int cow_set(cow_t *cow, const char *spec, const struct cow_edit *edit, struct cow_info *info)
+static int edits_fill(cow_t *cow, const char *spec, const struct cow_edit *edit, struct msg_set *m)
 {
-	struct msg_set m = {.flags = edit->flags, .ttl_ms = edit->ttl_ms};
-	struct msg_info got;
-	struct call call;
-	int err = names_copy_spec(cow, spec, m.name);
+	int err = names_copy_spec(cow, spec, m->name);
 
+	m->flags = edit->flags;
+	m->ttl_ms = edit->ttl_ms;
 	if (err == 0)
 		err = edits_check(cow, edit);
 	if (err == 0)
-		err = names_copy_edits(cow, "the labels", edit->labels, edit->nlabels, &m.edits);
+		err = names_copy_edits(cow, "the labels", edit->labels, edit->nlabels, &m->edits);
 	if (err == 0)
 		err = names_copy_edits(cow, "the expected labels", edit->expect, edit->nexpect,
-				       &m.expect);
+				       &m->expect);
+	return err;
+}
+
+int cow_set(cow_t *cow, const char *spec, const struct cow_edit *edit, struct cow_info *info)
+{
+	struct msg_set m;
+	struct msg_info got;
+	struct call call;
+	int err = edits_fill(cow, spec, edit, &m);
+
 	if (err < 0)
 		return err;
 	call_init(&call, WIRE_OP_SET);
@@ -57,6 +67,30 @@ int cow_set(cow_t *cow, const char *spec, const struct cow_edit *edit, struct co
 		return err;
 	err = infos_fill(&got, info);
 	return err < 0 ? errors_set(cow, err, "") : 0;
+}
+
+static int64_t edits_finish(struct aio *aio)
+{
+	return aio->out ? infos_fill(aio->state, aio->out) : 0;
+}
+
+int cow_aio_set(cow_t *cow, const char *spec, const struct cow_edit *edit, struct cow_info *info,
+		const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_SET,
+					     .decode = infos_decode,
+					     .state_bytes = sizeof(struct msg_info),
+					     .finish = edits_finish};
+	struct msg_set m;
+	struct aio *aio;
+	int err = edits_fill(cow, spec, edit, &m);
+
+	if (err == 0)
+		err = aio_new(cow, NULL, &kind, how, &aio);
+	if (err < 0)
+		return err;
+	aio->out = info;
+	return aio_submit(aio, msg_set_encode(aio_body(aio), CHAN_BODY_MAX, &m), id);
 }
 
 static int edits_one(cow_t *cow, const char *spec, const char *key, const char *value)

@@ -28,6 +28,8 @@ SAME(CONN, ECONN);
 SAME(SHUTDOWN, ESHUTDOWN);
 SAME(FORMAT, EFORMAT);
 SAME(CHANGED, ECHANGED);
+SAME(CANCELED, ECANCELED);
+SAME(RESTARTED, ERESTARTED);
 #undef SAME
 
 #define ERRORS_TEXT_MAX 640
@@ -110,5 +112,5 @@ const char *cow_strerror(int code)
 {
 	int num = code < 0 ? -code : code;
 
-	return num <= COW_ECHANGED ? err_text(num) : "unknown error";
+	return num <= COW_ERESTARTED ? err_text(num) : "unknown error";
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/aio.h"
 #include "client/call.h"
 #include "client/errors.h"
 #include "client/infos.h"
@@ -107,6 +108,11 @@ static int lists_get_page(cow_t *cow, const struct lists_ask *ask, struct lists_
 	return call_run(cow, &call, lists_encode(ask, call_body(&call)));
 }
 
+static const char *lists_text(int err)
+{
+	return err == -ERR_PROTO ? "the server sent an unsorted list" : "";
+}
+
 static int lists_get_all(cow_t *cow, struct lists_ask *ask, struct lists_page *page,
 			 struct lists *list)
 {
@@ -116,10 +122,8 @@ static int lists_get_all(cow_t *cow, struct lists_ask *ask, struct lists_page *p
 		if (err < 0)
 			return err;
 		err = lists_append(list, page, ask);
-		if (err == -ERR_PROTO)
-			return errors_set(cow, err, "the server sent an unsorted list");
 		if (err < 0)
-			return errors_set(cow, err, "");
+			return errors_set(cow, err, lists_text(err));
 	} while (page->more);
 	return 0;
 }
@@ -148,22 +152,30 @@ int cow_list(cow_t *cow, const char *prefix, struct cow_info **infos, size_t *co
 	return cow_list_labelled(cow, prefix, NULL, infos, count);
 }
 
+static int lists_fill_labelled(cow_t *cow, const char *prefix, const char *label,
+			       struct lists_ask *ask)
+{
+	size_t prefix_len = prefix ? strlen(prefix) : 0;
+	size_t label_len = label ? strlen(label) : 0;
+
+	if (prefix_len >= sizeof(ask->list.prefix))
+		return errors_set(cow, -ERR_INVAL, "the prefix is longer than 255 bytes");
+	if (label_len >= sizeof(ask->list.label))
+		return errors_set(cow, -ERR_INVAL, "the label is longer than 319 bytes");
+	if (prefix_len > 0)
+		memcpy(ask->list.prefix, prefix, prefix_len);
+	if (label_len > 0)
+		memcpy(ask->list.label, label, label_len);
+	return 0;
+}
+
 int cow_list_labelled(cow_t *cow, const char *prefix, const char *label, struct cow_info **infos,
 		      size_t *count)
 {
 	struct lists_ask ask = {.op = WIRE_OP_LIST, .list = {.max = 0}};
-	size_t prefix_len = prefix ? strlen(prefix) : 0;
-	size_t label_len = label ? strlen(label) : 0;
+	int err = lists_fill_labelled(cow, prefix, label, &ask);
 
-	if (prefix_len >= sizeof(ask.list.prefix))
-		return errors_set(cow, -ERR_INVAL, "the prefix is longer than 255 bytes");
-	if (label_len >= sizeof(ask.list.label))
-		return errors_set(cow, -ERR_INVAL, "the label is longer than 319 bytes");
-	if (prefix_len > 0)
-		memcpy(ask.list.prefix, prefix, prefix_len);
-	if (label_len > 0)
-		memcpy(ask.list.label, label, label_len);
-	return lists_run(cow, &ask, infos, count);
+	return err < 0 ? err : lists_run(cow, &ask, infos, count);
 }
 
 int cow_list_versions(cow_t *cow, const char *name, struct cow_info **infos, size_t *count)
@@ -187,4 +199,97 @@ void cow_list_free(struct cow_info *infos, size_t count)
 	for (size_t i = 0; i < count; i++)
 		cow_info_clear(&infos[i]);
 	free(infos);
+}
+
+/* ---- asynchronous twins ---------------------------------------------------------------------- */
+
+struct lists_aio {
+	struct lists_page page; /* first: the decoder's ctx */
+	struct lists_ask ask;
+	struct lists list;
+	struct msg_info infos[MSG_LIST_MAX];
+};
+
+static int lists_more(struct aio *aio)
+{
+	struct lists_aio *st = aio->state;
+	int err = lists_append(&st->list, &st->page, &st->ask);
+
+	if (err < 0 || !st->page.more)
+		return err;
+	aio->body_len = lists_encode(&st->ask, aio_body(aio));
+	return aio->body_len < 0 ? aio->body_len : 1;
+}
+
+static int64_t lists_finish(struct aio *aio)
+{
+	struct lists_aio *st = aio->state;
+
+	*(struct cow_info **)aio->out = st->list.infos;
+	*(size_t *)aio->out2 = st->list.count;
+	return 0;
+}
+
+static void lists_drop(struct aio *aio)
+{
+	struct lists_aio *st = aio->state;
+
+	cow_list_free(st->list.infos, st->list.count);
+}
+
+static int lists_submit(cow_t *cow, const struct lists_ask *ask, struct cow_info **infos,
+			size_t *count, const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kinds[WIRE_OP_END] = {
+#define KIND(op_)                                         \
+	[op_] = {.op = (op_),                             \
+		 .decode = lists_decode,                  \
+		 .state_bytes = sizeof(struct lists_aio), \
+		 .more = lists_more,                      \
+		 .finish = lists_finish,                  \
+		 .drop = lists_drop}
+	    KIND(WIRE_OP_LIST),
+	    KIND(WIRE_OP_VERSIONS),
+	    KIND(WIRE_OP_CHILDREN),
+#undef KIND
+	};
+	struct lists_aio *st;
+	struct aio *aio;
+	int err = aio_new(cow, NULL, &kinds[ask->op], how, &aio);
+
+	if (err < 0)
+		return err;
+	st = aio->state;
+	st->page.infos = st->infos;
+	st->ask = *ask;
+	aio->out = infos;
+	aio->out2 = count;
+	return aio_submit(aio, lists_encode(ask, aio_body(aio)), id);
+}
+
+int cow_aio_list(cow_t *cow, const char *prefix, const char *label, struct cow_info **infos,
+		 size_t *count, const struct cow_aio *how, uint64_t *id)
+{
+	struct lists_ask ask = {.op = WIRE_OP_LIST, .list = {.max = 0}};
+	int err = lists_fill_labelled(cow, prefix, label, &ask);
+
+	return err < 0 ? err : lists_submit(cow, &ask, infos, count, how, id);
+}
+
+int cow_aio_list_versions(cow_t *cow, const char *name, struct cow_info **infos, size_t *count,
+			  const struct cow_aio *how, uint64_t *id)
+{
+	struct lists_ask ask = {.op = WIRE_OP_VERSIONS, .versions = {.max = 0}};
+	int err = names_copy(cow, name, ask.versions.name);
+
+	return err < 0 ? err : lists_submit(cow, &ask, infos, count, how, id);
+}
+
+int cow_aio_list_children(cow_t *cow, const char *spec, struct cow_info **infos, size_t *count,
+			  const struct cow_aio *how, uint64_t *id)
+{
+	struct lists_ask ask = {.op = WIRE_OP_CHILDREN, .children = {.max = 0}};
+	int err = names_copy_spec(cow, spec, ask.children.name);
+
+	return err < 0 ? err : lists_submit(cow, &ask, infos, count, how, id);
 }

@@ -5,6 +5,8 @@
 noinst_LTLIBRARIES += libclient.la
 libclient_la_LIBADD = libcommon.la
 libclient_la_SOURCES = \
+	client/aio.c \
+	client/aio.h \
 	client/call.c \
 	client/call.h \
 	client/chan.c \
@@ -17,9 +19,13 @@ libclient_la_SOURCES = \
 	client/edits.c \
 	client/errors.c \
 	client/errors.h \
+	client/flight.c \
+	client/flight.h \
 	client/handle.h \
 	client/infos.c \
 	client/infos.h \
+	client/link.c \
+	client/link.h \
 	client/lists.c \
 	client/many.c \
 	client/names.c \

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/aio.h"
 #include "client/call.h"
 #include "client/errors.h"
 #include "client/infos.h"
@@ -134,19 +135,32 @@ int names_fill_clone(cow_t *cow, const char *spec, const char *name, const struc
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
+/* CREATE, CLONE and SNAP are answered with an info that nobody asked for. */
+static int names_run_make(cow_t *cow, struct call *call, int body_len)
+{
+	call->decode = infos_decode;
+	return call_run(cow, call, body_len);
+}
+
+static int names_fill_create(cow_t *cow, const char *name, uint64_t size,
+			     const struct cow_attrs *attrs, struct msg_create *m)
+{
+	int err = names_copy(cow, name, m->name);
+
+	m->size_bytes = size;
+	return err < 0 ? err : names_copy_attrs(cow, attrs, &m->ttl_ms, &m->labels);
+}
+
 int cow_create_with(cow_t *cow, const char *name, uint64_t size, const struct cow_attrs *attrs)
 {
-	struct msg_create m = {.size_bytes = size};
+	struct msg_create m;
 	struct call call;
-	int err = names_copy(cow, name, m.name);
+	int err = names_fill_create(cow, name, size, attrs, &m);
 
-	if (err == 0)
-		err = names_copy_attrs(cow, attrs, &m.ttl_ms, &m.labels);
 	if (err < 0)
 		return err;
 	call_init(&call, WIRE_OP_CREATE);
-	call.decode = infos_decode;
-	return call_run(cow, &call, msg_create_encode(call_body(&call), CHAN_BODY_MAX, &m));
+	return names_run_make(cow, &call, msg_create_encode(call_body(&call), CHAN_BODY_MAX, &m));
 }
 
 int cow_create(cow_t *cow, const char *name, uint64_t size)
@@ -163,8 +177,7 @@ int cow_clone_with(cow_t *cow, const char *spec, const char *name, const struct 
 	if (err < 0)
 		return err;
 	call_init(&call, WIRE_OP_CLONE);
-	call.decode = infos_decode;
-	return call_run(cow, &call, msg_clone_encode(call_body(&call), CHAN_BODY_MAX, &m));
+	return names_run_make(cow, &call, msg_clone_encode(call_body(&call), CHAN_BODY_MAX, &m));
 }
 
 int cow_clone(cow_t *cow, const char *spec, const char *name)
@@ -172,52 +185,74 @@ int cow_clone(cow_t *cow, const char *spec, const char *name)
 	return cow_clone_with(cow, spec, name, NULL);
 }
 
+static int names_fill_snap(cow_t *cow, const char *spec, const struct cow_label *labels,
+			   size_t nlabels, struct msg_snap *m)
+{
+	int err = names_copy_spec(cow, spec, m->name);
+
+	return err < 0 ? err : names_copy_labels(cow, labels, nlabels, &m->labels);
+}
+
 int cow_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels)
 {
 	struct msg_snap m;
 	struct call call;
-	int err = names_copy_spec(cow, spec, m.name);
+	int err = names_fill_snap(cow, spec, labels, nlabels, &m);
 
-	if (err == 0)
-		err = names_copy_labels(cow, labels, nlabels, &m.labels);
 	if (err < 0)
 		return err;
 	call_init(&call, WIRE_OP_SNAP);
-	call.decode = infos_decode;
-	return call_run(cow, &call, msg_snap_encode(call_body(&call), CHAN_BODY_MAX, &m));
+	return names_run_make(cow, &call, msg_snap_encode(call_body(&call), CHAN_BODY_MAX, &m));
 }
 
 /* ---- changing -------------------------------------------------------------------------------- */
 
-int cow_rename(cow_t *cow, const char *from, const char *to, unsigned int flags)
+static int names_fill_rename(cow_t *cow, const char *from, const char *to, unsigned int flags,
+			     struct msg_rename *m)
 {
-	struct msg_rename m = {.flags = flags};
-	struct call call;
 	bool exchange = flags & COW_RENAME_EXCHANGE;
 	int err =
-	    names_copy_spec_as(cow, exchange ? "the first name" : "the old name", from, m.from);
+	    names_copy_spec_as(cow, exchange ? "the first name" : "the old name", from, m->from);
 
 	if (err == 0)
 		err = names_copy_spec_as(cow, exchange ? "the second name" : "the new name", to,
-					 m.to);
+					 m->to);
 	if (err < 0)
 		return err;
-	if (flags & ~COW_RENAME_EXCHANGE)
-		return errors_set(cow, -ERR_INVAL, "unknown flags");
+	m->flags = flags;
+	return flags & ~COW_RENAME_EXCHANGE ? errors_set(cow, -ERR_INVAL, "unknown flags") : 0;
+}
+
+int cow_rename(cow_t *cow, const char *from, const char *to, unsigned int flags)
+{
+	struct msg_rename m;
+	struct call call;
+	int err = names_fill_rename(cow, from, to, flags, &m);
+
+	if (err < 0)
+		return err;
 	call_init(&call, WIRE_OP_RENAME);
 	return call_run(cow, &call, msg_rename_encode(call_body(&call), CHAN_BODY_MAX, &m));
 }
 
-int cow_remove_with(cow_t *cow, const char *spec, unsigned int flags)
+static int names_fill_remove(cow_t *cow, const char *spec, unsigned int flags, struct msg_remove *m)
 {
-	struct msg_remove m = {.flags = flags};
-	struct call call;
-	int err = names_copy_spec(cow, spec, m.name);
+	int err = names_copy_spec(cow, spec, m->name);
 
 	if (err < 0)
 		return err;
-	if (flags & ~COW_REMOVE_VERSIONS)
-		return errors_set(cow, -ERR_INVAL, "unknown flags");
+	m->flags = flags;
+	return flags & ~COW_REMOVE_VERSIONS ? errors_set(cow, -ERR_INVAL, "unknown flags") : 0;
+}
+
+int cow_remove_with(cow_t *cow, const char *spec, unsigned int flags)
+{
+	struct msg_remove m;
+	struct call call;
+	int err = names_fill_remove(cow, spec, flags, &m);
+
+	if (err < 0)
+		return err;
 	call_init(&call, WIRE_OP_REMOVE);
 	return call_run(cow, &call, msg_remove_encode(call_body(&call), CHAN_BODY_MAX, &m));
 }
@@ -257,4 +292,118 @@ int cow_get_info(cow_t *cow, const char *spec, struct cow_info *info)
 int cow_reset(cow_t *cow, const char *spec, struct cow_info *info)
 {
 	return names_ask(cow, WIRE_OP_RESET, spec, info);
+}
+
+/* ---- asynchronous twins ---------------------------------------------------------------------- */
+
+int cow_aio_create(cow_t *cow, const char *name, uint64_t size, const struct cow_attrs *attrs,
+		   const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_CREATE, .decode = infos_decode};
+	struct msg_create m;
+	struct aio *aio;
+	int err = names_fill_create(cow, name, size, attrs, &m);
+
+	if (err == 0)
+		err = aio_new(cow, NULL, &kind, how, &aio);
+	return err < 0 ? err
+		       : aio_submit(aio, msg_create_encode(aio_body(aio), CHAN_BODY_MAX, &m), id);
+}
+
+int cow_aio_clone(cow_t *cow, const char *spec, const char *name, const struct cow_attrs *attrs,
+		  const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_CLONE, .decode = infos_decode};
+	struct msg_clone m;
+	struct aio *aio;
+	int err = names_fill_clone(cow, spec, name, attrs, &m);
+
+	if (err == 0)
+		err = aio_new(cow, NULL, &kind, how, &aio);
+	return err < 0 ? err
+		       : aio_submit(aio, msg_clone_encode(aio_body(aio), CHAN_BODY_MAX, &m), id);
+}
+
+int cow_aio_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels,
+		 const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_SNAP, .decode = infos_decode};
+	struct msg_snap m;
+	struct aio *aio;
+	int err = names_fill_snap(cow, spec, labels, nlabels, &m);
+
+	if (err == 0)
+		err = aio_new(cow, NULL, &kind, how, &aio);
+	return err < 0 ? err
+		       : aio_submit(aio, msg_snap_encode(aio_body(aio), CHAN_BODY_MAX, &m), id);
+}
+
+int cow_aio_rename(cow_t *cow, const char *from, const char *to, unsigned int flags,
+		   const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_RENAME};
+	struct msg_rename m;
+	struct aio *aio;
+	int err = names_fill_rename(cow, from, to, flags, &m);
+
+	if (err == 0)
+		err = aio_new(cow, NULL, &kind, how, &aio);
+	return err < 0 ? err
+		       : aio_submit(aio, msg_rename_encode(aio_body(aio), CHAN_BODY_MAX, &m), id);
+}
+
+int cow_aio_remove(cow_t *cow, const char *spec, unsigned int flags, const struct cow_aio *how,
+		   uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_REMOVE};
+	struct msg_remove m;
+	struct aio *aio;
+	int err = names_fill_remove(cow, spec, flags, &m);
+
+	if (err == 0)
+		err = aio_new(cow, NULL, &kind, how, &aio);
+	return err < 0 ? err
+		       : aio_submit(aio, msg_remove_encode(aio_body(aio), CHAN_BODY_MAX, &m), id);
+}
+
+static int64_t names_finish_info(struct aio *aio)
+{
+	return aio->out ? infos_fill(aio->state, aio->out) : 0;
+}
+
+static int names_submit_ask(cow_t *cow, const struct aio_kind *kind, const char *spec,
+			    struct cow_info *info, const struct cow_aio *how, uint64_t *id)
+{
+	struct msg_name m;
+	struct aio *aio;
+	int err = names_copy_spec(cow, spec, m.name);
+
+	if (err == 0)
+		err = aio_new(cow, NULL, kind, how, &aio);
+	if (err < 0)
+		return err;
+	aio->out = info;
+	return aio_submit(aio, msg_name_encode(aio_body(aio), CHAN_BODY_MAX, &m), id);
+}
+
+int cow_aio_get_info(cow_t *cow, const char *spec, struct cow_info *info, const struct cow_aio *how,
+		     uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_INFO,
+					     .decode = infos_decode,
+					     .state_bytes = sizeof(struct msg_info),
+					     .finish = names_finish_info};
+
+	return names_submit_ask(cow, &kind, spec, info, how, id);
+}
+
+int cow_aio_reset(cow_t *cow, const char *spec, struct cow_info *info, const struct cow_aio *how,
+		  uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_RESET,
+					     .decode = infos_decode,
+					     .state_bytes = sizeof(struct msg_info),
+					     .finish = names_finish_info};
+
+	return names_submit_ask(cow, &kind, spec, info, how, id);
 }

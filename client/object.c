@@ -5,10 +5,13 @@
 #include "client/cow.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "client/aio.h"
 #include "client/call.h"
 #include "client/errors.h"
-#include "client/handle.h"
+#include "client/flight.h"
+#include "client/link.h"
 #include "client/names.h"
 #include "common/err.h"
 
@@ -20,52 +23,31 @@ _Static_assert((int)MSG_EXTENT_ZERO == COW_EXTENT_ZERO, "kinds come in as they a
 _Static_assert(MSG_EXTENT_SHARED == COW_EXTENT_SHARED, "flags come in as they are");
 _Static_assert(MSG_EXTENT_DIRTY == COW_EXTENT_DIRTY, "flags come in as they are");
 
-static void object_call_init(struct call *call, enum wire_op op, const struct cow_object *obj)
+static void object_call_init(struct call *call, enum wire_op op, cow_object_t *obj)
 {
 	call_init(call, op);
-	call->session = obj->session;
+	call_bind(call, obj, 0);
 }
 
+/* ---- opening and closing --------------------------------------------------------------------- */
+
+/* The object is known to its connection from the reply on, which may be the last thing it brings. */
 static int object_decode_open(void *ctx, const uint8_t *body, size_t len)
 {
-	return msg_open_reply_decode(body, len, ctx);
-}
-
-static uint64_t object_session(struct cow *cow)
-{
-	uint64_t session;
-
-	(void)pthread_mutex_lock(&cow->lock);
-	session = cow->session;
-	(void)pthread_mutex_unlock(&cow->lock);
-	return session;
-}
-
-/* The handle in the reply is of this session: the call fails if another one began. */
-static int object_open(cow_t *cow, const struct msg_open *m, struct cow_object *obj)
-{
 	struct msg_open_reply reply;
-	struct call call;
-	int err;
+	int err = msg_open_reply_decode(body, len, &reply);
 
-	obj->cow = cow;
-	obj->session = object_session(cow);
-	object_call_init(&call, WIRE_OP_OPEN, obj);
-	call.decode = object_decode_open;
-	call.ctx = &reply;
-	err = call_run(cow, &call, msg_open_encode(call_body(&call), CHAN_BODY_MAX, m));
-	if (err < 0)
-		return err;
-	obj->handle = reply.handle;
-	obj->size = reply.info.size_bytes;
-	return 0;
+	if (err == 0)
+		flight_object_opened(ctx, &reply);
+	return err;
 }
 
-int cow_open(cow_t *cow, const char *spec, unsigned int flags, cow_object_t **obj)
+/* What is to be opened, not yet known to anybody. */
+static int object_make(cow_t *cow, const char *spec, unsigned int flags, cow_object_t **obj)
 {
-	struct msg_open m = {.flags = flags};
 	struct cow_object *made;
-	int err = names_copy_spec(cow, spec, m.name);
+	char copy[MSG_NAME_BYTES];
+	int err = names_copy_spec(cow, spec, copy);
 
 	if (err < 0)
 		return err;
@@ -74,7 +56,34 @@ int cow_open(cow_t *cow, const char *spec, unsigned int flags, cow_object_t **ob
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return errors_set(cow, -ERR_NOMEM, "");
-	err = object_open(cow, &m, made);
+	made->cow = cow;
+	made->flags = flags;
+	made->refs = 1;
+	memcpy(made->spec, copy, sizeof(copy));
+	*obj = made;
+	return 0;
+}
+
+static int object_encode_open(const struct cow_object *obj, uint8_t *body)
+{
+	struct msg_open m = {.flags = obj->flags};
+
+	memcpy(m.name, obj->spec, sizeof(m.name));
+	return msg_open_encode(body, CHAN_BODY_MAX, &m);
+}
+
+int cow_open(cow_t *cow, const char *spec, unsigned int flags, cow_object_t **obj)
+{
+	struct cow_object *made;
+	struct call call;
+	int err = object_make(cow, spec, flags, &made);
+
+	if (err < 0)
+		return err;
+	call_init(&call, WIRE_OP_OPEN);
+	call.decode = object_decode_open;
+	call.ctx = made;
+	err = call_run(cow, &call, object_encode_open(made, call_body(&call)));
 	if (err < 0) {
 		free(made);
 		return err;
@@ -83,10 +92,19 @@ int cow_open(cow_t *cow, const char *spec, unsigned int flags, cow_object_t **ob
 	return 0;
 }
 
+/* It ends with its call, whatever that comes to; the application has given it up. */
+static void object_end(struct cow *cow, struct cow_object *obj)
+{
+	(void)pthread_mutex_lock(&cow->lock);
+	flight_object_closed(obj);
+	link_settle(cow);
+	(void)pthread_mutex_unlock(&cow->lock);
+}
+
 /* An operation whose request is the handle alone and whose reply is empty. */
 static int object_run_plain(cow_object_t *obj, enum wire_op op)
 {
-	struct msg_handle m = {.handle = obj->handle};
+	struct msg_handle m = {.handle = 0};
 	struct call call;
 
 	object_call_init(&call, op, obj);
@@ -95,12 +113,14 @@ static int object_run_plain(cow_object_t *obj, enum wire_op op)
 
 int cow_close(cow_object_t *obj)
 {
+	cow_t *cow;
 	int err;
 
 	if (!obj)
 		return 0;
+	cow = obj->cow;
 	err = object_run_plain(obj, WIRE_OP_CLOSE);
-	free(obj);
+	object_end(cow, obj);
 	return err;
 }
 
@@ -119,9 +139,16 @@ uint64_t cow_object_size(const cow_object_t *obj)
 	return size;
 }
 
+static void object_set_size(cow_object_t *obj, uint64_t size)
+{
+	(void)pthread_mutex_lock(&obj->cow->lock);
+	obj->size = size;
+	(void)pthread_mutex_unlock(&obj->cow->lock);
+}
+
 int cow_resize(cow_object_t *obj, uint64_t size, unsigned int flags)
 {
-	struct msg_resize m = {.handle = obj->handle, .flags = flags, .size_bytes = size};
+	struct msg_resize m = {.flags = flags, .size_bytes = size};
 	struct call call;
 	int err;
 
@@ -129,17 +156,14 @@ int cow_resize(cow_object_t *obj, uint64_t size, unsigned int flags)
 		return errors_set(obj->cow, -ERR_INVAL, "unknown flags");
 	object_call_init(&call, WIRE_OP_RESIZE, obj);
 	err = call_run(obj->cow, &call, msg_resize_encode(call_body(&call), CHAN_BODY_MAX, &m));
-	if (err < 0)
-		return err;
-	(void)pthread_mutex_lock(&obj->cow->lock);
-	obj->size = size;
-	(void)pthread_mutex_unlock(&obj->cow->lock);
-	return 0;
+	if (err == 0)
+		object_set_size(obj, size);
+	return err;
 }
 
 static int object_zero(cow_object_t *obj, uint32_t flags, uint64_t offset, uint64_t len)
 {
-	struct msg_zero m = {.handle = obj->handle, .flags = flags, .offset = offset, .len = len};
+	struct msg_zero m = {.flags = flags, .offset = offset, .len = len};
 	struct call call;
 
 	object_call_init(&call, WIRE_OP_ZERO, obj);
@@ -163,33 +187,54 @@ static int object_decode_clone_range(void *ctx, const uint8_t *body, size_t len)
 	return msg_clone_range_reply_decode(body, len, ctx);
 }
 
+static bool object_clone_range_fits(const cow_object_t *src, const cow_object_t *dst)
+{
+	return src->cow == dst->cow;
+}
+
+/* The first is the one that is changed. */
+static void object_bind_clone_range(struct call *call, cow_object_t *src, cow_object_t *dst)
+{
+	call->nobjs = 0;
+	call_bind(call, dst, 4);
+	call_bind(call, src, 0);
+}
+
+/* Goes on behind what one request made. */
+static int object_clone_range_on(struct msg_clone_range *m,
+				 const struct msg_clone_range_reply *reply)
+{
+	if (reply->len == 0 && reply->left > 0)
+		return -ERR_PROTO;
+	m->src_offset += reply->len;
+	m->dst_offset += reply->len;
+	m->len = reply->left;
+	return reply->left > 0;
+}
+
 int cow_clone_range(cow_object_t *src, uint64_t src_offset, uint64_t len, cow_object_t *dst,
 		    uint64_t dst_offset)
 {
-	struct msg_clone_range m = {.src = src->handle,
-				    .dst = dst->handle,
-				    .src_offset = src_offset,
-				    .dst_offset = dst_offset,
-				    .len = len};
-	struct msg_clone_range_reply reply = {.left = 1};
+	struct msg_clone_range m = {.src_offset = src_offset, .dst_offset = dst_offset, .len = len};
+	struct msg_clone_range_reply reply;
 	struct call call;
-	int err = 0;
+	int more = 1;
+	int err;
 
-	if (src->cow != dst->cow || src->session != dst->session)
+	if (!object_clone_range_fits(src, dst))
 		return errors_set(dst->cow, -ERR_INVAL, "the objects are not of one connection");
-	while (err == 0 && reply.left > 0) {
-		object_call_init(&call, WIRE_OP_CLONE_RANGE, dst);
+	while (more > 0) {
+		call_init(&call, WIRE_OP_CLONE_RANGE);
+		object_bind_clone_range(&call, src, dst);
 		call.decode = object_decode_clone_range;
 		call.ctx = &reply;
 		err = call_run(dst->cow, &call,
 			       msg_clone_range_encode(call_body(&call), CHAN_BODY_MAX, &m));
-		if (err == 0 && reply.len == 0 && reply.left > 0)
-			err = errors_set(dst->cow, -ERR_PROTO, "the server cloned nothing");
-		m.src_offset += reply.len;
-		m.dst_offset += reply.len;
-		m.len = reply.left;
+		if (err < 0)
+			return err;
+		more = object_clone_range_on(&m, &reply);
 	}
-	return err;
+	return more < 0 ? errors_set(dst->cow, more, "the server cloned nothing") : 0;
 }
 
 /* ---- extents --------------------------------------------------------------------------------- */
@@ -233,30 +278,47 @@ static int object_get_extents(cow_object_t *obj, const struct msg_extents *m,
 	return err;
 }
 
+static void object_fill_extents(const struct object_extents *got, uint64_t offset,
+				struct cow_extent *ext)
+{
+	for (uint32_t i = 0; i < got->count; i++) {
+		ext[i] = (struct cow_extent){.offset = offset,
+					     .len = got->ext[i].len,
+					     .physical = got->ext[i].physical,
+					     .kind = got->ext[i].kind,
+					     .flags = got->ext[i].flags};
+		offset += got->ext[i].len;
+	}
+}
+
+/* Finishes the request, which has a range, and makes room for its reply, to be freed. */
+static int object_prepare_extents(cow_object_t *obj, size_t max, struct msg_extents *m,
+				  struct object_extents *got)
+{
+	if (max == 0)
+		return errors_set(obj->cow, -ERR_INVAL, "no room for any extent");
+	got->max = max < MSG_EXTENTS_MAX ? (uint32_t)max : MSG_EXTENTS_MAX;
+	got->ext = calloc(got->max, sizeof(*got->ext));
+	if (!got->ext)
+		return errors_set(obj->cow, -ERR_NOMEM, "");
+	m->max = got->max;
+	if (m->len > UINT64_MAX - m->offset)
+		m->len = UINT64_MAX - m->offset;
+	return 0;
+}
+
 static ssize_t object_extents(cow_object_t *obj, uint32_t flags, uint64_t offset, uint64_t len,
 			      struct cow_extent *ext, size_t max)
 {
-	struct object_extents got = {.max =
-					 max < MSG_EXTENTS_MAX ? (uint32_t)max : MSG_EXTENTS_MAX};
-	struct msg_extents m = {
-	    .handle = obj->handle, .flags = flags, .offset = offset, .max = got.max};
-	int err;
+	struct object_extents got = {0};
+	struct msg_extents m = {.flags = flags, .offset = offset, .len = len};
+	int err = object_prepare_extents(obj, max, &m, &got);
 
-	if (max == 0)
-		return errors_set(obj->cow, -ERR_INVAL, "no room for any extent");
-	m.len = len < UINT64_MAX - offset ? len : UINT64_MAX - offset;
-	got.ext = calloc(got.max, sizeof(*got.ext));
-	if (!got.ext)
-		return errors_set(obj->cow, -ERR_NOMEM, "");
+	if (err < 0)
+		return err;
 	err = object_get_extents(obj, &m, &got);
-	for (uint32_t i = 0; err == 0 && i < got.count; i++) {
-		ext[i] = (struct cow_extent){.offset = offset,
-					     .len = got.ext[i].len,
-					     .physical = got.ext[i].physical,
-					     .kind = got.ext[i].kind,
-					     .flags = got.ext[i].flags};
-		offset += got.ext[i].len;
-	}
+	if (err == 0)
+		object_fill_extents(&got, offset, ext);
 	free(got.ext);
 	return err < 0 ? err : (ssize_t)got.count;
 }
@@ -310,4 +372,237 @@ int64_t cow_seek_hole(cow_object_t *obj, uint64_t offset)
 	int64_t at = object_seek(obj, offset, COW_EXTENT_HOLE, &end);
 
 	return at == -COW_ENOENT && end > offset ? (int64_t)end : at;
+}
+
+/* ---- asynchronous twins ---------------------------------------------------------------------- */
+
+static int64_t object_finish_open(struct aio *aio)
+{
+	*(cow_object_t **)aio->out = aio->parts[0].ctx;
+	return 0;
+}
+
+/* It may have been opened and nobody wants it any more. */
+static void object_drop_open(struct aio *aio)
+{
+	object_end(aio->cow, aio->parts[0].ctx);
+}
+
+int cow_aio_open(cow_t *cow, const char *spec, unsigned int flags, cow_object_t **obj,
+		 const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_OPEN,
+					     .decode = object_decode_open,
+					     .finish = object_finish_open,
+					     .drop = object_drop_open};
+	struct cow_object *made;
+	struct aio *aio;
+	int err = object_make(cow, spec, flags, &made);
+
+	if (err < 0)
+		return err;
+	err = aio_new(cow, NULL, &kind, how, &aio);
+	if (err < 0) {
+		free(made);
+		return err;
+	}
+	aio->parts[0].ctx = made;
+	aio->out = obj;
+	return aio_submit(aio, object_encode_open(made, aio_body(aio)), id);
+}
+
+static int object_submit_plain(cow_object_t *obj, const struct aio_kind *kind,
+			       const struct cow_aio *how, uint64_t *id)
+{
+	struct msg_handle m = {.handle = 0};
+	struct aio *aio;
+	int err = aio_new(obj->cow, obj, kind, how, &aio);
+
+	return err < 0 ? err
+		       : aio_submit(aio, msg_handle_encode(aio_body(aio), CHAN_BODY_MAX, &m), id);
+}
+
+static int64_t object_finish_close(struct aio *aio)
+{
+	object_end(aio->cow, aio->obj);
+	return 0;
+}
+
+static void object_drop_close(struct aio *aio)
+{
+	object_end(aio->cow, aio->obj);
+}
+
+int cow_aio_close(cow_object_t *obj, const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {
+	    .op = WIRE_OP_CLOSE, .finish = object_finish_close, .drop = object_drop_close};
+
+	return object_submit_plain(obj, &kind, how, id);
+}
+
+int cow_aio_fsync(cow_object_t *obj, const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_FSYNC};
+
+	return object_submit_plain(obj, &kind, how, id);
+}
+
+static int64_t object_finish_resize(struct aio *aio)
+{
+	const uint64_t *size = aio->state;
+
+	object_set_size(aio->obj, *size);
+	return 0;
+}
+
+int cow_aio_resize(cow_object_t *obj, uint64_t size, unsigned int flags, const struct cow_aio *how,
+		   uint64_t *id)
+{
+	static const struct aio_kind kind = {
+	    .op = WIRE_OP_RESIZE, .state_bytes = sizeof(uint64_t), .finish = object_finish_resize};
+	struct msg_resize m = {.flags = flags, .size_bytes = size};
+	struct aio *aio;
+	int err;
+
+	if (flags & ~COW_RESIZE_SHRINK)
+		return errors_set(obj->cow, -ERR_INVAL, "unknown flags");
+	err = aio_new(obj->cow, obj, &kind, how, &aio);
+	if (err < 0)
+		return err;
+	*(uint64_t *)aio->state = size;
+	return aio_submit(aio, msg_resize_encode(aio_body(aio), CHAN_BODY_MAX, &m), id);
+}
+
+static int object_submit_zero(cow_object_t *obj, const struct msg_zero *m,
+			      const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_ZERO};
+	struct aio *aio;
+	int err = aio_new(obj->cow, obj, &kind, how, &aio);
+
+	return err < 0 ? err
+		       : aio_submit(aio, msg_zero_encode(aio_body(aio), CHAN_BODY_MAX, m), id);
+}
+
+int cow_aio_zero(cow_object_t *obj, uint64_t offset, uint64_t len, const struct cow_aio *how,
+		 uint64_t *id)
+{
+	struct msg_zero m = {.offset = offset, .len = len};
+
+	return object_submit_zero(obj, &m, how, id);
+}
+
+int cow_aio_trim(cow_object_t *obj, uint64_t offset, uint64_t len, const struct cow_aio *how,
+		 uint64_t *id)
+{
+	struct msg_zero m = {.flags = MSG_ZERO_WHOLE, .offset = offset, .len = len};
+
+	return object_submit_zero(obj, &m, how, id);
+}
+
+struct object_extents_aio {
+	struct object_extents got; /* first: the decoder's ctx */
+	struct msg_extents m;
+};
+
+static void object_drop_extents(struct aio *aio)
+{
+	struct object_extents_aio *st = aio->state;
+
+	free(st->got.ext);
+}
+
+static int64_t object_finish_extents(struct aio *aio)
+{
+	struct object_extents_aio *st = aio->state;
+	int64_t result = st->got.count;
+
+	if (object_extents_fit(&st->got, st->m.len))
+		object_fill_extents(&st->got, st->m.offset, aio->out);
+	else
+		result = -ERR_PROTO;
+	object_drop_extents(aio);
+	return result;
+}
+
+static int object_submit_extents(cow_object_t *obj, const struct msg_extents *m,
+				 struct cow_extent *ext, size_t max, const struct cow_aio *how,
+				 uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_EXTENTS,
+					     .decode = object_decode_extents,
+					     .state_bytes = sizeof(struct object_extents_aio),
+					     .finish = object_finish_extents,
+					     .drop = object_drop_extents};
+	struct object_extents_aio *st;
+	struct aio *aio;
+	int err = aio_new(obj->cow, obj, &kind, how, &aio);
+
+	if (err < 0)
+		return err;
+	st = aio->state;
+	st->m = *m;
+	err = object_prepare_extents(obj, max, &st->m, &st->got);
+	if (err < 0) {
+		aio_discard(aio);
+		return err;
+	}
+	aio->out = ext;
+	return aio_submit(aio, msg_extents_encode(aio_body(aio), CHAN_BODY_MAX, &st->m), id);
+}
+
+int cow_aio_get_extents(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
+			size_t max, const struct cow_aio *how, uint64_t *id)
+{
+	struct msg_extents m = {.offset = offset, .len = len};
+
+	return object_submit_extents(obj, &m, ext, max, how, id);
+}
+
+int cow_aio_map(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
+		size_t max, const struct cow_aio *how, uint64_t *id)
+{
+	struct msg_extents m = {.flags = MSG_EXTENTS_DETAILS, .offset = offset, .len = len};
+
+	return object_submit_extents(obj, &m, ext, max, how, id);
+}
+
+struct object_clone_range_aio {
+	struct msg_clone_range_reply reply; /* first: the decoder's ctx */
+	struct msg_clone_range m;
+};
+
+static int object_more_clone_range(struct aio *aio)
+{
+	struct object_clone_range_aio *st = aio->state;
+	int more = object_clone_range_on(&st->m, &st->reply);
+
+	if (more > 0)
+		aio->body_len = msg_clone_range_encode(aio_body(aio), CHAN_BODY_MAX, &st->m);
+	return more;
+}
+
+/* The source is the application's to keep open, as a buffer is its to keep. */
+int cow_aio_clone_range(cow_object_t *src, uint64_t src_offset, uint64_t len, cow_object_t *dst,
+			uint64_t dst_offset, const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_CLONE_RANGE,
+					     .decode = object_decode_clone_range,
+					     .state_bytes = sizeof(struct object_clone_range_aio),
+					     .more = object_more_clone_range};
+	struct object_clone_range_aio *st;
+	struct aio *aio;
+	int err;
+
+	if (!object_clone_range_fits(src, dst))
+		return errors_set(dst->cow, -ERR_INVAL, "the objects are not of one connection");
+	err = aio_new(dst->cow, dst, &kind, how, &aio);
+	if (err < 0)
+		return err;
+	object_bind_clone_range(&aio->parts[0], src, dst);
+	st = aio->state;
+	st->m = (struct msg_clone_range){
+	    .src_offset = src_offset, .dst_offset = dst_offset, .len = len};
+	return aio_submit(aio, msg_clone_range_encode(aio_body(aio), CHAN_BODY_MAX, &st->m), id);
 }

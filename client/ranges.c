@@ -32,7 +32,7 @@ static uint32_t ranges_payload_max(struct cow *cow)
 	uint32_t max = WIRE_PAYLOAD_MAX;
 
 	(void)pthread_mutex_lock(&cow->lock);
-	if (cow->ready && cow->chan.payload_max < max)
+	if (cow->link.state == LINK_READY && cow->chan.payload_max < max)
 		max = cow->chan.payload_max;
 	(void)pthread_mutex_unlock(&cow->lock);
 	return max;
@@ -85,10 +85,10 @@ static struct ranges *ranges_new(struct cow *cow, const struct cow_range *ranges
 	return NULL;
 }
 
-static void ranges_call_init(struct call *call, enum wire_op op, const struct cow_object *obj)
+static void ranges_call_init(struct call *call, enum wire_op op, cow_object_t *obj)
 {
 	call_init(call, op);
-	call->session = obj->session;
+	call_bind(call, obj, 0);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -133,7 +133,7 @@ static int ranges_run_readv(cow_object_t *obj, struct ranges *r, struct msg_read
 	struct call call;
 	int err;
 
-	m->handle = obj->handle;
+	m->handle = 0;
 	m->count = r->count;
 	memcpy(m->ranges, r->msg, sizeof(m->ranges));
 	ranges_call_init(&call, WIRE_OP_READV, obj);
@@ -211,12 +211,13 @@ int cow_writev(cow_object_t *obj, const struct cow_range *ranges, size_t count,
 	if (!r)
 		return err;
 	ranges_gather(r, ranges);
-	m.handle = obj->handle;
+	m.handle = 0;
 	m.flags = if_generation ? MSG_IF_GENERATION : 0;
 	m.generation = if_generation ? *if_generation : 0;
 	m.count = r->count;
 	memcpy(m.ranges, r->msg, sizeof(m.ranges));
 	ranges_call_init(&call, WIRE_OP_WRITEV, obj);
+	call.once = if_generation != NULL; /* the first would have changed the generation */
 	call.req.body = r->body;
 	call.req.payload = r->data;
 	call.req.payload_len = r->len;
@@ -237,7 +238,6 @@ int cow_write_if(cow_object_t *obj, const void *buf, size_t len, uint64_t offset
 int cow_fsync_if(cow_object_t *obj, const uint64_t *if_generation, uint64_t *generation)
 {
 	struct msg_fsync_if m = {
-	    .handle = obj->handle,
 	    .flags = if_generation ? MSG_IF_GENERATION : 0,
 	    .generation = if_generation ? *if_generation : 0,
 	};

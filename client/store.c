@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/aio.h"
 #include "client/call.h"
 #include "client/errors.h"
 #include "client/handle.h"
@@ -21,6 +22,25 @@ static int store_decode_statfs(void *ctx, const uint8_t *body, size_t len)
 	return msg_statfs_reply_decode(body, len, ctx);
 }
 
+static void store_fill_statfs(const struct msg_statfs_reply *m, struct cow_statfs *st)
+{
+	*st = (struct cow_statfs){
+	    .block_size = m->block_bytes,
+	    .total = m->total_bytes,
+	    .free = m->free_bytes,
+	    .reserved = m->reserved_bytes,
+	    .mapped = m->mapped_bytes,
+	    .meta_total = m->meta_total_bytes,
+	    .meta_used = m->meta_used_bytes,
+	    .objects = m->objects,
+	    .versions = m->versions,
+	    .reaping = m->reaping_bytes,
+	    .staged = m->staged_bytes,
+	    .journal = m->journal_bytes,
+	    .journal_used = m->journal_used_bytes,
+	};
+}
+
 int cow_get_statfs(cow_t *cow, struct cow_statfs *st)
 {
 	struct msg_statfs_reply m;
@@ -31,24 +51,9 @@ int cow_get_statfs(cow_t *cow, struct cow_statfs *st)
 	call.decode = store_decode_statfs;
 	call.ctx = &m;
 	err = call_run(cow, &call, 0);
-	if (err < 0)
-		return err;
-	*st = (struct cow_statfs){
-	    .block_size = m.block_bytes,
-	    .total = m.total_bytes,
-	    .free = m.free_bytes,
-	    .reserved = m.reserved_bytes,
-	    .mapped = m.mapped_bytes,
-	    .meta_total = m.meta_total_bytes,
-	    .meta_used = m.meta_used_bytes,
-	    .objects = m.objects,
-	    .versions = m.versions,
-	    .reaping = m.reaping_bytes,
-	    .staged = m.staged_bytes,
-	    .journal = m.journal_bytes,
-	    .journal_used = m.journal_used_bytes,
-	};
-	return 0;
+	if (err == 0)
+		store_fill_statfs(&m, st);
+	return err;
 }
 
 static int store_decode_reaping(void *ctx, const uint8_t *body, size_t len)
@@ -99,7 +104,7 @@ static size_t store_body_max(cow_t *cow)
 	size_t max = WIRE_BODY_MAX;
 
 	(void)pthread_mutex_lock(&cow->lock);
-	if (cow->ready && cow->server.body_max < max)
+	if (cow->link.state == LINK_READY && cow->server.body_max < max)
 		max = cow->server.body_max;
 	(void)pthread_mutex_unlock(&cow->lock);
 	return max;
@@ -193,4 +198,104 @@ void cow_report_clear(struct cow_report *report)
 	free(report->texts);
 	report->texts = NULL;
 	report->ntexts = 0;
+}
+
+/* ---- asynchronous twins ---------------------------------------------------------------------- */
+
+static int store_submit(cow_t *cow, const struct aio_kind *kind, void *out,
+			const struct cow_aio *how, uint64_t *id)
+{
+	struct aio *aio;
+	int err = aio_new(cow, NULL, kind, how, &aio);
+
+	if (err < 0)
+		return err;
+	aio->out = out;
+	return aio_submit(aio, 0, id);
+}
+
+static int64_t store_finish_statfs(struct aio *aio)
+{
+	store_fill_statfs(aio->state, aio->out);
+	return 0;
+}
+
+int cow_aio_get_statfs(cow_t *cow, struct cow_statfs *st, const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_STATFS,
+					     .decode = store_decode_statfs,
+					     .state_bytes = sizeof(struct msg_statfs_reply),
+					     .finish = store_finish_statfs};
+
+	return store_submit(cow, &kind, st, how, id);
+}
+
+static int64_t store_finish_reaping(struct aio *aio)
+{
+	const struct msg_reaping_reply *m = aio->state;
+
+	*(uint64_t *)aio->out = m->reaping_bytes;
+	return 0;
+}
+
+int cow_aio_get_reaping(cow_t *cow, uint64_t *bytes, const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_REAPING,
+					     .decode = store_decode_reaping,
+					     .state_bytes = sizeof(struct msg_reaping_reply),
+					     .finish = store_finish_reaping};
+
+	return store_submit(cow, &kind, bytes, how, id);
+}
+
+static int64_t store_finish_check(struct aio *aio)
+{
+	return store_fill_report(aio->state, aio->out);
+}
+
+int cow_aio_check(cow_t *cow, struct cow_report *report, const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_CHECK,
+					     .decode = store_decode_check,
+					     .state_bytes = sizeof(struct msg_check_reply),
+					     .finish = store_finish_check};
+
+	return store_submit(cow, &kind, report, how, id);
+}
+
+/* The body, which may be too long to lie within the call, stands behind the reply. */
+struct store_usage_aio {
+	struct msg_usage_reply m; /* first: the decoder's ctx */
+	uint8_t body[WIRE_BODY_MAX];
+};
+
+static int64_t store_finish_usage(struct aio *aio)
+{
+	const struct store_usage_aio *st = aio->state;
+
+	*(struct cow_usage *)aio->out =
+	    (struct cow_usage){.mapped = st->m.mapped_bytes, .exclusive = st->m.exclusive_bytes};
+	return 0;
+}
+
+int cow_aio_get_usage(cow_t *cow, const char *const *specs, size_t count, struct cow_usage *usage,
+		      const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_USAGE,
+					     .decode = store_decode_usage,
+					     .state_bytes = sizeof(struct store_usage_aio),
+					     .finish = store_finish_usage};
+	struct store_usage_aio *st;
+	struct aio *aio;
+	int err = store_check_specs(cow, specs, count);
+
+	if (err == 0)
+		err = aio_new(cow, NULL, &kind, how, &aio);
+	if (err < 0)
+		return err;
+	st = aio->state;
+	aio->parts[0].req.body = st->body;
+	aio->out = usage;
+	return aio_submit(
+	    aio, msg_usage_encode(st->body, store_body_max(cow), specs, (uint32_t)count), id);
 }

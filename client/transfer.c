@@ -7,6 +7,7 @@
 
 #include <limits.h>
 
+#include "client/aio.h"
 #include "client/call.h"
 #include "client/errors.h"
 #include "client/handle.h"
@@ -32,8 +33,8 @@ struct transfer {
 static int transfer_encode(const struct transfer *t, struct call *call, size_t len)
 {
 	uint64_t offset = t->offset + t->submitted;
-	struct msg_read read = {t->obj->handle, offset, (uint32_t)len};
-	struct msg_write write = {t->obj->handle, offset};
+	struct msg_read read = {.offset = offset, .len = (uint32_t)len};
+	struct msg_write write = {.offset = offset};
 
 	if (t->op == WIRE_OP_READ) {
 		call->req.into = t->buf + t->submitted;
@@ -52,7 +53,7 @@ static void transfer_submit(struct transfer *t)
 	size_t len = left < t->chunk ? left : t->chunk;
 
 	call_init(call, t->op);
-	call->session = t->obj->session;
+	call_bind(call, t->obj, 0);
 	call_start(t->obj->cow, call, transfer_encode(t, call, len));
 	t->submitted += len;
 	t->flight++;
@@ -99,21 +100,16 @@ static ssize_t transfer_run(struct transfer *t)
 	return more < 0 ? more : (ssize_t)t->done;
 }
 
-static size_t transfer_chunk(struct cow *cow)
+static bool transfer_fits(size_t len, uint64_t offset)
 {
-	size_t chunk;
-
-	(void)pthread_mutex_lock(&cow->lock);
-	chunk = cow->chan.payload_max;
-	(void)pthread_mutex_unlock(&cow->lock);
-	return chunk > 0 ? chunk : WIRE_PAYLOAD_MAX;
+	return len <= SSIZE_MAX && offset <= UINT64_MAX - len;
 }
 
 static ssize_t transfer(cow_object_t *obj, enum wire_op op, void *buf, size_t len, uint64_t offset)
 {
 	struct transfer t;
 
-	if (len > SSIZE_MAX || offset > UINT64_MAX - len)
+	if (!transfer_fits(len, offset))
 		return errors_set(obj->cow, -ERR_INVAL, "the range is too large");
 	/* the calls are initialized one by one: a small transfer uses only the first */
 	t.obj = obj;
@@ -121,7 +117,7 @@ static ssize_t transfer(cow_object_t *obj, enum wire_op op, void *buf, size_t le
 	t.buf = buf;
 	t.len = len;
 	t.offset = offset;
-	t.chunk = transfer_chunk(obj->cow);
+	t.chunk = call_payload_max(obj->cow);
 	t.submitted = 0;
 	t.done = 0;
 	t.head = 0;
@@ -138,4 +134,89 @@ ssize_t cow_pwrite(cow_object_t *obj, const void *buf, size_t len, uint64_t offs
 {
 	/* a write only reads it */
 	return transfer(obj, WIRE_OP_WRITE, (void *)(uintptr_t)buf, len, offset);
+}
+
+/* ---- asynchronous twins ---------------------------------------------------------------------- */
+
+/* All requests are under way at once: the channel keeps to what the server takes. */
+static int64_t transfer_finish_read(struct aio *aio)
+{
+	int64_t done = 0;
+
+	for (size_t i = 0; i < aio->nparts; i++) {
+		done += aio->parts[i].payload_len;
+		if (aio->parts[i].payload_len < aio->parts[i].req.into_len)
+			break; /* the object's end */
+	}
+	return done;
+}
+
+static int64_t transfer_finish_write(struct aio *aio)
+{
+	int64_t done = 0;
+
+	for (size_t i = 0; i < aio->nparts; i++)
+		done += aio->parts[i].req.payload_len;
+	return done;
+}
+
+static void transfer_prepare_read(struct call *call, uint8_t *buf, size_t len, uint64_t offset)
+{
+	struct msg_read m = {.offset = offset, .len = (uint32_t)len};
+
+	call->req.into = buf;
+	call->req.into_len = (uint32_t)len;
+	call->req.body_len = (uint32_t)msg_read_encode(call_body(call), CHAN_BODY_MAX, &m);
+}
+
+static void transfer_prepare_write(struct call *call, const uint8_t *buf, size_t len,
+				   uint64_t offset)
+{
+	struct msg_write m = {.offset = offset};
+
+	call->req.payload = buf;
+	call->req.payload_len = (uint32_t)len;
+	call->req.body_len = (uint32_t)msg_write_encode(call_body(call), CHAN_BODY_MAX, &m);
+}
+
+static int transfer_submit_aio(cow_object_t *obj, const struct aio_kind *kind, uint8_t *buf,
+			       size_t len, uint64_t offset, const struct cow_aio *how, uint64_t *id)
+{
+	size_t chunk = call_payload_max(obj->cow);
+	size_t nparts = len > 0 ? (len - 1) / chunk + 1 : 1;
+	struct aio *aio;
+	int err;
+
+	if (!transfer_fits(len, offset))
+		return errors_set(obj->cow, -ERR_INVAL, "the range is too large");
+	err = aio_new_parts(obj, kind, how, nparts, &aio);
+	if (err < 0)
+		return err;
+	for (size_t i = 0; i < nparts; i++) {
+		size_t from = i * chunk;
+		size_t n = len - from < chunk ? len - from : chunk;
+
+		if (kind->op == WIRE_OP_READ)
+			transfer_prepare_read(&aio->parts[i], buf + from, n, offset + from);
+		else
+			transfer_prepare_write(&aio->parts[i], buf + from, n, offset + from);
+	}
+	return aio_submit_parts(aio, id);
+}
+
+int cow_aio_pread(cow_object_t *obj, void *buf, size_t len, uint64_t offset,
+		  const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_READ, .finish = transfer_finish_read};
+
+	return transfer_submit_aio(obj, &kind, buf, len, offset, how, id);
+}
+
+int cow_aio_pwrite(cow_object_t *obj, const void *buf, size_t len, uint64_t offset,
+		   const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_WRITE, .finish = transfer_finish_write};
+
+	/* a write only reads it */
+	return transfer_submit_aio(obj, &kind, (uint8_t *)(uintptr_t)buf, len, offset, how, id);
 }

@@ -27,7 +27,9 @@
 	X(CONN, 14, "not connected")                   \
 	X(SHUTDOWN, 15, "the server is shutting down") \
 	X(FORMAT, 16, "not a store of this format")    \
-	X(CHANGED, 17, "the object has changed")
+	X(CHANGED, 17, "the object has changed")       \
+	X(CANCELED, 18, "canceled")                    \
+	X(RESTARTED, 19, "the server restarted: what was not fsynced may be gone")
 
 /* X(name, class, text): the specific errors. */
 #define ERR_SPECIFIC(X)                                                                     \

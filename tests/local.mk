@@ -65,10 +65,14 @@ unit_tests = \
 	tests/unit/test_kv_room \
 	tests/unit/test_kv_threads \
 	tests/unit/test_libcow \
+	tests/unit/test_libcow_aio \
+	tests/unit/test_libcow_cancel \
+	tests/unit/test_libcow_cut \
 	tests/unit/test_libcow_errors \
 	tests/unit/test_libcow_io \
 	tests/unit/test_libcow_names \
 	tests/unit/test_libcow_ranges \
+	tests/unit/test_libcow_reconnect \
 	tests/unit/test_libcow_seek \
 	tests/unit/test_listen \
 	tests/unit/test_loop \
@@ -160,8 +164,10 @@ thread_tests = \
 	tests/unit/test_kv_room \
 	tests/unit/test_kv_threads \
 	tests/unit/test_libcow \
+	tests/unit/test_libcow_aio \
 	tests/unit/test_libcow_io \
 	tests/unit/test_libcow_names \
+	tests/unit/test_libcow_reconnect \
 	tests/unit/test_loop \
 	tests/unit/test_object \
 	tests/unit/test_object_cache \
@@ -250,6 +256,7 @@ libtest_la_SOURCES = \
 	tests/lib/world.c \
 	tests/lib/world.h \
 	tests/integration/model_world.h \
+	tests/unit/aio_fixture.h \
 	tests/unit/cache_fixture.h \
 	tests/unit/check_fixture.h \
 	tests/unit/cowctl_fixture.h \
@@ -285,6 +292,14 @@ tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/t
 
 # It lets memory run out.
 tests_unit_test_libcow_errors_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc
+
+# They cut what goes over a socket.
+cut_wire = tests/lib/cut.c tests/lib/cut.h
+cut_ldflags = $(AM_LDFLAGS) -Wl,--wrap=sendmsg -Wl,--wrap=recv
+tests_unit_test_libcow_cancel_SOURCES = $(cut_wire) tests/unit/test_libcow_cancel.c
+tests_unit_test_libcow_cancel_LDFLAGS = $(cut_ldflags)
+tests_unit_test_libcow_cut_SOURCES = $(cut_wire) tests/unit/test_libcow_cut.c
+tests_unit_test_libcow_cut_LDFLAGS = $(cut_ldflags)
 
 # The daemon with a device that fails, waits and counts as the environment says.
 check_PROGRAMS += tests/lib/cowd_fault

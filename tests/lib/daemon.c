@@ -286,6 +286,7 @@ cow_t *daemon_connect(const struct daemon *d, int kind)
 	cow_t *cow = cow_new();
 
 	MUST(cow, "cow_new");
+	MUST(cow_set_reconnect(cow, 0) == 0, "cow_set_reconnect");
 	MUST(cow_connect(cow, d->uri[kind]) == 0, "%s: %s", d->uri[kind], cow_error(cow));
 	return cow;
 }

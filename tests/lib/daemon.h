@@ -76,7 +76,8 @@ int daemon_check_status(struct daemon *d, char *said, size_t len);
 /* Kills it if it runs, and removes the directory. */
 void daemon_fini(struct daemon *d);
 
-/* A connection; kind is DAEMON_UNIX or DAEMON_TCP. */
+/* A connection; kind is DAEMON_UNIX or DAEMON_TCP.  When it is lost, calls say so: it is not made
+ * again. */
 cow_t *daemon_connect(const struct daemon *d, int kind) MUST_CHECK;
 
 /* The memory that the daemon has resident, in bytes. */

@@ -517,6 +517,18 @@ static void look_for_more(struct fake_conn *conn)
 		st->over_batch = true;
 }
 
+static bool shut_down(struct fake_conn *conn, struct fake_frame *f)
+{
+	struct fake_store *st = conn->ctx;
+
+	if (f->h.op != st->shuts_down)
+		return false;
+	st->shuts_down = WIRE_OP_END;
+	fake_reply_error(conn, f, ERR_SHUTDOWN, "going down");
+	fake_frame_clear(f);
+	return true;
+}
+
 void fake_ops_serve(struct fake_conn *conn)
 {
 	struct fake_frame *held = calloc(FAKE_HELD_MAX, sizeof(*held));
@@ -524,11 +536,13 @@ void fake_ops_serve(struct fake_conn *conn)
 	unsigned int n = 0;
 
 	MUST(held && st->clone_batch <= FAKE_HELD_MAX, "memory");
-	if (!fake_hello(conn, NULL)) {
+	if (!fake_hello(conn, st->hello.version > 0 ? &st->hello : NULL)) {
 		free(held);
 		return;
 	}
 	while (fake_recv(conn, &held[n])) {
+		if (shut_down(conn, &held[n]))
+			break;
 		if (held[n++].h.op == WIRE_OP_CLONE && n < st->clone_batch)
 			continue;
 		if (n == st->clone_batch && n > 1)

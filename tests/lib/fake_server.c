@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ static void fake_must(bool ok, const char *what)
 static void *fake_main(void *arg)
 {
 	struct fake_server *s = arg;
+	int one = 1;
 
 	for (unsigned int n = 0;; n++) {
 		struct fake_conn conn = {.number = n, .ctx = s->ctx};
@@ -34,6 +36,10 @@ static void *fake_main(void *arg)
 		conn.fd = accept(s->listen_fd, NULL, NULL);
 		if (conn.fd < 0)
 			return NULL;
+		if (!s->path[0]) /* as the real one: replies do not wait for each other */
+			fake_must(
+			    setsockopt(conn.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0,
+			    "TCP_NODELAY");
 		s->serve(&conn);
 		(void)close(conn.fd);
 	}

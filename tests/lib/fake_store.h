@@ -39,12 +39,14 @@ struct fake_store {
 	struct fake_block *all_blocks;
 
 	/* What the test wants. */
+	struct msg_hello_reply hello;	/* version 0: the usual one */
 	char fail_name[MSG_NAME_BYTES]; /* who makes, opens or removes it is answered so */
 	uint32_t fail_status;
 	unsigned int remove_fails; /* so many REMOVEs are answered with remove_status */
 	uint32_t remove_status;
 	bool mute_writes;	  /* WRITE is not answered */
 	uint32_t short_by;	  /* a READV says that its first range has so many bytes less */
+	enum wire_op shuts_down;  /* its next request is answered with SHUTDOWN, and that was it */
 	unsigned int clone_batch; /* answer so many CLONEs together, the last one first */
 	uint64_t clone_range_max; /* bytes that one CLONE_RANGE makes; 0: all */
 	uint32_t list_max;	  /* entries of a page; 0: as many as fit */

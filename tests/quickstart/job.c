@@ -100,6 +100,7 @@ static void job_run_storm(const char *name, const char *path, uint64_t count, st
 	FILE *list = fopen(path, "we");
 	ssize_t n = 0;
 
+	MUST(cow_set_reconnect(cow, 0) == 0, "cow_set_reconnect"); /* it ends with the server */
 	MUST(list, "%s", path);
 	for (uint64_t answered = 0; n >= 0; answered++) {
 		struct job_write w = job_next(rnd, cow_object_size(obj));

@@ -54,7 +54,7 @@ static void test_err_classes_are_closed(void **state)
 		enum err class = err_class(all_errs[i]);
 
 		assert_int_equal(err_class(-all_errs[i]), class);
-		assert_in_range(class, 1, 17);
+		assert_in_range(class, 1, 19);
 		assert_int_equal(err_class((int)class), class);
 		if (all_errs[i] < ERR_CLASS_BASE)
 			assert_int_equal(class, all_errs[i]);
@@ -67,15 +67,16 @@ static void test_err_classes_are_closed(void **state)
 static void test_err_class_numbers_are_stable(void **state)
 {
 	static const char *const names[] = {
-	    "OK",    "INVAL", "NOENT",	"EXIST", "BUSY",    "PERM", "NOSPC",	"IO",	  "CORRUPT",
-	    "NOMEM", "PROTO", "NOTSUP", "LIMIT", "TIMEOUT", "CONN", "SHUTDOWN", "FORMAT", "CHANGED",
+	    "OK",   "INVAL",	"NOENT",  "EXIST",   "BUSY",	 "PERM",      "NOSPC",
+	    "IO",   "CORRUPT",	"NOMEM",  "PROTO",   "NOTSUP",	 "LIMIT",     "TIMEOUT",
+	    "CONN", "SHUTDOWN", "FORMAT", "CHANGED", "CANCELED", "RESTARTED",
 	};
 
 	(void)state;
 	for (int i = 0; i < (int)ARRAY_LEN(names); i++)
 		assert_string_equal(err_name(i), names[i]);
-	assert_string_equal(err_name(18), "UNKNOWN");
-	assert_string_equal(err_text(-18), "unknown error");
+	assert_string_equal(err_name(20), "UNKNOWN");
+	assert_string_equal(err_text(-20), "unknown error");
 }
 
 static void test_err_classes_of_frames(void **state)

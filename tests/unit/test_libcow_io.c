@@ -396,6 +396,7 @@ static void test_io_timeout_with_threads(void **state)
 	(void)state;
 	fixture_start(&f, false, NULL, BATCH_MAX - 1);
 	assert_int_equal(cow_set_timeout(f.cow, 50), 0);
+	assert_int_equal(cow_set_reconnect(f.cow, 0), 0);
 	workers_run(&f, w, 1, worker_read_once);
 	for (unsigned int i = 0; i < NTHREADS; i++) {
 		timed_out += w[i].result == -COW_ETIMEDOUT;
