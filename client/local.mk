@@ -100,3 +100,19 @@ libctl_la_SOURCES = \
 bin_PROGRAMS += cowctl
 cowctl_SOURCES = client/cowctl.c
 cowctl_LDADD = libctl.la libclient.la libcommon.la
+
+# Examples: compiled by make check, run by tests/integration/test_examples.sh, installed as text.
+examplesdir = $(docdir)/examples
+dist_examples_DATA = \
+	client/examples/aio_copy.c \
+	client/examples/cow_event.h \
+	client/examples/event_ping.c \
+	$(NULL)
+check_PROGRAMS += client/examples/aio_copy client/examples/event_ping
+client_examples_aio_copy_SOURCES = client/examples/aio_copy.c
+client_examples_aio_copy_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/client
+client_examples_aio_copy_LDADD = libcow.la
+client_examples_event_ping_SOURCES = client/examples/cow_event.h client/examples/event_ping.c
+client_examples_event_ping_CPPFLAGS = $(AM_CPPFLAGS) -I$(srcdir)/client -I$(srcdir)/client/examples \
+	$(EVENT_CFLAGS)
+client_examples_event_ping_LDADD = libcow.la $(EVENT_LIBS)

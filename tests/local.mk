@@ -125,6 +125,7 @@ unit_tests = \
 	$(NULL)
 
 integration_tests = \
+	tests/integration/test_aio \
 	tests/integration/test_badinput \
 	tests/integration/test_conns \
 	tests/integration/test_faults \
@@ -138,6 +139,7 @@ integration_scripts = \
 	tests/integration/test_attrs.sh \
 	tests/integration/test_cli.sh \
 	tests/integration/test_errors.sh \
+	tests/integration/test_examples.sh \
 	tests/integration/test_versions.sh \
 	$(NULL)
 
@@ -313,6 +315,7 @@ fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
 # Unit tests see everything; integration tests the daemon, and the library as others see it.
 LDADD = libtest.la libserver.la libctl.la libclient.la libcommon.la $(CMOCKA_LIBS)
 integration_ldadd = libtest.la libcow.la libcommon.la $(CMOCKA_LIBS)
+tests_integration_test_aio_LDADD = $(integration_ldadd)
 tests_integration_test_badinput_LDADD = $(integration_ldadd)
 tests_integration_test_conns_LDADD = $(integration_ldadd)
 tests_integration_test_faults_LDADD = $(integration_ldadd)

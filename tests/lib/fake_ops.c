@@ -141,6 +141,26 @@ static void op_info(struct answer *a)
 		answer_info(a, e);
 }
 
+/* Labels alone. */
+static void op_set(struct answer *a)
+{
+	struct msg_labels labels;
+	struct fake_entry *e;
+	size_t len;
+	DECODE(msg_set, m);
+
+	MUST(m.flags == 0 && m.expect.len == 0, "an edit that is not known here");
+	e = known(a, m.name);
+	if (!e)
+		return;
+	MUST(label_edit(e->info.labels.bytes, e->info.labels.len, m.edits.bytes, m.edits.len,
+			labels.bytes, &len) == 0,
+	     "the labels of %s", m.name);
+	labels.len = (uint16_t)len;
+	e->info.labels = labels;
+	answer_info(a, e);
+}
+
 static void op_reset(struct answer *a)
 {
 	const struct fake_entry *version;
@@ -485,6 +505,7 @@ static void (*const ops[WIRE_OP_END])(struct answer *a) = {
     [WIRE_OP_READV] = fake_op_readv,
     [WIRE_OP_WRITEV] = fake_op_writev,
     [WIRE_OP_FSYNC_IF] = fake_op_fsync_if,
+    [WIRE_OP_SET] = op_set,
 };
 
 static void serve_one(struct fake_conn *conn, const struct fake_frame *f)
