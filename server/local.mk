@@ -71,6 +71,7 @@ libserver_la_SOURCES = \
 	server/map.c \
 	server/map.h \
 	server/map_count.c \
+	server/map_diff.c \
 	server/map_edit.c \
 	server/map_format.h \
 	server/map_free.c \

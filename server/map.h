@@ -193,6 +193,36 @@ struct map_usage {
 int map_usage(struct map_view *view, const uint64_t *oids, size_t n, bool (*stop)(void *ctx),
 	      void *ctx, struct map_usage *usage) MUST_CHECK;
 
+enum map_diff_kind {
+	MAP_DIFF_SAME, /* holes in both, or the same physical blocks */
+	MAP_DIFF_HOLE, /* a hole in the newer, data in the older */
+	MAP_DIFF_DATA, /* data in the newer; in the older a hole, or other physical blocks */
+};
+
+struct map_diff_run {
+	uint64_t nblks;
+	enum map_diff_kind kind;
+};
+
+struct map_diff {
+	lblk_t blk; /* the range that is asked for: at least one block */
+	uint64_t nblks;
+	uint32_t max_runs;  /* at least 1: the room in runs */
+	uint32_t max_nodes; /* stops when so many have been read; but not before the first block */
+	struct map_diff_run *runs;
+	uint32_t nruns; /* results */
+	uint32_t nodes; /* of the map that were read */
+};
+
+/*
+ * Where the mapping of two objects or versions differs, whatever their relation: runs that follow
+ * each other from the asked block on, to the end of the range or, where a bound stops it, less far.
+ * older 0: nothing, holes only.  It reads what the two do not share, and no data: other blocks may
+ * hold the same.  -ERR_NOENT: one of them.
+ */
+int map_diff(struct map_view *view, uint64_t older, uint64_t newer,
+	     struct map_diff *diff) MUST_CHECK;
+
 enum map_kind {
 	MAP_HOLE,     /* reads as zeros */
 	MAP_MAPPED,   /* on the device */

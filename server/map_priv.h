@@ -5,8 +5,8 @@
  * From below: kv.c (tables of bytes), map_value.c (checked values), map_node.c (nodes as bytes and
  * in memory), map_count.c, map_ref.c and map_free.c (counts, references and free space), map_name.c
  * and map_obj.c (names and objects), map_txn.c (the objects and nodes that a transaction holds),
- * map_edit.c, map_tree.c and map_reap.c (what changes objects and trees), map_list.c, map_lookup.c
- * and map_usage.c (what reads them), map.c (the environment and its views).
+ * map_edit.c, map_tree.c and map_reap.c (what changes objects and trees), map_list.c, map_lookup.c,
+ * map_usage.c and map_diff.c (what reads them), map.c (the environment and its views).
  *
  *	a node		made by			moved by		ends by
  *	in the tables	map_txn_commit		map_txn_commit		map_node_delete

@@ -79,6 +79,7 @@ unit_tests = \
 	tests/unit/test_map \
 	tests/unit/test_map_count \
 	tests/unit/test_map_damage \
+	tests/unit/test_map_diff \
 	tests/unit/test_map_objects \
 	tests/unit/test_map_full \
 	tests/unit/test_map_share \
