@@ -42,6 +42,7 @@ extern "C" {
 #define COW_HAVE_MAP	  1
 #define COW_HAVE_RANGES	  1 /* several ranges, generations */
 #define COW_HAVE_AIO	  1 /* cow_aio_*, cow_set_reconnect() */
+#define COW_HAVE_DIFF	  1
 
 /* Error codes: stable; calls return them negated. */
 enum cow_errcode {
@@ -147,6 +148,7 @@ struct cow_server {
 #define COW_EXTENT_HOLE 0 /* reads as zeros, and takes no space */
 #define COW_EXTENT_DATA 1
 #define COW_EXTENT_ZERO 2 /* of cow_map() only: was made a hole, and that is not committed yet */
+#define COW_EXTENT_SAME 3 /* of cow_diff() only: mapped as in the older one */
 
 #define COW_EXTENT_SHARED 1u /* data that others map, too */
 #define COW_EXTENT_DIRTY  2u /* data or zero that is not committed yet */
@@ -578,6 +580,27 @@ int cow_aio_get_usage(cow_t *cow, const char *const *specs, size_t count, struct
 		      const struct cow_aio *how, uint64_t *id);
 int cow_aio_get_reaping(cow_t *cow, uint64_t *bytes, const struct cow_aio *how, uint64_t *id);
 int cow_aio_check(cow_t *cow, struct cow_report *report, const struct cow_aio *how, uint64_t *id);
+/* The two that cow_diff() has compared, as it found them. */
+struct cow_diff {
+	uint64_t size;
+	uint64_t older_size; /* 0 where there is no older one */
+	uint64_t nodes;	     /* of the server's metadata that were read */
+};
+
+/*
+ * Where an object or version differs from that with the id "older" (struct cow_info), which may be any
+ * other of the store, or 0: from nothing.  Entries are consecutive from offset on: COW_EXTENT_SAME, or
+ * what the object has there, COW_EXTENT_DATA or COW_EXTENT_HOLE, that the older one has not.  Up to max
+ * (at least 1) are filled in; returns how many; 0 at or past the object's end.  It may end early; what
+ * is not covered is asked for with another call.  *diff may be NULL.
+ *
+ * It takes time in proportion to the difference, and compares where data is, not the data: what is not
+ * SAME may still be alike.  What was written to either before the call counts in.  Versions stay as they
+ * are; of objects that are written between calls each call sees another moment.  -COW_ENOENT: there is
+ * no such older one.
+ */
+ssize_t cow_diff(cow_object_t *obj, uint64_t older, uint64_t offset, uint64_t len,
+		 struct cow_extent *ext, size_t max, struct cow_diff *diff);
 
 #ifdef __cplusplus
 }

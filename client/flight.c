@@ -35,6 +35,7 @@ static unsigned int flight_traits(enum wire_op op)
 	case WIRE_OP_READV:
 	case WIRE_OP_FSYNC:
 	case WIRE_OP_FSYNC_IF:
+	case WIRE_OP_DIFF:
 	case WIRE_OP_EXTENTS:
 	case WIRE_OP_STATFS:
 	case WIRE_OP_VERSIONS:

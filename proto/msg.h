@@ -277,6 +277,33 @@ struct msg_extent {
 
 #define MSG_EXTENT_BYTES 20u
 
+struct msg_diff {
+	uint32_t handle;
+	uint64_t older; /* id of what it is compared with; 0: nothing */
+	uint64_t offset;
+	uint64_t len;
+	uint32_t max; /* at most so many entries; 0: as many as fit */
+};
+
+#define MSG_DIFF_HOLE 0u /* a hole, where the older one has data */
+#define MSG_DIFF_DATA 1u
+#define MSG_DIFF_SAME 3u /* mapped as in the older one */
+
+struct msg_diff_run {
+	uint64_t len;
+	uint32_t kind;
+};
+
+#define MSG_DIFF_RUN_BYTES 12u
+
+/* What a difference's entries follow. */
+struct msg_diff_reply {
+	uint32_t count;
+	uint32_t nodes; /* of the map that were read */
+	uint64_t size_bytes;
+	uint64_t older_bytes; /* size of the older one */
+};
+
 struct msg_statfs_reply {
 	uint64_t block_bytes;
 	uint64_t total_bytes;	 /* data area */
@@ -342,6 +369,7 @@ MSG_DECLARE(msg_writev);
 MSG_DECLARE(msg_fsync_if);
 MSG_DECLARE(msg_generation);
 MSG_DECLARE(msg_extents);
+MSG_DECLARE(msg_diff);
 MSG_DECLARE(msg_statfs_reply);
 MSG_DECLARE(msg_snap);
 MSG_DECLARE(msg_remove);
@@ -392,5 +420,14 @@ int msg_extents_reply_decode(const uint8_t *buf, size_t len, struct msg_extent *
 			     uint32_t *count) MUST_CHECK;
 
 #define MSG_EXTENTS_MAX ((WIRE_BODY_MAX - 4u) / MSG_EXTENT_BYTES)
+
+/* A diff reply is: a msg_diff_reply, then as many msg_diff_runs as its count says. */
+int msg_diff_reply_encode(uint8_t *buf, size_t len, const struct msg_diff_reply *m,
+			  const struct msg_diff_run *runs) MUST_CHECK;
+int msg_diff_reply_decode(const uint8_t *buf, size_t len, struct msg_diff_reply *m,
+			  struct msg_diff_run *runs, uint32_t max) MUST_CHECK;
+
+#define MSG_DIFF_HEAD_BYTES 24u
+#define MSG_DIFF_MAX	    ((WIRE_BODY_MAX - MSG_DIFF_HEAD_BYTES) / MSG_DIFF_RUN_BYTES)
 
 #endif

@@ -222,6 +222,24 @@ static void msg_extents_get(struct cursor *c, struct msg_extents *m)
 	m->max = cursor_u32(c);
 }
 
+static void msg_diff_put(struct cursor *c, const struct msg_diff *m)
+{
+	cursor_put_u32(c, m->handle);
+	cursor_put_u64(c, m->older);
+	cursor_put_u64(c, m->offset);
+	cursor_put_u64(c, m->len);
+	cursor_put_u32(c, m->max);
+}
+
+static void msg_diff_get(struct cursor *c, struct msg_diff *m)
+{
+	m->handle = cursor_u32(c);
+	m->older = cursor_u64(c);
+	m->offset = cursor_u64(c);
+	m->len = cursor_u64(c);
+	m->max = cursor_u32(c);
+}
+
 MSG_DEFINE(msg_read)
 MSG_DEFINE(msg_write)
 MSG_DEFINE(msg_readv)
@@ -234,6 +252,7 @@ MSG_DEFINE(msg_zero)
 MSG_DEFINE(msg_clone_range)
 MSG_DEFINE(msg_clone_range_reply)
 MSG_DEFINE(msg_extents)
+MSG_DEFINE(msg_diff)
 
 int msg_extents_reply_encode(uint8_t *buf, size_t len, const struct msg_extent *ext, uint32_t count)
 {
@@ -284,5 +303,59 @@ int msg_extents_reply_decode(const uint8_t *buf, size_t len, struct msg_extent *
 	for (uint32_t i = 0; i < n; i++)
 		ext[i] = msg_extent_get(&c);
 	*count = n;
+	return 0;
+}
+
+int msg_diff_reply_encode(uint8_t *buf, size_t len, const struct msg_diff_reply *m,
+			  const struct msg_diff_run *runs)
+{
+	struct cursor c = cursor_over(buf, len);
+
+	cursor_put_u32(&c, m->count);
+	cursor_put_u32(&c, m->nodes);
+	cursor_put_u64(&c, m->size_bytes);
+	cursor_put_u64(&c, m->older_bytes);
+	for (uint32_t i = 0; i < m->count && !c.bad; i++) {
+		cursor_put_u64(&c, runs[i].len);
+		cursor_put_u32(&c, runs[i].kind);
+	}
+	return c.bad || m->count > MSG_DIFF_MAX ? -ERR_LIMIT : (int)c.pos;
+}
+
+static bool msg_diff_kind_is_known(uint32_t kind)
+{
+	return kind == MSG_DIFF_HOLE || kind == MSG_DIFF_DATA || kind == MSG_DIFF_SAME;
+}
+
+static bool msg_diff_runs_are_known(struct cursor c, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		(void)cursor_u64(&c);
+		if (!msg_diff_kind_is_known(cursor_u32(&c)))
+			return false;
+	}
+	return true;
+}
+
+int msg_diff_reply_decode(const uint8_t *buf, size_t len, struct msg_diff_reply *m,
+			  struct msg_diff_run *runs, uint32_t max)
+{
+	struct cursor c = cursor_over(buf, len);
+	struct msg_diff_reply head;
+
+	head.count = cursor_u32(&c);
+	head.nodes = cursor_u32(&c);
+	head.size_bytes = cursor_u64(&c);
+	head.older_bytes = cursor_u64(&c);
+	if (c.bad || head.count > max || head.count > MSG_DIFF_MAX)
+		return -ERR_FRAME_BODY;
+	if (cursor_left(&c) != (size_t)head.count * MSG_DIFF_RUN_BYTES ||
+	    !msg_diff_runs_are_known(c, head.count))
+		return -ERR_FRAME_BODY;
+	for (uint32_t i = 0; i < head.count; i++) {
+		runs[i].len = cursor_u64(&c);
+		runs[i].kind = cursor_u32(&c);
+	}
+	*m = head;
 	return 0;
 }

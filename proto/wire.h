@@ -62,7 +62,8 @@
 	X(SET, 26)         \
 	X(READV, 27)       \
 	X(WRITEV, 28)      \
-	X(FSYNC_IF, 29)
+	X(FSYNC_IF, 29)    \
+	X(DIFF, 30)
 
 enum wire_op {
 #define X(name, num) WIRE_OP_##name = num,

@@ -77,6 +77,7 @@ DECODER(resize)
 DECODER(zero)
 DECODER(clone_range)
 DECODER(extents)
+DECODER(diff)
 DECODER(snap)
 DECODER(remove)
 DECODER(versions)
@@ -130,6 +131,7 @@ static const struct dispatch_row rows[] = {
      dispatch_writev},
     {WIRE_OP_FSYNC_IF, SESSION_READY, false, fsync_if_decode, dispatch_prepare_fsync_if,
      dispatch_fsync_if},
+    {WIRE_OP_DIFF, SESSION_READY, false, diff_decode, dispatch_prepare_diff, dispatch_diff},
 };
 
 _Static_assert(ARRAY_LEN(rows) == WIRE_OP_END - 1, "every operation has a row");

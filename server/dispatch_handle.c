@@ -432,3 +432,82 @@ void dispatch_extents(struct request *req)
 	object_extents(req->slot->handle, m->offset, m->len < room ? m->len : room, max,
 		       m->flags & MSG_EXTENTS_DETAILS, extents_cb, req);
 }
+
+int dispatch_prepare_diff(struct request *req)
+{
+	int err = slot_pin(req, req->m.diff.handle);
+
+	if (err == 0)
+		session_promise(req, WIRE_BODY_MAX);
+	return err;
+}
+
+static uint32_t diff_kind(enum map_diff_kind kind)
+{
+	switch (kind) {
+	case MAP_DIFF_SAME:
+		return MSG_DIFF_SAME;
+	case MAP_DIFF_HOLE:
+		return MSG_DIFF_HOLE;
+	case MAP_DIFF_DATA:
+		break;
+	}
+	return MSG_DIFF_DATA;
+}
+
+static void diff_error(struct request *req, int err)
+{
+	char about[64];
+
+	if (err != -ERR_NOENT) {
+		dispatch_error_name(req, err, object_name(req->slot->handle));
+		return;
+	}
+	snprintf(about, sizeof(about), "none has the id %llu",
+		 (unsigned long long)req->m.diff.older);
+	dispatch_error(req, err, about);
+}
+
+static void diff_cb(void *ctx, int err, const struct object_diff *diff)
+{
+	struct request *req = dispatch_request_of(ctx);
+	struct msg_diff_reply msg;
+	struct msg_diff_run *runs;
+	uint8_t *body;
+	int len = -ERR_NOMEM;
+
+	if (err < 0) {
+		diff_error(req, err);
+		return;
+	}
+	runs = calloc((size_t)diff->n + 1, sizeof(*runs));
+	body = malloc(WIRE_BODY_MAX);
+	if (runs && body) {
+		msg = (struct msg_diff_reply){diff->n, diff->nodes, diff->size_bytes,
+					      diff->older_bytes};
+		for (uint32_t i = 0; i < diff->n; i++)
+			runs[i] = (struct msg_diff_run){diff->runs[i].len_bytes,
+							diff_kind(diff->runs[i].kind)};
+		len = msg_diff_reply_encode(body, WIRE_BODY_MAX, &msg, runs);
+	}
+	if (len < 0)
+		dispatch_error_name(req, len, object_name(req->slot->handle));
+	else
+		dispatch_finish(req, 0, body, (size_t)len, NULL, 0);
+	free(runs);
+	free(body);
+}
+
+/* No object is as long as these are at most, and their sum is no overflow. */
+static uint64_t clip(uint64_t bytes)
+{
+	return bytes < WIRE_OBJECT_SIZE_MAX ? bytes : WIRE_OBJECT_SIZE_MAX;
+}
+
+void dispatch_diff(struct request *req)
+{
+	const struct msg_diff *m = &req->m.diff;
+	uint32_t max = m->max == 0 || m->max > MSG_DIFF_MAX ? MSG_DIFF_MAX : m->max;
+
+	object_diff(req->slot->handle, m->older, clip(m->offset), clip(m->len), max, diff_cb, req);
+}

@@ -98,6 +98,8 @@ int dispatch_prepare_clone_range(struct request *req);
 void dispatch_clone_range(struct request *req);
 int dispatch_prepare_extents(struct request *req);
 void dispatch_extents(struct request *req);
+int dispatch_prepare_diff(struct request *req);
+void dispatch_diff(struct request *req);
 
 /* Answers a CLOSE: the last request on the slot has ended. */
 void dispatch_close_now(struct request *req, struct session_slot *slot);

@@ -94,6 +94,7 @@ libserver_la_SOURCES = \
 	server/object_claim.h \
 	server/object_epoch.c \
 	server/object_epoch.h \
+	server/object_diff.c \
 	server/object_extents.c \
 	server/object_cut.c \
 	server/object_mutate.c \

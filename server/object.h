@@ -321,6 +321,32 @@ void object_share(struct handle *dst, uint64_t dst_off, struct handle *src, uint
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
 		    bool details, object_extents_cb cb, void *ctx) LOOP_FN;
 
+struct object_diff_run {
+	uint64_t len_bytes;
+	enum map_diff_kind kind;
+};
+
+struct object_diff {
+	uint64_t size_bytes;  /* of the object, as of this answer */
+	uint64_t older_bytes; /* of the older one */
+	uint32_t nodes;	      /* of the map that were read */
+	uint32_t n;
+	const struct object_diff_run *runs;
+};
+
+/* On an error diff is not to be looked at. */
+typedef void (*object_diff_cb)(void *ctx, int err, const struct object_diff *diff);
+
+/*
+ * Where the object differs from that with the id "older" (a version, too; 0: from nothing, which is
+ * all holes).  At most max runs, at least 1, consecutive from off_bytes on, within off_bytes + len_bytes
+ * and the size; it ends earlier where much has been looked at, and is to be asked again from there.
+ * What was written to either before the call is made durable and is counted in; what is written
+ * meanwhile may be.  -ERR_NOENT: there is no such id.  And what an fsync of either can meet.
+ */
+void object_diff(struct handle *handle, uint64_t older, uint64_t off_bytes, uint64_t len_bytes,
+		 uint32_t max, object_diff_cb cb, void *ctx) LOOP_FN;
+
 /* The name as of now, that of a version with its object's.  Valid until the next rename or close. */
 const char *object_name(const struct handle *handle) LOOP_FN;
 

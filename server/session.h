@@ -116,6 +116,7 @@ struct request {
 		struct msg_clone_range clone_range;
 		struct msg_fsync_if fsync_if;
 		struct msg_extents extents;
+		struct msg_diff diff;
 		struct msg_snap snap;
 		struct msg_remove remove;
 		struct msg_versions versions;

@@ -68,6 +68,7 @@ unit_tests = \
 	tests/unit/test_libcow_aio \
 	tests/unit/test_libcow_cancel \
 	tests/unit/test_libcow_cut \
+	tests/unit/test_libcow_diff \
 	tests/unit/test_libcow_errors \
 	tests/unit/test_libcow_io \
 	tests/unit/test_libcow_names \
@@ -91,6 +92,7 @@ unit_tests = \
 	tests/unit/test_object \
 	tests/unit/test_object_cache \
 	tests/unit/test_object_cut \
+	tests/unit/test_object_diff \
 	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
 	tests/unit/test_object_full \
@@ -223,6 +225,8 @@ libtest_la_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 libtest_la_SOURCES = \
 	tests/lib/bed.c \
 	tests/lib/bed.h \
+	tests/lib/check_extents.c \
+	tests/lib/check_extents.h \
 	tests/lib/commits.c \
 	tests/lib/commits.h \
 	tests/lib/ctl.c \
@@ -234,6 +238,7 @@ libtest_la_SOURCES = \
 	tests/lib/fake_data.c \
 	tests/lib/fake_dev.c \
 	tests/lib/fake_dev.h \
+	tests/lib/fake_diff.c \
 	tests/lib/fake_ops.c \
 	tests/lib/fake_ops.h \
 	tests/lib/fake_ops_priv.h \

@@ -376,6 +376,11 @@ static void test_refused_writes(void **state)
 
 /* ---- frames changed at random ---------------------------------------------------------------- */
 
+#define BODY(op, type, m)                                    \
+	case op:                                             \
+		n = type##_encode(body, sizeof(body), &(m)); \
+		break
+
 /* A frame of an operation as it should be, more or less. */
 static void add_some_frame(struct raw *r, struct raw_bytes *b, struct rnd *rnd, uint32_t handle)
 {
@@ -389,6 +394,7 @@ static void add_some_frame(struct raw *r, struct raw_bytes *b, struct rnd *rnd, 
 	struct msg_resize resize = {handle, MSG_RESIZE_SHRINK, rnd_below(rnd, SIZE)};
 	struct msg_extents extents = {handle, MSG_EXTENTS_DETAILS, rnd_below(rnd, SIZE), SIZE, 10};
 	struct msg_set set = {.name = "target", .edits = {4, "a=b"}};
+	struct msg_diff diff = {handle, rnd_below(rnd, 9), rnd_below(rnd, SIZE), SIZE, 10};
 	struct msg_handle closed = {handle};
 	enum wire_op op = (enum wire_op)(1 + rnd_below(rnd, WIRE_OP_END));
 
@@ -404,34 +410,19 @@ static void add_some_frame(struct raw *r, struct raw_bytes *b, struct rnd *rnd, 
 	case WIRE_OP_OPEN:
 		(void)raw_add_open(r, b, "target", 0);
 		return;
-	case WIRE_OP_CREATE:
-		n = msg_create_encode(body, sizeof(body), &create);
-		break;
-	case WIRE_OP_CLONE:
-		n = msg_clone_encode(body, sizeof(body), &clone);
-		break;
-	case WIRE_OP_LIST:
-		n = msg_list_encode(body, sizeof(body), &list);
-		break;
-	case WIRE_OP_RESIZE:
-		n = msg_resize_encode(body, sizeof(body), &resize);
-		break;
-	case WIRE_OP_EXTENTS:
-		n = msg_extents_encode(body, sizeof(body), &extents);
-		break;
+		BODY(WIRE_OP_CREATE, msg_create, create);
+		BODY(WIRE_OP_CLONE, msg_clone, clone);
+		BODY(WIRE_OP_LIST, msg_list, list);
+		BODY(WIRE_OP_RESIZE, msg_resize, resize);
+		BODY(WIRE_OP_EXTENTS, msg_extents, extents);
+		BODY(WIRE_OP_DIFF, msg_diff, diff);
 	case WIRE_OP_CLOSE:
 	case WIRE_OP_FSYNC:
 		n = msg_handle_encode(body, sizeof(body), &closed);
 		break;
-	case WIRE_OP_INFO:
-		n = msg_name_encode(body, sizeof(body), &name);
-		break;
-	case WIRE_OP_REMOVE:
-		n = msg_remove_encode(body, sizeof(body), &removal);
-		break;
-	case WIRE_OP_SET:
-		n = msg_set_encode(body, sizeof(body), &set);
-		break;
+		BODY(WIRE_OP_INFO, msg_name, name);
+		BODY(WIRE_OP_REMOVE, msg_remove, removal);
+		BODY(WIRE_OP_SET, msg_set, set);
 	default:
 		break;
 	}

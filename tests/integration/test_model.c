@@ -18,6 +18,7 @@
 
 #include "common/annot.h"
 #include "tests/integration/model_world.h"
+#include "tests/lib/check_extents.h"
 #include "tests/lib/ctl.h"
 
 /* ---- picking --------------------------------------------------------------------------------- */
@@ -420,27 +421,6 @@ static void op_clone_range(struct world *w, struct file *dst)
 	model_write(&dst->model, to, w->want, len);
 }
 
-/* Whatever lies in front of data is zeros, and the end is a hole. */
-static void seek(struct world *w, struct file *f, uint64_t off)
-{
-	int64_t data = cow_seek_data(handle_of(w, f), off);
-	int64_t hole = cow_seek_hole(handle_of(w, f), off);
-	uint64_t size = f->model.size;
-
-	if (off >= size) {
-		MUST(data == -COW_ENOENT && hole == -COW_ENOENT, "beyond the end");
-		return;
-	}
-	MUST(hole >= (int64_t)off && hole <= (int64_t)size, "the hole behind %" PRIu64, off);
-	if (data == -COW_ENOENT)
-		data = (int64_t)size;
-	MUST(data >= (int64_t)off && data <= (int64_t)size, "the data behind %" PRIu64, off);
-	MUST(model_is_zero(&f->model, off, (uint64_t)data - off),
-	     "%s: data between %" PRIu64 " and %" PRId64, f->name, off, data);
-	MUST(data == (int64_t)off || hole == (int64_t)off || size == off,
-	     "%s: at %" PRIu64 " there is neither data nor a hole", f->name, off);
-}
-
 /* Only committed data has a place, and can be shared; without details nothing is said of it. */
 static void check_details(const struct file *f, const struct cow_extent *ext, bool details)
 {
@@ -481,7 +461,18 @@ static void op_extents(struct world *w, struct file *f)
 		}
 	}
 	MUST(cow_get_extents(handle_of(w, f), f->model.size, 1, ext, 1) == 0, "beyond the end");
-	seek(w, f, off);
+	check_seek(handle_of(w, f), &f->model, off);
+}
+
+static void op_diff(struct world *w, struct file *f)
+{
+	struct file *g = pick_live(w);
+	const struct version *v = rnd_below(&w->rnd, 2) ? pick_version(w, g, true) : NULL;
+	struct cow_info info;
+
+	OK(cow_get_info(any_cow(w), spec_of(g, v).text, &info));
+	check_diff(handle_of(w, f), &f->model, info.id, v ? &v->model : &g->model);
+	cow_info_clear(&info);
 }
 
 static void op_info(struct world *w, struct file *f)
@@ -504,11 +495,11 @@ struct op_row {
 };
 
 static const struct op_row ops[] = {
-    {op_write, 26},	 {op_read, 22},	       {op_fsync, 5},	    {op_resize, 5},
+    {op_write, 26},	 {op_read, 20},	       {op_fsync, 5},	    {op_resize, 5},
     {op_extents, 4},	 {op_clone, 4},	       {op_remove, 3},	    {op_create, 2},
     {op_version, 3},	 {op_reset, 2},	       {op_rename, 2},	    {op_read_version, 2},
     {close_handles, 3},	 {op_info, 2},	       {op_zero, 2},	    {op_trim, 2},
-    {op_clone_range, 3}, {op_write_ranges, 5}, {op_read_ranges, 3},
+    {op_clone_range, 3}, {op_write_ranges, 5}, {op_read_ranges, 3}, {op_diff, 2},
 };
 
 static void run_one(struct world *w)

@@ -292,6 +292,24 @@ void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_byte
 	cb(ctx, fake_failure(handle->objs), runs, n);
 }
 
+/* Nothing is shared: all of it is data, and all of it differs. */
+void object_diff(struct handle *handle, uint64_t older, uint64_t off_bytes, uint64_t len_bytes,
+		 uint32_t max, object_diff_cb cb, void *ctx)
+{
+	uint64_t size = handle->fake->info.size_bytes;
+	uint64_t left = off_bytes < size ? size - off_bytes : 0;
+	struct object_diff_run run = {.kind = MAP_DIFF_DATA};
+	struct object_diff diff = {.size_bytes = size, .nodes = 7, .runs = &run};
+
+	run.len_bytes = left < len_bytes ? left : len_bytes;
+	if (older == handle->fake->info.id)
+		run.kind = MAP_DIFF_SAME;
+	diff.older_bytes = older ? size : 0;
+	diff.n = run.len_bytes > 0 ? 1 : 0;
+	assert(max > 0);
+	cb(ctx, fake_failure(handle->objs), &diff);
+}
+
 const char *object_name(const struct handle *handle)
 {
 	return handle->fake->info.name;

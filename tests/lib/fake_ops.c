@@ -506,6 +506,7 @@ static void (*const ops[WIRE_OP_END])(struct answer *a) = {
     [WIRE_OP_WRITEV] = fake_op_writev,
     [WIRE_OP_FSYNC_IF] = fake_op_fsync_if,
     [WIRE_OP_SET] = op_set,
+    [WIRE_OP_DIFF] = fake_op_diff,
 };
 
 static void serve_one(struct fake_conn *conn, const struct fake_frame *f)

@@ -161,6 +161,32 @@ bool model_is_zero(const struct model *m, uint64_t off, uint64_t len)
 	return true;
 }
 
+/* Whether the chunks that m has in the range are in the other one too, or zeros there. */
+static bool model_is_within(const struct model *m, const struct model *other, uint64_t off,
+			    uint64_t len)
+{
+	uint64_t end = off + len;
+	size_t i = model_find(m, off / MODEL_CHUNK);
+
+	for (; i < m->nchunks && m->chunks[i]->number * MODEL_CHUNK < end; i++) {
+		uint64_t begin = m->chunks[i]->number * MODEL_CHUNK;
+		uint64_t from = off > begin ? off : begin;
+		uint64_t to = end < begin + MODEL_CHUNK ? end : begin + MODEL_CHUNK;
+		const struct model_chunk *c = model_at(other, m->chunks[i]->number);
+		const uint8_t *bytes = m->chunks[i]->bytes + (from - begin);
+
+		if (c ? memcmp(bytes, c->bytes + (from - begin), (size_t)(to - from)) != 0
+		      : !model_is_zero(m, from, to - from))
+			return false;
+	}
+	return true;
+}
+
+bool model_is_same(const struct model *a, const struct model *b, uint64_t off, uint64_t len)
+{
+	return model_is_within(a, b, off, len) && model_is_within(b, a, off, len);
+}
+
 bool model_next_run(const struct model *m, uint64_t *off, uint64_t *len)
 {
 	size_t i = model_find(m, *off / MODEL_CHUNK + (*off % MODEL_CHUNK != 0));

@@ -44,6 +44,9 @@ size_t model_read(const struct model *m, uint64_t off, void *buf, size_t len);
 /* Whether all the bytes of the range are zero. */
 bool model_is_zero(const struct model *m, uint64_t off, uint64_t len);
 
+/* Whether they have the same bytes in the range; behind their ends are zeros. */
+bool model_is_same(const struct model *a, const struct model *b, uint64_t off, uint64_t len);
+
 /*
  * The first run of neighbouring chunks at or after *off, cut to the size: false if there is none.
  * Writes where it begins and how long it is.

@@ -292,6 +292,35 @@ static void test_extents_count_is_bounded(void **state)
 	free(ext);
 }
 
+static void test_diff_count_is_bounded(void **state)
+{
+	struct msg_diff_run *ext = alloc_zero((MSG_DIFF_MAX + 1) * sizeof(*ext));
+	size_t room = WIRE_BODY_MAX + MSG_DIFF_RUN_BYTES;
+	struct msg_diff_reply m = {.count = MSG_DIFF_MAX};
+	struct msg_diff_reply got = {.count = 77};
+	uint8_t *buf = alloc_zero(room);
+	int len = msg_diff_reply_encode(buf, WIRE_BODY_MAX, &m, ext);
+
+	(void)state;
+	assert_true(len > 0 && (uint32_t)len <= WIRE_BODY_MAX);
+	assert_int_equal(msg_diff_reply_decode(buf, (size_t)len, &got, ext, MSG_DIFF_MAX - 1),
+			 -ERR_FRAME_BODY);
+	assert_int_equal(got.count, 77);
+	assert_int_equal(msg_diff_reply_decode(buf, (size_t)len, &got, ext, MSG_DIFF_MAX), 0);
+	assert_int_equal(got.count, MSG_DIFF_MAX);
+
+	/* one too many, in room for it, either way */
+	m.count++;
+	assert_int_equal(msg_diff_reply_encode(buf, room, &m, ext), -ERR_LIMIT);
+	memset(buf, 0, room);
+	le32_put(buf, m.count);
+	len = (int)(MSG_DIFF_HEAD_BYTES + m.count * MSG_DIFF_RUN_BYTES);
+	assert_int_equal(msg_diff_reply_decode(buf, (size_t)len, &got, ext, m.count),
+			 -ERR_FRAME_BODY);
+	free(buf);
+	free(ext);
+}
+
 static void test_labels_and_texts_are_bounded(void **state)
 {
 	struct msg_snap snap = {.name = "a@b", .labels.len = LABELS_MAX_BYTES};
@@ -368,6 +397,7 @@ int main(void)
 	    cmocka_unit_test(test_list_count_is_bounded),
 	    cmocka_unit_test(test_list_add_stops_at_the_end),
 	    cmocka_unit_test(test_extents_count_is_bounded),
+	    cmocka_unit_test(test_diff_count_is_bounded),
 	    cmocka_unit_test(test_labels_and_texts_are_bounded),
 	    cmocka_unit_test(test_usage_count_is_bounded),
 	};

@@ -258,6 +258,45 @@ static void test_a_list_fills_its_body_and_goes_on(void **state)
 	assert_int_equal(seen, 600);
 }
 
+static void test_differences(void **state)
+{
+	struct fixture *fx = *state;
+	struct msg_diff_reply m;
+	struct msg_diff_run ext[4];
+	struct msg_info info;
+	uint32_t h;
+
+	fixture_ready(fx);
+	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a", .size_bytes = 5000), 0);
+	assert_int_equal(msg_info_decode(fx->body, fx->body_len, &info), 0);
+	h = fixture_open(fx, "a");
+	assert_int_equal(
+	    RUN(fx, WIRE_OP_DIFF, msg_diff, .handle = h, .offset = 1000, .len = UINT64_MAX), 0);
+	assert_int_equal(msg_diff_reply_decode(fx->body, fx->body_len, &m, ext, 4), 0);
+	assert_int_equal(m.count, 1);
+	assert_int_equal(m.nodes, 7);
+	assert_int_equal(m.size_bytes, 5000);
+	assert_int_equal(m.older_bytes, 0);
+	assert_int_equal(ext[0].len, 4000);
+	assert_int_equal(ext[0].kind, MSG_DIFF_DATA);
+	assert_int_equal(
+	    RUN(fx, WIRE_OP_DIFF, msg_diff, .handle = h, .older = info.id, .len = 4096), 0);
+	assert_int_equal(msg_diff_reply_decode(fx->body, fx->body_len, &m, ext, 4), 0);
+	assert_int_equal(ext[0].len, 4096);
+	assert_int_equal(ext[0].kind, MSG_DIFF_SAME);
+	assert_int_equal(
+	    RUN(fx, WIRE_OP_DIFF, msg_diff, .handle = h, .offset = UINT64_MAX, .len = UINT64_MAX),
+	    0);
+	assert_int_equal(msg_diff_reply_decode(fx->body, fx->body_len, &m, ext, 4), 0);
+	assert_int_equal(m.count, 0);
+	fake_fail_next(fx->objs, -ERR_NOENT);
+	assert_int_equal(RUN(fx, WIRE_OP_DIFF, msg_diff, .handle = h, .older = 99, .len = 1),
+			 ERR_NOENT);
+	fake_fail_next(fx->objs, -ERR_WRITEBACK);
+	assert_int_equal(RUN(fx, WIRE_OP_DIFF, msg_diff, .handle = h, .len = 1), ERR_IO);
+	assert_int_equal(RUN(fx, WIRE_OP_DIFF, msg_diff, .handle = h + 1, .len = 1), ERR_INVAL);
+}
+
 static void test_extents_and_space(void **state)
 {
 	struct fixture *fx = *state;
@@ -402,6 +441,7 @@ int main(void)
 	    TEST(test_the_longest_texts_are_bounded),
 	    TEST(test_escape_cuts_between_characters),
 	    TEST(test_a_list_fills_its_body_and_goes_on),
+	    TEST(test_differences),
 	    TEST(test_extents_and_space),
 	    cmocka_unit_test(test_a_gate_lets_nobody_pass_who_comes_later),
 	    cmocka_unit_test(test_a_gate_passes_the_too_large_alone_and_nobody_when_shut),

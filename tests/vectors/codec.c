@@ -231,6 +231,24 @@ static const struct codec_field fields_codec_extents_reply[] = {
     F(codec_extents_reply, count, NUM),
 };
 
+static const struct codec_field fields_msg_diff[] = {
+    F(msg_diff, handle, NUM), F(msg_diff, older, NUM), F(msg_diff, offset, NUM),
+    F(msg_diff, len, NUM),    F(msg_diff, max, NUM),
+};
+
+static const struct codec_field fields_msg_diff_run[] = {
+    F(msg_diff_run, len, NUM),
+    F(msg_diff_run, kind, NUM),
+};
+
+/* The head comes first. */
+static const struct codec_field fields_codec_diff_reply[] = {
+    F(msg_diff_reply, count, NUM),
+    F(msg_diff_reply, nodes, NUM),
+    F(msg_diff_reply, size_bytes, NUM),
+    F(msg_diff_reply, older_bytes, NUM),
+};
+
 static const struct codec_field fields_msg_extent[] = {
     F(msg_extent, len, NUM),
     F(msg_extent, physical, NUM),
@@ -281,6 +299,7 @@ static const struct codec_field fields_msg_statfs_reply[] = {
 	X(msg_clone_range)       \
 	X(msg_clone_range_reply) \
 	X(msg_extents)           \
+	X(msg_diff)              \
 	X(msg_statfs_reply)      \
 	X(msg_snap)              \
 	X(msg_remove)            \
@@ -364,6 +383,20 @@ static int any_extents_decode(const uint8_t *buf, size_t len, void *m)
 	return msg_extents_reply_decode(buf, len, reply->extents, MSG_EXTENTS_MAX, &reply->count);
 }
 
+static int any_diff_encode(uint8_t *buf, size_t len, const void *m)
+{
+	const struct codec_diff_reply *reply = m;
+
+	return msg_diff_reply_encode(buf, len, &reply->head, reply->runs);
+}
+
+static int any_diff_decode(const uint8_t *buf, size_t len, void *m)
+{
+	struct codec_diff_reply *reply = m;
+
+	return msg_diff_reply_decode(buf, len, &reply->head, reply->runs, MSG_DIFF_MAX);
+}
+
 static int any_usage_encode(uint8_t *buf, size_t len, const void *m)
 {
 	const struct codec_usage *usage = m;
@@ -427,6 +460,16 @@ const struct codec codecs[] = {
 	.entries = FIELDS(msg_extent),
 	.entry_offset = offsetof(struct codec_extents_reply, extents),
 	.entry_bytes = sizeof(struct msg_extent),
+    },
+    {
+	.name = "msg_diff_reply",
+	.struct_bytes = sizeof(struct codec_diff_reply),
+	.encode = any_diff_encode,
+	.decode = any_diff_decode,
+	.fields = FIELDS(codec_diff_reply),
+	.entries = FIELDS(msg_diff_run),
+	.entry_offset = offsetof(struct codec_diff_reply, runs),
+	.entry_bytes = sizeof(struct msg_diff_run),
     },
     {
 	.name = "msg_usage",

@@ -50,6 +50,11 @@ struct codec_extents_reply {
 	struct msg_extent extents[MSG_EXTENTS_MAX];
 };
 
+struct codec_diff_reply {
+	struct msg_diff_reply head;
+	struct msg_diff_run runs[MSG_DIFF_MAX];
+};
+
 struct codec_usage {
 	uint32_t count;
 	struct msg_name specs[MSG_USAGE_MAX];

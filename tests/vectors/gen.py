@@ -272,6 +272,19 @@ def extents_reply(*runs):
     return fields
 
 
+def diff(h, older, offset, length, most):
+    return [("handle", U32, h), ("older", U64, older), ("offset", U64, offset),
+            ("len", U64, length), ("max", U32, most)]
+
+
+def diff_reply(nodes, size, older, *runs):
+    fields = [("count", U32, len(runs)), ("nodes", U32, nodes), ("size_bytes", U64, size),
+              ("older_bytes", U64, older)]
+    for i, (length, kind) in enumerate(runs):
+        fields += [(f"{i}.len", U64, length), (f"{i}.kind", U32, kind)]
+    return fields
+
+
 def statfs_reply(*numbers):
     keys = ("block_bytes", "total_bytes", "free_bytes", "reserved_bytes", "mapped_bytes",
             "meta_total_bytes", "meta_used_bytes", "objects", "versions", "reaping_bytes",
@@ -342,6 +355,10 @@ MESSAGES = [
     ("msg_extents_reply", extents_reply((4096, 0, 1, 0), (1048576, 0, 0, 0), (17, 0, 1, 0))),
     ("msg_extents_reply", extents_reply((4096, 2**40, 1, 1), (8192, TOP64, 1, 0),
                                         (1, 0, 1, 2), (TOP64, 0, 2, 2))),
+    ("msg_diff", diff(1, 0, 0, TOP64, 0)),
+    ("msg_diff", diff(0x11223344, TOP64, 65537, 4096, TOP32)),
+    ("msg_diff_reply", diff_reply(0, 0, TOP64)),
+    ("msg_diff_reply", diff_reply(345, 2**40, 2**39, (4096, 1), (8191, 3), (1048576, 0))),
     ("msg_statfs_reply", statfs_reply(4096, 2**40, 2**39, 2**20, 2**38, 2**30, 2**25, 12, 5,
                                       2**21, 2**23, 2**28, 2**24)),
     ("msg_snap", snap("vm-1@before-upgrade", "")),
@@ -444,6 +461,7 @@ def frames():
     frame("set", REQUEST, 26, 17, kind="msg_set",
           fields=setting("vm-1", 1, 60000, "os=debian|tier|", "owner|"))
     frame("set-reply", REPLY, 26, 17, kind="msg_info", fields=info("", *CLONE))
+    frame("diff", REQUEST, 30, 18, kind="msg_diff", fields=diff(1, 12, 0, TOP64, 0))
     frame("remove-has-versions", REPLY, 13, 16, status=4, kind="msg_error",
           fields=text("it_has_2"))
     frame("unknown-op", REQUEST, 999, 7)
@@ -546,6 +564,13 @@ def bad_messages():
     bad("msg_extents_reply", struct.pack("<I", 1), "count-over-the-entries")
     bad("msg_extents_reply", struct.pack("<I", TOP32) + bytes(20), "count-over-the-entries")
     bad("msg_extents_reply", struct.pack("<I", 0x0CCCCCCD) + bytes(4), "count-times-20-wraps")
+    head = pack(diff_reply(0, 0, 0))[4:]
+    bad("msg_diff_reply", pack(diff_reply(0, 0, 0, (1, 2))), "unknown-kind")
+    bad("msg_diff_reply", pack(diff_reply(0, 0, 0, (1, 4))), "unknown-kind")
+    bad("msg_diff_reply", struct.pack("<I", 1) + head, "count-over-the-entries")
+    bad("msg_diff_reply", struct.pack("<I", TOP32) + head + bytes(12), "count-over-the-entries")
+    bad("msg_diff_reply", struct.pack("<I", 0x15555556) + head + bytes(8), "count-times-12-wraps")
+    bad("msg_diff_reply", struct.pack("<I", 0) + head + bytes(12), "count-below-the-entries")
 
 
 def bad_frames():
