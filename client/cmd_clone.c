@@ -22,8 +22,10 @@ static const char *clone_culprit(int err, const char *src, const char *dst)
 	if (err == -COW_EINVAL && name_spec_problem(src))
 		return src;
 	if (err == -COW_EINVAL)
-		return name_problem(dst) ? dst : NULL;
-	return err == -COW_ENOENT ? src : dst;
+		return name_spec_problem(dst) ? dst : NULL;
+	if (err != -COW_ENOENT)
+		return dst;
+	return strchr(dst, '@') ? NULL : src; /* else the message says which of the two */
 }
 
 static int clone_one(struct ctl *ctl, const struct cow_attrs *attrs)
@@ -232,7 +234,7 @@ static int clones_do(const struct ctl *ctl, struct clones *clones, const struct 
 static int clones_check(const struct ctl *ctl, const struct clones *clones)
 {
 	const char *last = clones->names[clones->n - 1];
-	const char *problem = name_problem(last);
+	const char *problem = name_spec_problem(last);
 
 	return problem ? ctl_fail(ctl, CTL_ERROR, last, "the object's name %s", problem) : 0;
 }

@@ -231,7 +231,9 @@ int cow_ping(cow_t *cow);
 /*
  * Objects by name.  What these change is durable when they return.  A name that is taken is
  * -COW_EEXIST, and one that is missing -COW_ENOENT.  attrs may be NULL.  A clone holds what was
- * written to its source before the call; it gets none of its attributes.
+ * written to its source before the call; it gets none of its attributes.  With the name of a version
+ * ("object@version") it becomes a version of that object, whatever the object holds, and has no time to
+ * live.
  */
 int cow_create(cow_t *cow, const char *name, uint64_t size);
 int cow_create_with(cow_t *cow, const char *name, uint64_t size, const struct cow_attrs *attrs);

@@ -127,7 +127,7 @@ int names_fill_clone(cow_t *cow, const char *spec, const char *name, const struc
 	int err = names_copy_spec(cow, spec, m->src);
 
 	if (err == 0)
-		err = names_copy(cow, name, m->dst);
+		err = names_copy_spec(cow, name, m->dst);
 	if (err == 0)
 		err = names_copy_attrs(cow, attrs, &m->ttl_ms, &m->labels);
 	return err;

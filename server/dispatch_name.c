@@ -76,9 +76,15 @@ static void clone_cb(void *ctx, int err, const struct map_obj *info)
 {
 	struct request *req = dispatch_request_of(ctx);
 	const struct msg_clone *m = &req->m.clone;
-	bool about_dst = err == -ERR_EXIST || (err == -ERR_BAD_NAME && name_problem(m->dst));
+	bool about_dst = err == -ERR_EXIST || (err == -ERR_BAD_NAME && name_spec_problem(m->dst));
+	char object[MSG_NAME_BYTES];
 
-	dispatch_answer_info(req, err, about_dst ? m->dst : m->src, info);
+	if (err == -ERR_NO_PARENT)
+		dispatch_answer_info(req, err, object_part(object, m->dst), info);
+	else if (err == -ERR_INVAL && strchr(m->dst, '@'))
+		dispatch_error(req, err, "a version has no time to live");
+	else
+		dispatch_answer_info(req, err, about_dst ? m->dst : m->src, info);
 }
 
 void dispatch_clone(struct request *req)

@@ -88,8 +88,10 @@ void object_create(struct objects *objs, const char *name, uint64_t size_bytes,
 		   const struct object_attrs *attrs, object_info_cb cb, void *ctx) LOOP_FN;
 
 /*
- * src is a spec, dst a name.  The clone holds what was acknowledged on src before the call; later
- * writes stay apart.  -ERR_EXIST (dst), -ERR_NOSPC_META, and what an fsync of src can meet.
+ * src and dst are specs.  The clone holds what was acknowledged on src before the call; later writes
+ * stay apart.  As dst a version is made a version of its object, whatever that holds and whatever
+ * src is; it has no time to live (-ERR_INVAL).  -ERR_EXIST (dst), -ERR_NO_PARENT (the object of dst),
+ * -ERR_NOSPC_META, and what an fsync of src can meet.
  */
 void object_clone(struct objects *objs, const char *src, const char *dst,
 		  const struct object_attrs *attrs, object_info_cb cb, void *ctx) LOOP_FN;

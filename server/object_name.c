@@ -81,6 +81,30 @@ static LOOP_FN void clone_synced(struct epoch_waiter *waiter, int err)
 	name_submit(op, CHANGE_CLONE, name_committed);
 }
 
+/* The object is there that the clone becomes a version of. */
+static LOOP_FN void clone_parent_found(struct name_op *op, int err)
+{
+	if (err < 0) {
+		name_finish(op, err == -ERR_NOENT ? -ERR_NO_PARENT : err, NULL);
+		return;
+	}
+	op->commit.change.parent = op->lookup.info.id;
+	op->commit.change.name = strchr(op->other, '@') + 1;
+	op->waiter.ready = clone_synced;
+	epoch_sync(op->obj, &op->waiter);
+}
+
+/* op->spec becomes the object of the version that is to be made. */
+static void clone_find_parent(struct name_op *op)
+{
+	size_t len = strcspn(op->other, "@");
+
+	memcpy(op->spec, op->other, len);
+	op->spec[len] = '\0';
+	op->found = clone_parent_found;
+	name_look_up(op);
+}
+
 static LOOP_FN void clone_found(struct name_op *op, int err)
 {
 	if (err == 0 && op->lookup.other_err != -ERR_NOENT)
@@ -89,6 +113,10 @@ static LOOP_FN void clone_found(struct name_op *op, int err)
 		err = name_load(op, &op->lookup.info);
 	if (err < 0) {
 		name_finish(op, err, NULL);
+		return;
+	}
+	if (strchr(op->other, '@') && !op->flag) { /* a version of another object */
+		clone_find_parent(op);
 		return;
 	}
 	if (op->flag) { /* a version of it */
@@ -123,8 +151,12 @@ void object_clone(struct objects *objs, const char *src, const char *dst,
 
 	if (!op)
 		return;
-	if (name_spec_problem(src) || name_check(dst) < 0) {
+	if (name_spec_problem(src) || name_spec_problem(dst)) {
 		name_finish(op, -ERR_BAD_NAME, NULL);
+		return;
+	}
+	if (strchr(dst, '@') && attrs && attrs->ttl_ms > 0) {
+		name_finish(op, -ERR_INVAL, NULL);
 		return;
 	}
 	memcpy(op->spec, src, strlen(src) + 1);

@@ -90,6 +90,7 @@ unit_tests = \
 	tests/unit/test_msg \
 	tests/unit/test_name \
 	tests/unit/test_object \
+	tests/unit/test_object_adopt \
 	tests/unit/test_object_cache \
 	tests/unit/test_object_cut \
 	tests/unit/test_object_diff \
@@ -175,7 +176,9 @@ thread_tests = \
 	tests/unit/test_libcow_reconnect \
 	tests/unit/test_loop \
 	tests/unit/test_object \
+	tests/unit/test_object_adopt \
 	tests/unit/test_object_cache \
+	tests/unit/test_object_diff \
 	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
 	tests/unit/test_object_journal \

@@ -142,11 +142,20 @@ void object_clone(struct objects *objs, const char *src, const char *dst,
 		  const struct object_attrs *attrs, object_info_cb cb, void *ctx)
 {
 	const struct fake *from = fake_find(objs, src);
+	struct fake *parent = strchr(dst, '@') ? fake_find_parent(objs, dst) : NULL;
 	struct fake *f = NULL;
-	int err = name_check(dst);
+	int err = name_spec_problem(dst) ? -ERR_BAD_NAME : 0;
 
+	if (err == 0 && strchr(dst, '@') && attrs->ttl_ms > 0)
+		err = -ERR_INVAL;
+	if (err == 0 && from && strchr(dst, '@') && !parent)
+		err = -ERR_NO_PARENT;
 	if (err == 0)
 		err = from ? fake_copy(objs, from, dst, attrs, &f) : -ERR_NOENT;
+	if (err == 0 && parent) {
+		f->info.parent = parent->info.id;
+		parent->info.nversions++;
+	}
 	fake_answer_info(objs, cb, ctx, err, f);
 }
 

@@ -103,10 +103,12 @@ static void op_clone(struct answer *a)
 	DECODE(msg_clone, m);
 
 	src = known(a, m.src);
-	if (!src || !free_name(a, m.dst, false) || !good_labels(a, &m.labels))
+	if (!src || !free_name(a, m.dst, strchr(m.dst, '@')) || !good_labels(a, &m.labels))
 		return;
 	e = fake_store_make(a->st, m.dst, src);
 	e->info.origin = src->info.id;
+	if (strchr(m.dst, '@') && object_of(a->st, m.dst))
+		e->info.parent = object_of(a->st, m.dst)->info.id;
 	e->info.labels = m.labels;
 	set_ttl(a->st, e, m.ttl_ms);
 	answer_info(a, e);
