@@ -72,6 +72,14 @@ int cmd_zero(struct ctl *ctl);
 int cmd_clone_range(struct ctl *ctl);
 int cmd_trim(struct ctl *ctl);
 
+/* cmd_diff.c */
+int cmd_diff(struct ctl *ctl);
+#define CMD_DIFF_COLUMNS 3
+extern const struct out_column cmd_diff_columns[CMD_DIFF_COLUMNS];
+
+/* cmd_compare.c */
+int cmd_compare(struct ctl *ctl);
+
 /* cmd_cp.c */
 int cmd_cp(struct ctl *ctl);
 

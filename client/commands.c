@@ -75,6 +75,10 @@ const struct ctl_command commands[] = {
     {"map", NULL, "[-s] [--offset=SIZE] [--length=SIZE] [-o FIELDS] [-H] OBJ",
      "show where data, holes and zeros are, and what is shared", 1, 1,
      TABLE | RANGE | ARGS_BIT(ARGS_SUMMARY), cmd_map},
+    {"diff", NULL, "[-o FIELDS] [-H] A [B]", "show where an object or version differs from another",
+     1, 2, TABLE, cmd_diff},
+    {"compare", NULL, "[--progress=FD] A B", "compare the bytes of objects, versions and files", 2,
+     2, ARGS_BIT(ARGS_PROGRESS), cmd_compare},
     {"fsync", NULL, "OBJ", "make all that was written to an object durable", 1, 1, NONE, cmd_fsync},
     {"resize", NULL, "[--shrink] OBJ [+|-]SIZE", "set, raise or lower an object's size", 2, 2,
      SHRINK, cmd_resize},
@@ -107,6 +111,7 @@ static const struct {
     {cmd_get, cmd_get_columns, CMD_GET_COLUMNS},
     {cmd_map, cmd_map_columns, CMD_MAP_COLUMNS},
     {cmd_map, cmd_map_totals_columns, CMD_MAP_TOTALS_COLUMNS},
+    {cmd_diff, cmd_diff_columns, CMD_DIFF_COLUMNS},
 };
 
 /* Where an option means something else than in most commands. */

@@ -16,7 +16,7 @@
 enum ctl_exit {
 	CTL_OK = 0,
 	CTL_ERROR = 1,
-	CTL_FALSE = 2, /* a predicate is false */
+	CTL_FALSE = 2, /* a predicate is false, or what was compared differs */
 	CTL_NOT_FOUND = 3,
 	CTL_EXISTS = 4,
 	CTL_BUSY = 5,

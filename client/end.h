@@ -34,7 +34,9 @@ struct end_source {
 
 	cow_t *cow; /* object */
 	cow_object_t *obj;
-	uint64_t base; /* where in the object the copy begins */
+	uint64_t base;	/* where in the object the copy begins */
+	uint64_t older; /* of a difference: id of what it is compared with */
+	uint64_t nodes; /* of a difference: what the server had to read for it */
 	struct cow_extent ext[END_EXTENTS];
 	size_t next_ext;
 	size_t next;
@@ -47,6 +49,12 @@ struct end_source {
 /* Bytes "offset" to "offset + len" of an object, or as far as it goes. */
 int end_open_object_source(struct end_source *end, cow_t *cow, const char *name, uint64_t offset,
 			   uint64_t len, struct copy_error *error) MUST_CHECK;
+/*
+ * What an object or version has from "offset" on that the one with the id "older" (0: none) has not: its
+ * data, and holes where the older one has data.  The pieces have gaps between them.
+ */
+int end_open_diff_source(struct end_source *end, cow_t *cow, const char *name, uint64_t older,
+			 uint64_t offset, struct copy_error *error) MUST_CHECK;
 int end_open_file_source(struct end_source *end, const char *path,
 			 struct copy_error *error) MUST_CHECK;
 /* Standard input. */

@@ -62,8 +62,10 @@ libctl_la_SOURCES = \
 	client/cmd.h \
 	client/cmd_attrs.c \
 	client/cmd_clone.c \
+	client/cmd_compare.c \
 	client/cmd_cp.c \
 	client/cmd_data.c \
+	client/cmd_diff.c \
 	client/cmd_help.c \
 	client/cmd_map.c \
 	client/cmd_names.c \
@@ -81,6 +83,7 @@ libctl_la_SOURCES = \
 	client/ctl.h \
 	client/end.c \
 	client/end.h \
+	client/end_diff.c \
 	client/end_file.c \
 	client/end_object.c \
 	client/near.c \

@@ -142,6 +142,7 @@ integration_tests = \
 integration_scripts = \
 	tests/integration/test_attrs.sh \
 	tests/integration/test_cli.sh \
+	tests/integration/test_diff.sh \
 	tests/integration/test_errors.sh \
 	tests/integration/test_examples.sh \
 	tests/integration/test_versions.sh \
