@@ -149,7 +149,7 @@ int args_parse(size_t argc, char **argv, struct args *args, char problem[ARGS_PR
 	return err;
 }
 
-enum args_id args_not_allowed(const struct args *args, unsigned int mask)
+enum args_id args_not_allowed(const struct args *args, uint64_t mask)
 {
 	size_t id = 0;
 

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/annot.h"
 
@@ -38,6 +39,9 @@
 	X(DRY_RUN, "dry-run", 'n', NULL, "only say what would be removed, and what that frees")    \
 	X(RECURSIVE, "recursive", 'r', NULL, "with the versions of objects")                       \
 	X(WAIT, "wait", 0, NULL, "wait until the space can be used again")                         \
+	X(FROM, "from", 0, "VERSION", "only what changed since this version")                      \
+	X(SKIP_TO, "skip-to", 0, "SIZE", "only what is at this offset and behind it")              \
+	X(RESUME, "resume", 0, NULL, "go on with an import that was cut")                          \
 	X(EXCHANGE, "exchange", 0, NULL, "swap two names that both exist")                         \
 	X(IF_GENERATION, "if-generation", 0, "N", "only if this is still the object's generation") \
 	X(IF_DELETED, "if-deleted", 0, NULL, "say what removing all of them would free")           \
@@ -52,7 +56,9 @@ enum args_id {
 	    ARGS_COUNT,
 };
 
-#define ARGS_BIT(id) (1u << (id))
+#define ARGS_BIT(id) (UINT64_C(1) << (id))
+
+_Static_assert(ARGS_COUNT <= 64, "a bit for each");
 
 /* What every command takes. */
 #define ARGS_COMMON                                                            \
@@ -74,7 +80,7 @@ extern const struct args_spec args_specs[ARGS_COUNT];
 
 struct args {
 	const char *values[ARGS_COUNT]; /* NULL: not given; "" for a flag; of many the last */
-	unsigned int given;		/* ARGS_BIT()s */
+	uint64_t given;			/* ARGS_BIT()s */
 	char *labels[ARGS_LABELS_MAX];	/* all values of --label */
 	size_t nlabels;
 	char **operands;
@@ -97,6 +103,6 @@ static inline bool args_has(const struct args *args, enum args_id id)
 }
 
 /* An option that was given and is not in the mask; ARGS_COUNT if there is none. */
-enum args_id args_not_allowed(const struct args *args, unsigned int mask);
+enum args_id args_not_allowed(const struct args *args, uint64_t mask);
 
 #endif

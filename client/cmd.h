@@ -80,6 +80,12 @@ extern const struct out_column cmd_diff_columns[CMD_DIFF_COLUMNS];
 /* cmd_compare.c */
 int cmd_compare(struct ctl *ctl);
 
+/* cmd_export.c */
+int cmd_export_diff(struct ctl *ctl);
+
+/* cmd_import.c */
+int cmd_import_diff(struct ctl *ctl);
+
 /* cmd_cp.c */
 int cmd_cp(struct ctl *ctl);
 

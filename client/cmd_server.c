@@ -33,24 +33,12 @@ int cmd_ping(struct ctl *ctl)
 	return CTL_OK;
 }
 
-static void version_uuid(char text[37], const uint8_t uuid[16])
-{
-	size_t pos = 0;
-
-	for (size_t i = 0; i < 16; i++) {
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			text[pos++] = '-';
-		(void)snprintf(text + pos, 37 - pos, "%02x", uuid[i]);
-		pos += 2;
-	}
-}
-
 static json_object *version_server_json(const struct cow_server *server)
 {
 	json_object *obj = json_object_new_object();
-	char uuid[37];
+	char uuid[OUT_UUID_MAX];
 
-	version_uuid(uuid, server->store_uuid);
+	out_uuid(uuid, server->store_uuid);
 	out_json_add(obj, "agent", out_json_text(server->agent));
 	out_json_add(obj, "protocol", json_object_new_uint64(server->version));
 	out_json_add(obj, "block_size", json_object_new_uint64(server->block_size));

@@ -79,6 +79,13 @@ const struct ctl_command commands[] = {
      1, 2, TABLE, cmd_diff},
     {"compare", NULL, "[--progress=FD] A B", "compare the bytes of objects, versions and files", 2,
      2, ARGS_BIT(ARGS_PROGRESS), cmd_compare},
+    {"export-diff", NULL,
+     "[--from=@VERSION] [--skip-to=SIZE] [-f] [--progress=FD] OBJ@VERSION FILE|-",
+     "write a version, or what changed since another, as a stream", 2, 2,
+     COPY | ARGS_BIT(ARGS_FROM) | ARGS_BIT(ARGS_SKIP_TO), cmd_export_diff},
+    {"import-diff", NULL, "[--resume] [--progress=FD] FILE|- OBJ",
+     "bring an object to the version of a stream", 2, 2,
+     ARGS_BIT(ARGS_RESUME) | ARGS_BIT(ARGS_PROGRESS), cmd_import_diff},
     {"fsync", NULL, "OBJ", "make all that was written to an object durable", 1, 1, NONE, cmd_fsync},
     {"resize", NULL, "[--shrink] OBJ [+|-]SIZE", "set, raise or lower an object's size", 2, 2,
      SHRINK, cmd_resize},
@@ -240,7 +247,7 @@ static const struct args_spec *commands_option(const struct ctl_command *command
 }
 
 /* "  -o, --fields=FIELDS    the columns"; command: whose options they are, or NULL. */
-static void commands_print_options(FILE *out, const struct ctl_command *command, unsigned int mask)
+static void commands_print_options(FILE *out, const struct ctl_command *command, uint64_t mask)
 {
 	char left[64];
 

@@ -37,7 +37,7 @@ struct ctl_command {
 	const char *summary;
 	size_t least; /* operands */
 	size_t most;
-	unsigned int options; /* ARGS_BIT()s beside ARGS_COMMON */
+	uint64_t options; /* ARGS_BIT()s beside ARGS_COMMON */
 	int (*run)(struct ctl *ctl);
 };
 

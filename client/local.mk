@@ -66,7 +66,9 @@ libctl_la_SOURCES = \
 	client/cmd_cp.c \
 	client/cmd_data.c \
 	client/cmd_diff.c \
+	client/cmd_export.c \
 	client/cmd_help.c \
+	client/cmd_import.c \
 	client/cmd_map.c \
 	client/cmd_names.c \
 	client/cmd_rm.c \
@@ -81,11 +83,17 @@ libctl_la_SOURCES = \
 	client/copy.h \
 	client/ctl.c \
 	client/ctl.h \
+	client/diffread.c \
+	client/diffread.h \
+	client/diffstream.c \
+	client/diffstream.h \
 	client/end.c \
 	client/end.h \
 	client/end_diff.c \
 	client/end_file.c \
 	client/end_object.c \
+	client/lineage.c \
+	client/lineage.h \
 	client/near.c \
 	client/near.h \
 	client/out.c \

@@ -369,3 +369,16 @@ int out_finish(const struct ctl *ctl)
 	return ctl_fail(ctl, CTL_ERROR, "standard output", "%s",
 			errno ? strerror(errno) : "write error");
 }
+
+const char *out_uuid(char text[OUT_UUID_MAX], const uint8_t uuid[16])
+{
+	size_t pos = 0;
+
+	for (size_t i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			text[pos++] = '-';
+		(void)snprintf(text + pos, OUT_UUID_MAX - pos, "%02x", uuid[i]);
+		pos += 2;
+	}
+	return text;
+}

@@ -93,6 +93,10 @@ json_object *out_json_new(void);
 void out_json_add(json_object *obj, const char *name, json_object *value);
 int out_json_print(const struct ctl *ctl, json_object *obj) MUST_CHECK;
 
+/* "00112233-4455-6677-8899-aabbccddeeff".  Returns text. */
+#define OUT_UUID_MAX 37
+const char *out_uuid(char text[OUT_UUID_MAX], const uint8_t uuid[16]);
+
 /* Flushes stdout.  0, or CTL_ERROR when not all could be written, printed. */
 int out_finish(const struct ctl *ctl) MUST_CHECK;
 

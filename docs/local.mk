@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 
 EXTRA_DIST += \
+	docs/diff-stream.md \
 	docs/protocol.md \
 	$(NULL)

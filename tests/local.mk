@@ -51,6 +51,7 @@ unit_tests = \
 	tests/unit/test_cowctl_clone \
 	tests/unit/test_cowctl_errors \
 	tests/unit/test_dev \
+	tests/unit/test_diffstream \
 	tests/unit/test_dispatch \
 	tests/unit/test_dispatch_ranges \
 	tests/unit/test_fetch \
@@ -145,6 +146,7 @@ integration_scripts = \
 	tests/integration/test_diff.sh \
 	tests/integration/test_errors.sh \
 	tests/integration/test_examples.sh \
+	tests/integration/test_export.sh \
 	tests/integration/test_versions.sh \
 	$(NULL)
 
