@@ -14,6 +14,7 @@
 
 #include "client/end.h"
 #include "client/out.h"
+#include "client/place.h"
 #include "common/clock.h"
 
 /* The first side is read by the copy, the other where the pieces of the first say. */
@@ -21,7 +22,8 @@ struct compare {
 	struct copy_sink sink;
 	struct ctl *ctl;
 	const char *args[2]; /* as they were given */
-	int progress_fd;     /* -1: none given */
+	struct place places[2];
+	int progress_fd; /* -1: none given */
 	struct end_source first;
 	struct end_source other;
 	bool first_open;
@@ -92,34 +94,33 @@ static int compare_put(struct copy_sink *sink, const struct copy_piece *piece,
 
 /* ---- the sides ------------------------------------------------------------------------------- */
 
-static int compare_open(struct compare *cmp, struct end_source *end, const char *arg, bool *is_open,
+static int compare_open(const struct place *place, struct end_source *end, bool *is_open,
 			struct copy_error *error)
 {
-	const char *name;
-	enum end_kind kind = end_classify(arg, &name);
 	int err;
 
-	if (kind == END_FILE)
-		err = end_open_file_source(end, name, error);
+	if (place->kind == END_FILE)
+		err = end_open_file_source(end, place->name, error);
 	else
-		err = end_open_object_source(end, cmp->ctl->cow, name, 0, UINT64_MAX, error);
+		err = end_open_object_source(end, place->cow, place->name, 0, UINT64_MAX, error);
 	*is_open = err == 0;
 	if (err == 0 && !end->size_known)
-		return copy_fail(error, CTL_USAGE, arg, "it can be read but once, from its start");
+		return copy_fail(error, CTL_USAGE, place->name,
+				 "it can be read but once, from its start");
 	return err;
 }
 
-/* Of two objects the first is read only where it is not known to be as the other. */
+/* Of two objects of a store the first is read only where it is not known to be as the other. */
 static int compare_use_diff(struct compare *cmp, struct copy_error *error)
 {
 	const char *name = cmp->first.name;
 	struct cow_info info;
-	int err = cow_get_info(cmp->ctl->cow, cmp->other.name, &info);
+	int err = cow_get_info(cmp->other.cow, cmp->other.name, &info);
 
 	if (err < 0)
-		return end_fail_cow(error, cmp->ctl->cow, err, cmp->other.name);
+		return end_fail_cow(error, cmp->other.cow, err, cmp->other.name);
 	end_close_source(&cmp->first);
-	err = end_open_diff_source(&cmp->first, cmp->ctl->cow, name, info.id, 0, error);
+	err = end_open_diff_source(&cmp->first, cmp->other.cow, name, info.id, 0, error);
 	cmp->first_open = err == 0;
 	cow_info_clear(&info);
 	return err;
@@ -127,17 +128,18 @@ static int compare_use_diff(struct compare *cmp, struct copy_error *error)
 
 static int compare_open_both(struct compare *cmp, struct copy_error *error)
 {
-	int err = compare_open(cmp, &cmp->first, cmp->args[0], &cmp->first_open, error);
+	int err = compare_open(&cmp->places[0], &cmp->first, &cmp->first_open, error);
 
 	if (err == 0)
-		err = compare_open(cmp, &cmp->other, cmp->args[1], &cmp->other_open, error);
+		err = compare_open(&cmp->places[1], &cmp->other, &cmp->other_open, error);
 	if (err < 0)
 		return err;
 	if (cmp->first.size != cmp->other.size) {
 		cmp->differs = cmp->sizes_differ = true;
 		return copy_fail(error, CTL_FALSE, NULL, "they differ");
 	}
-	if (cmp->first.kind == END_OBJECT && cmp->other.kind == END_OBJECT)
+	if (cmp->first.kind == END_OBJECT && cmp->other.kind == END_OBJECT &&
+	    cmp->first.cow == cmp->other.cow)
 		return compare_use_diff(cmp, error);
 	return 0;
 }
@@ -192,15 +194,16 @@ static int compare_parse(struct compare *cmp)
 	const struct ctl *ctl = cmp->ctl;
 	const char *fd = ctl->args.values[ARGS_PROGRESS];
 	unsigned int objects = 0;
-	const char *name;
 
 	for (unsigned int i = 0; i < 2; i++) {
-		enum end_kind kind = end_classify(ctl->args.operands[i], &name);
+		int status = place_parse(ctl, ctl->args.operands[i], &cmp->places[i]);
 
 		cmp->args[i] = ctl->args.operands[i];
-		if (kind == END_STREAM)
+		if (status != 0)
+			return status;
+		if (cmp->places[i].kind == END_STREAM)
 			return ctl_fail(ctl, CTL_USAGE, "-", "a stream cannot be compared");
-		objects += kind == END_OBJECT;
+		objects += cmp->places[i].kind == END_OBJECT;
 	}
 	if (objects == 0)
 		return ctl_fail(ctl, CTL_USAGE, NULL, "neither %s nor %s is an object",
@@ -210,26 +213,34 @@ static int compare_parse(struct compare *cmp)
 	return 0;
 }
 
+static int compare_do(struct compare *cmp)
+{
+	struct copy_error error = {.status = CTL_ERROR};
+	int err = compare_run(cmp, &error);
+	int status;
+
+	if (cmp->first_open)
+		end_close_source(&cmp->first);
+	if (cmp->other_open)
+		end_close_source(&cmp->other);
+	free(cmp->buf);
+	if (err < 0 && !cmp->differs)
+		return ctl_fail(cmp->ctl, error.status, error.subject, "%s", error.text);
+	status = compare_report(cmp);
+	return status == 0 && cmp->differs ? CTL_FALSE : status;
+}
+
 int cmd_compare(struct ctl *ctl)
 {
 	struct compare cmp = {
 	    .sink = {.put = compare_put, .ordered = true}, .ctl = ctl, .progress_fd = -1};
-	struct copy_error error = {.status = CTL_ERROR};
 	int status = compare_parse(&cmp);
-	int err;
 
+	for (unsigned int i = 0; i < 2 && status == 0; i++)
+		status = place_connect(ctl, &cmp.places[i]);
 	if (status == 0)
-		status = ctl_connect(ctl);
-	if (status != 0)
-		return status;
-	err = compare_run(&cmp, &error);
-	if (cmp.first_open)
-		end_close_source(&cmp.first);
-	if (cmp.other_open)
-		end_close_source(&cmp.other);
-	free(cmp.buf);
-	if (err < 0 && !cmp.differs)
-		return ctl_fail(ctl, error.status, error.subject, "%s", error.text);
-	status = compare_report(&cmp);
-	return status == 0 && cmp.differs ? CTL_FALSE : status;
+		status = compare_do(&cmp);
+	for (unsigned int i = 0; i < 2; i++)
+		place_close(ctl, &cmp.places[i]);
+	return status;
 }

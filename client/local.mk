@@ -100,6 +100,8 @@ libctl_la_SOURCES = \
 	client/out.h \
 	client/pattern.c \
 	client/pattern.h \
+	client/place.c \
+	client/place.h \
 	client/progress.c \
 	client/progress.h \
 	client/show.c \

@@ -9,7 +9,7 @@ set -u
 
 begin
 start_daemon --size 256M
-first=$daemon near=$COW_URI
+first=$daemon near_socket=$socket
 store=$dir/store2 socket=$dir/socket2
 far="cow+unix:///?socket=$socket"
 trap 'kill -KILL "$first" 2>/dev/null; end' EXIT
@@ -220,6 +220,39 @@ check 'to the end' same disk@day30 killed
 good 'with the version there and the object not yet' cowctl -u "$far" import-diff "$dir/next" disk
 check 'the same stream goes on' same disk@next disk
 
+# ---- from server to server -----------------------------------------------------------------------
+
+# at SOCKET OBJ: its URI.
+at() {
+	echo "cow+unix:///$2?socket=$1"
+}
+
+good 'an object is copied to another server' cowctl cp disk "$(at "$socket" over)"
+good 'and is equal to what it was copied from' cowctl compare disk "$(at "$socket" over)"
+good 'and back, by two names' cowctl -u cow://localhost:1 cp "$(at "$socket" over)" \
+	"$(at "$near_socket" back)"
+good 'where it is the same' cowctl compare back disk
+truncate -s 4G "$dir/holes"
+printf x | dd of="$dir/holes" bs=1 seek=3000000000 conv=notrunc 2>/dev/null
+cowctl cp "$dir/holes" sparse
+good 'a sparse object' cowctl --json cp sparse "$(at "$socket" sparse)"
+check 'has its holes travel as holes' [ "$(json data_bytes)" -le 65536 ]
+cowctl -u "$far" fsync sparse
+check 'and stays sparse' [ "$(cowctl -u "$far" info -H -o mapped sparse)" -le 65536 ]
+cowctl -u "$far" zero --length 1 over
+run cowctl compare disk "$(at "$socket" over)"
+check 'what has changed since differs' [ "$status" -eq 2 ]
+good 'a version is copied from another server' cowctl cp "$(at "$socket" disk@day3)" day3
+good 'exactly' cowctl compare day3 disk@day3
+bad 'the same object by another name' 64 cowctl cp -f disk "$(at "$near_socket" disk)"
+says 'is not copied onto itself' 'source and destination are the same object'
+check 'and is as it was' same disk@day30 new
+bad 'a name that is taken there' 4 cowctl cp disk "$(at "$socket" over)"
+bad 'a URI without an object' 64 cowctl cp disk "cow+unix:///?socket=$socket"
+bad 'a URI that is none' 64 cowctl cp disk 'cow://'
+bad 'a server that is not there' 7 cowctl cp disk "$(at "$dir/none" x)"
+bad 'an object that is not there' 3 cowctl cp "$(at "$socket" none)" x
+
 check 'the far server finds no fault' cowctl -u "$far" -q check
 stop_daemon
 check 'its daemon ends well' [ $? -eq 0 ]
@@ -227,5 +260,4 @@ daemon=$first
 check 'the near server finds no fault' cowctl -q check
 stop_daemon
 check 'its daemon ends well' [ $? -eq 0 ]
-: "$near"
 finish
