@@ -521,7 +521,8 @@ int cow_next_timeout_ms(cow_t *cow);
 int cow_process(cow_t *cow);
 
 /* Waits until there is something to process, and does that; for programs without a loop of their own.
- * Returns at once, as cow_process() does, if nothing is under way. */
+ * Returns at once, as cow_process() does, if nothing is under way.  Of several threads one should: who
+ * waits for what another has processed meanwhile waits on, for the next event or deadline. */
 int cow_wait(cow_t *cow);
 
 /*

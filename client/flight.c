@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "common/clock.h"
 #include "common/cursor.h"
@@ -98,10 +99,13 @@ static void flight_end(struct call *call, int err, const char *text)
 	call->err = err;
 	if (err < 0)
 		(void)snprintf(call->text, sizeof(call->text), "%s", text);
-	if (call->ended)
+	if (call->ended) {
 		call->ended(call);
-	else
-		(void)pthread_cond_signal(&call->cond);
+		return;
+	}
+	(void)pthread_cond_signal(&call->cond);
+	if (cow->polling) /* by cow_process(): it may be the call of the thread that polls */
+		(void)eventfd_write(cow->wake_fd, 1);
 }
 
 static void flight_end_restarted(struct call *call)

@@ -33,6 +33,7 @@ static void cut_call(fx_t *fx, const struct aio_call *call)
 	size_t received;
 
 	fixture_prepare(fx, call);
+	assert_int_equal(cow_fsync(fx->obj), 0); /* all of the last connection has come */
 	cut_limit(CUT_NEVER, CUT_NEVER, false);
 	(void)fixture_begin(fx, call);
 	first = cut_sent();
