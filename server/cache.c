@@ -354,30 +354,38 @@ static void folio_freeze(struct folio *folio, struct writeback_blk *blks, uint32
 	folio_set_busy(folio, 0, folio->staged | folio->dirty);
 }
 
-int cache_freeze(struct cache_object *co, struct writeback_blk **blks, uint32_t *nblks)
+int cache_freeze_prepare(struct cache_object *co, struct cache_freezing *fz)
 {
-	struct writeback_blk *list;
-	struct folio **folios;
-	size_t nfolios;
-	uint32_t n = 0;
 	int err;
 
 	ASSERT_LOOP();
-	list = calloc(co->ndirty + 1, sizeof(*list));
-	if (!list)
+	*fz = (struct cache_freezing){.blks = calloc(co->ndirty + 1, sizeof(*fz->blks))};
+	if (!fz->blks)
 		return -ERR_NOMEM;
-	err = cache_sorted_busy(co, 0, UINT64_MAX, &folios, &nfolios);
-	if (err < 0) {
-		free(list);
-		return err;
-	}
-	for (size_t i = 0; i < nfolios; i++)
-		folio_freeze(folios[i], list, &n);
-	free(folios);
+	err = cache_sorted_busy(co, 0, UINT64_MAX, &fz->folios, &fz->nfolios);
+	if (err < 0)
+		cache_freeze_drop(fz);
+	return err;
+}
+
+void cache_freeze_drop(struct cache_freezing *fz)
+{
+	free(fz->blks);
+	free(fz->folios);
+	*fz = (struct cache_freezing){0};
+}
+
+void cache_freeze_now(struct cache_object *co, struct cache_freezing *fz,
+		      struct writeback_blk **blks, uint32_t *nblks)
+{
+	ASSERT_LOOP();
+	*nblks = 0;
+	for (size_t i = 0; i < fz->nfolios; i++)
+		folio_freeze(fz->folios[i], fz->blks, nblks);
 	assert(co->ndirty == 0);
-	*blks = list;
-	*nblks = n;
-	return 0;
+	*blks = fz->blks;
+	fz->blks = NULL;
+	cache_freeze_drop(fz);
 }
 
 /*

@@ -123,12 +123,22 @@ void cache_unpin(struct cache_object *co, lblk_t blk, uint64_t nblks) LOOP_FN;
  */
 void cache_write(struct cache_object *co, lblk_t blk, struct page *page) LOOP_FN;
 
+/* The memory that a freezing needs, taken beforehand.  Zeroed: none. */
+struct cache_freezing {
+	struct writeback_blk *blks;
+	struct folio **folios;
+	size_t nfolios;
+};
+
 /*
- * Moves all dirty blocks into a new array, in ascending order, each with a reference for the
- * taker; they are staged now.  -ERR_NOMEM: nothing has changed.
+ * Freezing moves all dirty blocks into a new array, in ascending order, each with a reference for the
+ * taker; they are staged now.  It cannot fail once it has been prepared; nothing becomes dirty
+ * between.  -ERR_NOMEM: nothing has changed.
  */
-int cache_freeze(struct cache_object *co, struct writeback_blk **blks,
-		 uint32_t *nblks) LOOP_FN MUST_CHECK;
+int cache_freeze_prepare(struct cache_object *co, struct cache_freezing *fz) LOOP_FN MUST_CHECK;
+void cache_freeze_now(struct cache_object *co, struct cache_freezing *fz,
+		      struct writeback_blk **blks, uint32_t *nblks) LOOP_FN;
+void cache_freeze_drop(struct cache_freezing *fz);
 
 /*
  * The frozen versions are in the map, at these extents, which name the same blocks in the same

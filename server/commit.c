@@ -125,20 +125,46 @@ static bool commit_is_suspect(const struct commit_req *req, unsigned int gen)
 	return (wrote || req->kind == COMMIT_SYNC) && req->sync_gen != gen;
 }
 
-/* Takes out of reqs those that must not be committed because of a failed sync. */
+/* Moves the first unit of a list to another, which is empty. */
+static COMMIT_FN void commit_take_unit(struct commit_list *reqs, struct commit_list *unit)
+{
+	struct commit_req *req;
+
+	do {
+		req = STAILQ_FIRST(reqs);
+		STAILQ_REMOVE_HEAD(reqs, link);
+		STAILQ_INSERT_TAIL(unit, req, link);
+	} while (req->tied);
+}
+
+/* Notes which of the unit are innocent, where any of it is suspect. */
+static COMMIT_FN bool commit_unit_is_suspect(const struct commit_list *unit, unsigned int gen)
+{
+	struct commit_req *req;
+	bool any = false;
+
+	STAILQ_FOREACH (req, unit, link)
+		any = any || commit_is_suspect(req, gen);
+	STAILQ_FOREACH (req, unit, link)
+		req->innocent = any && !commit_is_suspect(req, gen);
+	return any;
+}
+
+/* Takes out of reqs the units that must not be committed because of a failed sync. */
 static COMMIT_FN void commit_drop_suspects(struct commit *commit, struct commit_list *reqs)
 {
 	unsigned int gen = atomic_load(&commit->sync_gen);
 	struct commit_list good = STAILQ_HEAD_INITIALIZER(good);
 	struct commit_list bad = STAILQ_HEAD_INITIALIZER(bad);
-	struct commit_req *req;
 
-	while ((req = STAILQ_FIRST(reqs))) {
-		STAILQ_REMOVE_HEAD(reqs, link);
-		if (commit_is_suspect(req, gen))
-			STAILQ_INSERT_TAIL(&bad, req, link);
+	while (!STAILQ_EMPTY(reqs)) {
+		struct commit_list unit = STAILQ_HEAD_INITIALIZER(unit);
+
+		commit_take_unit(reqs, &unit);
+		if (commit_unit_is_suspect(&unit, gen))
+			STAILQ_CONCAT(&bad, &unit);
 		else
-			STAILQ_INSERT_TAIL(&good, req, link);
+			STAILQ_CONCAT(&good, &unit);
 	}
 	STAILQ_CONCAT(reqs, &good);
 	if (!STAILQ_EMPTY(&bad))
@@ -331,7 +357,7 @@ static COMMIT_FN struct commit_group *commit_next_group(struct commit *commit,
 	while (!ends && (req = STAILQ_FIRST(reqs))) {
 		const struct commit_req *next = STAILQ_NEXT(req, link);
 
-		ends = next && commit_is_brief(req) && !commit_is_brief(next);
+		ends = next && !req->tied && commit_is_brief(req) && !commit_is_brief(next);
 		STAILQ_REMOVE_HEAD(reqs, link);
 		STAILQ_INSERT_TAIL(&group->reqs, req, link);
 	}
@@ -404,31 +430,48 @@ static bool commit_may_take(const struct commit *commit)
 	       atomic_load(&commit->latched);
 }
 
-/* Moves what goes into one record from the queue to the list. */
-static COMMIT_FN void commit_take(struct commit *commit, struct commit_list *list)
-{
-	size_t body_max = JOURNAL_BODY_MAX;
-	uint32_t leaves = 0;
-	uint32_t nblks = 0;
-	size_t body = 0;
-	struct commit_req *req;
+/* What a record costs so far. */
+struct commit_cost {
+	uint32_t leaves;
+	uint32_t nblks;
+	size_t body;
+};
 
-	if (body_max > commit->config.region.nblks * BLK_BYTES / 4)
-		body_max = commit->config.region.nblks * BLK_BYTES / 4;
-	while ((req = STAILQ_FIRST(&commit->queue))) {
+/* Adds the first unit of the queue. */
+static COMMIT_FN void commit_add_cost(const struct commit *commit, struct commit_cost *cost)
+{
+	const struct commit_req *req = STAILQ_FIRST(&commit->queue);
+	bool tied;
+
+	do {
 		const struct change *change = &req->change;
 
 		if (req->kind == COMMIT_CHANGE)
-			body += record_change_len(change);
+			cost->body += record_change_len(change);
 		if (change->inlined)
-			body += (size_t)change->nblks * BLK_BYTES;
-		nblks += change->nblks;
-		leaves += change->nextents + change->nblks / MAP_FANOUT + 1;
-		if (!STAILQ_EMPTY(list) &&
-		    (nblks > COMMIT_MAX_BLKS || leaves > RECORD_LEAVES || body > body_max))
+			cost->body += (size_t)change->nblks * BLK_BYTES;
+		cost->nblks += change->nblks;
+		cost->leaves += change->nextents + change->nblks / MAP_FANOUT + 1;
+		tied = req->tied;
+		req = STAILQ_NEXT(req, link);
+	} while (tied);
+}
+
+/* Moves what goes into one record from the queue to the list. */
+static COMMIT_FN void commit_take(struct commit *commit, struct commit_list *list)
+{
+	size_t body_max = commit_unit_max(commit);
+	struct commit_cost cost = {0};
+
+	while (!STAILQ_EMPTY(&commit->queue)) {
+		struct commit_list unit = STAILQ_HEAD_INITIALIZER(unit);
+
+		commit_add_cost(commit, &cost);
+		if (!STAILQ_EMPTY(list) && (cost.nblks > COMMIT_MAX_BLKS ||
+					    cost.leaves > RECORD_LEAVES || cost.body > body_max))
 			break;
-		STAILQ_REMOVE_HEAD(&commit->queue, link);
-		STAILQ_INSERT_TAIL(list, req, link);
+		commit_take_unit(&commit->queue, &unit);
+		STAILQ_CONCAT(list, &unit);
 	}
 }
 
@@ -528,6 +571,8 @@ void commit_submit(struct commit *commit, struct commit_req *req)
 {
 	ASSERT_LOOP();
 	req->err = 0;
+	req->innocent = false;
+	req->tied = false;
 	commit->submitted++;
 	pthread_mutex_lock(&commit->lock);
 	if (req->kind == COMMIT_SYNC)
@@ -536,6 +581,31 @@ void commit_submit(struct commit *commit, struct commit_req *req)
 		STAILQ_INSERT_TAIL(&commit->queue, req, link);
 	pthread_cond_signal(&commit->work);
 	pthread_mutex_unlock(&commit->lock);
+}
+
+void commit_submit_unit(struct commit *commit, struct commit_list *unit)
+{
+	struct commit_req *req;
+
+	ASSERT_LOOP();
+	STAILQ_FOREACH (req, unit, link) {
+		assert(req->kind == COMMIT_CHANGE);
+		req->err = 0;
+		req->innocent = false;
+		req->tied = STAILQ_NEXT(req, link) != NULL;
+		commit->submitted++;
+	}
+	pthread_mutex_lock(&commit->lock);
+	STAILQ_CONCAT(&commit->queue, unit);
+	pthread_cond_signal(&commit->work);
+	pthread_mutex_unlock(&commit->lock);
+}
+
+size_t commit_unit_max(const struct commit *commit)
+{
+	size_t quarter = commit->config.region.nblks * BLK_BYTES / 4;
+
+	return quarter < JOURNAL_BODY_MAX ? quarter : JOURNAL_BODY_MAX;
 }
 
 unsigned int commit_sync_gen(const struct commit *commit)

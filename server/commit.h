@@ -20,6 +20,10 @@
  * What is in the record alone is written again, once, over the record that failed.  All syncs of the
  * device are made by this one thread, because the kernel tells an error to one caller only.
  *
+ * Requests that are submitted as one list are a unit: they share a record, are applied in one
+ * transaction of the map, fail together, and each of their callbacks is made in the same turn of the
+ * loop as that of the others.  So neither a crash nor a look-up sees a part of them.
+ *
  * A change that is durable and cannot be applied means a damaged map: the queue is latched, all that
  * follows is answered -ERR_LATCHED, and the daemon must end; its record stays in the journal.
  */
@@ -60,10 +64,14 @@ struct commit_req {
 	void (*done)(struct commit_req *req); /* LOOP_FN; may free the request */
 
 	int err;	    /* result */
+	bool innocent;	    /* result: it failed only because another of its unit did */
 	struct map_obj obj; /* result: the object created, cloned or changed */
 
-	STAILQ_ENTRY(commit_req) link; /* private */
+	STAILQ_ENTRY(commit_req) link;
+	bool tied; /* private: the next one is of the same unit */
 };
+
+STAILQ_HEAD(commit_list, commit_req);
 
 struct commit;
 
@@ -95,6 +103,11 @@ void commit_free(struct commit *commit);
 
 /* Queues a request; it is answered by req->done. */
 void commit_submit(struct commit *commit, struct commit_req *req) LOOP_FN;
+
+/* Queues a unit of changes, and empties the list.  Together they have no more blocks than one
+ * may, and their changes take no more than commit_unit_max() bytes (record_change_len()). */
+void commit_submit_unit(struct commit *commit, struct commit_list *unit) LOOP_FN;
+size_t commit_unit_max(const struct commit *commit);
 
 /* The number of failed syncs so far. */
 unsigned int commit_sync_gen(const struct commit *commit);

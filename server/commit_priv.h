@@ -12,7 +12,7 @@
  * changes nothing.
  *
  * What is committed with one record is one group, or several: each is applied and answered alone, so
- * that a clone does not wait for the writes behind it.
+ * that a clone does not wait for the writes behind it.  A unit (commit.h) is never parted.
  */
 #ifndef SERVER_COMMIT_PRIV_H
 #define SERVER_COMMIT_PRIV_H
@@ -22,8 +22,6 @@
 
 #include "server/commit.h"
 #include "server/record.h"
-
-STAILQ_HEAD(commit_list, commit_req);
 
 struct commit_group {
 	struct loop_msg durable;

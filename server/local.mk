@@ -95,6 +95,8 @@ libserver_la_SOURCES = \
 	server/object_epoch.c \
 	server/object_epoch.h \
 	server/object_diff.c \
+	server/object_epoch_priv.h \
+	server/object_epoch_set.c \
 	server/object_extents.c \
 	server/object_cut.c \
 	server/object_mutate.c \
@@ -116,6 +118,8 @@ libserver_la_SOURCES = \
 	server/object_store.c \
 	server/object_table.c \
 	server/object_table.h \
+	server/object_tie.c \
+	server/object_tie.h \
 	server/object_walk.c \
 	server/object_walk.h \
 	server/object_write.c \

@@ -287,6 +287,24 @@ void object_fsync(struct handle *handle, object_cb cb, void *ctx) LOOP_FN;
 void object_fsync_if(struct handle *handle, const uint64_t *if_generation, object_changed_cb cb,
 		     void *ctx) LOOP_FN;
 
+/* Handles or names that one operation takes at most, and handles that are tied in one group. */
+#define OBJECT_GROUP_MAX 128u
+
+/*
+ * The same for several objects, as one commit of one point in time: a crash shows what was
+ * acknowledged on them since the last one on all of them, or on none.  Also -ERR_LIMIT.
+ */
+void object_fsync_all(struct handle *const *handles, uint32_t n, object_cb cb, void *ctx) LOOP_FN;
+
+/*
+ * From now on, until they are closed, what is acknowledged on any of these handles' objects is
+ * committed in that order across them: after a crash they hold a prefix of it together.  Handles that
+ * were tied before bring those that they are tied to.  An object whose last handle of these is closed
+ * leaves them; what was acknowledged before stays tied.  -ERR_LIMIT: more handles than
+ * OBJECT_GROUP_MAX, or too many objects are tied through others; then what is tied stays as it is.
+ */
+int object_tie(struct handle *const *handles, uint32_t n) LOOP_FN MUST_CHECK;
+
 /* A smaller size only where shrink is set: else -ERR_SHRINK. */
 void object_resize(struct handle *handle, uint64_t size_bytes, bool shrink, object_cb cb,
 		   void *ctx) LOOP_FN;

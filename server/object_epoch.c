@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * object_epoch.c: the open epoch: what is in it, when it is closed, who waits for it.
+ */
 #include "server/object_epoch.h"
 
 #include <assert.h>
@@ -7,13 +10,9 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/thread.h"
+#include "server/object_epoch_priv.h"
 #include "server/object_table.h"
-
-/* A device that fails gets less and less to do: each attempt quarantines what it fails to write. */
-#define RETRY_MS_MIN 1000u
-#define RETRY_MS_MAX 60000u
-
-static void epoch_advance(struct object *obj);
+#include "server/object_tie.h"
 
 bool epoch_open_any(const struct object *obj)
 {
@@ -37,30 +36,34 @@ void epoch_pass_generation(struct object *obj, uint64_t generation, int err)
 	obj->has_changed = true;
 }
 
-void epoch_touch(struct object *obj)
+void epoch_busy(struct object *obj)
 {
-	ASSERT_LOOP();
-	epoch_pass_generation(obj, epoch_next_generation(obj), 0);
-	if (!epoch_open_any(obj))
-		obj->open.since_ms = clock_now_ms();
 	if (obj->is_busy)
 		return;
 	obj->is_busy = true;
 	TAILQ_INSERT_TAIL(&obj->objs->busy, obj, busy_link);
 }
 
-/* Takes the object off the busy list when nothing is left to write. */
-static void epoch_settle(struct object *obj)
+void epoch_settle(struct object *obj)
 {
-	struct objects *objs = obj->objs;
-
 	if (!obj->is_busy || epoch_open_any(obj) || !TAILQ_EMPTY(&obj->closed))
 		return;
 	obj->is_busy = false;
-	TAILQ_REMOVE(&objs->busy, obj, busy_link);
+	TAILQ_REMOVE(&obj->objs->busy, obj, busy_link);
 }
 
-static void epoch_wake(struct epoch_waiters *from, int err)
+void epoch_touch(struct object *obj)
+{
+	ASSERT_LOOP();
+	epoch_pass_generation(obj, epoch_next_generation(obj), 0);
+	if (!epoch_open_any(obj))
+		obj->open.since_ms = clock_now_ms();
+	epoch_busy(obj);
+}
+
+/* ---- waiters --------------------------------------------------------------------------------- */
+
+void epoch_wake(struct epoch_waiters *from, int err)
 {
 	struct epoch_waiters list = STAILQ_HEAD_INITIALIZER(list);
 	struct epoch_waiter *waiter;
@@ -72,18 +75,27 @@ static void epoch_wake(struct epoch_waiters *from, int err)
 	}
 }
 
-static void epoch_forget(struct epoch *epoch)
+/* True once for each ring, until objs->tie_seq is raised. */
+static bool epoch_ring_is_new(struct object *obj)
 {
-	struct object *obj = epoch->obj;
+	struct object *lead = obj->tie.lead;
+	bool is_new = lead->tie.seen != obj->objs->tie_seq;
 
-	TAILQ_REMOVE(&obj->closed, epoch, link);
-	if (epoch->state != EPOCH_APPLYING)
-		obj->nclosed--;
-	obj->nholey -= epoch->holes.n > 0;
-	holes_fini(&epoch->holes);
-	writeback_batch_fini(&epoch->batch);
-	free(epoch);
+	lead->tie.seen = obj->objs->tie_seq;
+	return is_new;
 }
+
+void epoch_take_waiters(struct object *obj, struct epoch_waiters *to)
+{
+	if (!epoch_ring_is_new(obj))
+		return;
+	TIE_FOREACH (other, obj) {
+		STAILQ_CONCAT(to, &other->open.waiters);
+		other->open.close_wanted = false;
+	}
+}
+
+/* ---- holes ----------------------------------------------------------------------------------- */
 
 bool epoch_hole_at(const struct object *obj, lblk_t blk, uint64_t *until)
 {
@@ -129,215 +141,196 @@ int epoch_hole_runs(const struct object *obj, lblk_t blk, uint64_t nblks, struct
 	return 0;
 }
 
-/* Nothing after a failed epoch can be committed before it: all who wait are told. */
-static void epoch_fail(struct epoch *epoch, int err)
+/* ---- closing --------------------------------------------------------------------------------- */
+
+/* Freezes what is open of the ring.  Where there is no memory for it those who wait are told, and it
+ * stays open. */
+static int epoch_freeze(struct object *obj)
 {
-	struct object *obj = epoch->obj;
 	struct epoch_waiters told = STAILQ_HEAD_INITIALIZER(told);
+	int err = set_freeze(obj);
 
-	epoch->state = EPOCH_FAILED;
-	obj->objs->lacking = true; /* perhaps: epoch_reserve_failed() looks */
-	obj->err_seq++;
-	obj->retry_gap_ms = obj->retry_gap_ms == 0 ? RETRY_MS_MIN : 2 * obj->retry_gap_ms;
-	if (obj->retry_gap_ms > RETRY_MS_MAX)
-		obj->retry_gap_ms = RETRY_MS_MAX;
-	obj->retry_at_ms = clock_now_ms() + obj->retry_gap_ms;
-	for (; epoch; epoch = TAILQ_NEXT(epoch, link))
-		STAILQ_CONCAT(&told, &epoch->waiters);
-	STAILQ_CONCAT(&told, &obj->open.waiters);
-	obj->open.close_wanted = false;
+	if (err == 0)
+		return 0;
+	obj->objs->tie_seq++;
+	epoch_take_waiters(obj, &told);
 	epoch_wake(&told, err);
-}
-
-/* The oldest epoch that is not durable. */
-static struct epoch *epoch_head(const struct object *obj)
-{
-	struct epoch *epoch = TAILQ_FIRST(&obj->closed);
-
-	while (epoch && epoch->state == EPOCH_APPLYING)
-		epoch = TAILQ_NEXT(epoch, link);
-	return epoch;
-}
-
-/* Goes on with what waited for an epoch to move. */
-static void epoch_go_on(struct object *obj)
-{
-	struct objects *objs = obj->objs;
-
-	epoch_advance(obj);
-	if (obj->open.close_wanted)
-		epoch_close(obj);
-	epoch_settle(obj);
-	object_put(obj);
-	objs->progress(objs);
-}
-
-/*
- * The waiters run before the next epoch is submitted: a clone that waited for this one is then the
- * next in the commit queue, and holds exactly what the epoch made of the object.
- */
-static LOOP_FN void epoch_durable(struct writeback_batch *batch)
-{
-	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
-	struct object *obj = epoch->obj;
-
-	assert(epoch == epoch_head(obj));
-	object_get(obj); /* the waiters may let go of it */
-	epoch->state = EPOCH_APPLYING;
-	obj->nclosed--;
-	obj->retry_gap_ms = 0;
-	obj->waking = true;
-	epoch_wake(&epoch->waiters, 0);
-	obj->waking = false;
-	epoch_go_on(obj);
-}
-
-/* It is in the map: its blocks are clean. */
-static void epoch_applied(struct epoch *epoch)
-{
-	struct object *obj = epoch->obj;
-	struct objects *objs = obj->objs;
-	const struct change *change = &epoch->batch.commit.change;
-
-	assert(epoch == TAILQ_FIRST(&obj->closed) && epoch->state == EPOCH_APPLYING);
-	obj->info = epoch->batch.commit.obj;
-	cache_committed(&obj->cache, epoch->batch.blks, epoch->batch.nblks, change->extents,
-			change->nextents);
-	if (change->inlined)
-		objs->keep_home(objs, &epoch->batch);
-	epoch_forget(epoch);
-}
-
-static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
-{
-	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
-	struct object *obj = epoch->obj;
-
-	if (err < 0 && epoch->state == EPOCH_APPLYING)
-		return;	 /* latched: what is true is found out by the next start */
-	object_get(obj); /* the waiters may let go of it */
-	if (err < 0)
-		epoch_fail(epoch, err);
-	else
-		epoch_applied(epoch);
-	epoch_go_on(obj);
-}
-
-/* Of an object that is being removed: its predecessor may be forgotten, so it is not committed. */
-static void epoch_drop(struct epoch *epoch)
-{
-	struct epoch_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
-
-	STAILQ_CONCAT(&waiters, &epoch->waiters);
-	epoch_forget(epoch);
-	epoch_wake(&waiters, 0);
-}
-
-static LOOP_FN void epoch_written(struct writeback_batch *batch)
-{
-	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
-
-	epoch->state = EPOCH_WRITTEN;
-	if (epoch->obj->removing)
-		epoch_drop(epoch);
-	else
-		epoch_advance(epoch->obj);
-}
-
-/* Submits the oldest epoch when it is its turn. */
-static void epoch_advance(struct object *obj)
-{
-	struct epoch *head = epoch_head(obj);
-
-	if (!head || head->state != EPOCH_WRITTEN || obj->waking || obj->objs->wb.stopping)
-		return;
-	head->state = EPOCH_COMMITTING;
-	writeback_commit(&head->batch);
-}
-
-static void epoch_start(struct epoch *epoch)
-{
-	prepare_pause(epoch->obj->objs->prepare);
-	epoch->state = EPOCH_WRITING;
-	writeback_start(&epoch->obj->objs->wb, &epoch->batch);
+	return err;
 }
 
 static bool epoch_head_failed(const struct object *obj)
 {
 	const struct epoch *head = epoch_head(obj);
 
-	return head && head->state == EPOCH_FAILED;
+	return head && set_failed(head->set);
 }
 
-/* Freezes what is open.  Where there is no memory for it those who wait are told, and it stays
- * open. */
-static void epoch_freeze(struct object *obj)
+/* Is anything open in the ring, or waited for? */
+static bool epoch_ring_wants(struct object *obj)
 {
-	struct change *change;
-	struct epoch *epoch;
-
-	obj->open.close_wanted = false;
-	epoch = calloc(1, sizeof(*epoch));
-	if (!epoch || cache_freeze(&obj->cache, &epoch->batch.blks, &epoch->batch.nblks) < 0) {
-		free(epoch);
-		epoch_wake(&obj->open.waiters, -ERR_NOMEM);
-		return;
-	}
-	epoch->obj = obj;
-	epoch->batch.written = epoch_written;
-	epoch->batch.durable = epoch_durable;
-	epoch->batch.done = epoch_done;
-	change = &epoch->batch.commit.change;
-	change->oid = obj->id;
-	change->size_bytes = obj->size_bytes;
-	change->time_ns = obj->mtime_ns;
-	change->generation = obj->generation;
-	epoch->holes = obj->open.holes;
-	obj->open.holes = (struct holes){0};
-	obj->nholey += epoch->holes.n > 0;
-	change->holes = epoch->holes.ranges;
-	change->nholes = epoch->holes.n;
-	STAILQ_INIT(&epoch->waiters);
-	STAILQ_CONCAT(&epoch->waiters, &obj->open.waiters);
-	obj->open.meta = false;
-	TAILQ_INSERT_TAIL(&obj->closed, epoch, link);
-	obj->nclosed++;
-	epoch_start(epoch);
+	TIE_FOREACH (other, obj)
+		if (epoch_open_any(other) || !STAILQ_EMPTY(&other->open.waiters))
+			return true;
+	return false;
 }
 
 void epoch_close(struct object *obj)
 {
+	bool may = true;
+
 	ASSERT_LOOP();
-	if (!epoch_open_any(obj))
+	if (!epoch_ring_wants(obj))
 		return;
-	obj->open.close_wanted = true;
-	if (obj->nclosed < EPOCH_CLOSED_MAX && !epoch_head_failed(obj))
-		epoch_freeze(obj);
+	TIE_FOREACH (other, obj) {
+		other->open.close_wanted = true;
+		may = may && other->nclosed < EPOCH_CLOSED_MAX && !epoch_head_failed(other);
+	}
+	if (may)
+		(void)epoch_freeze(obj); /* who waits is told */
 }
 
-/* May this much more be in the open epoch?  Each hole takes its part of the blocks and folios too:
- * what all of it changes in the map has to go into one transaction. */
-static bool epoch_has_room(const struct object *obj, const struct epoch_needs *needs)
+/* What is in open epochs, of those bounds that one record has. */
+struct epoch_load {
+	uint64_t nblks;
+	uint64_t nfolios;
+	uint32_t nholes;
+	uint32_t nobjs;
+};
+
+static void epoch_add_load(struct object *obj, struct epoch_load *load)
 {
-	const struct cache_object *co = &obj->cache;
-	uint32_t nholes = obj->open.holes.n + needs->hole;
+	TIE_FOREACH (other, obj) {
+		load->nblks += other->cache.ndirty;
+		load->nfolios += other->cache.ndirty_folios;
+		load->nholes += other->open.holes.n;
+		load->nobjs++;
+	}
+}
+
+/* May this much more be in it?  Each hole takes its part of the blocks and folios too: what all of it
+ * changes in the map has to go into one transaction. */
+static bool epoch_has_room(const struct epoch_load *load, const struct epoch_needs *needs)
+{
+	uint32_t nholes = load->nholes + needs->hole;
 	uint64_t max_blks = EPOCH_MAX_BLKS - nholes * (EPOCH_MAX_BLKS / EPOCH_MAX_HOLES);
 	uint64_t max_folios = EPOCH_MAX_FOLIOS - nholes * (EPOCH_MAX_FOLIOS / EPOCH_MAX_HOLES);
 
-	return nholes <= EPOCH_MAX_HOLES && co->ndirty + needs->nblks <= max_blks &&
-	       co->ndirty_folios + needs->nfolios <= max_folios;
+	return nholes <= EPOCH_MAX_HOLES && load->nblks + needs->nblks <= max_blks &&
+	       load->nfolios + needs->nfolios <= max_folios;
+}
+
+bool epoch_is_full(struct object *obj)
+{
+	struct epoch_load load = {0};
+
+	epoch_add_load(obj, &load);
+	return load.nblks >= EPOCH_MAX_BLKS;
+}
+
+/* May one more be closed, though that is not wanted of a failed one? */
+static bool epoch_may_close(struct object *obj)
+{
+	TIE_FOREACH (other, obj)
+		if (other->nclosed >= EPOCH_CLOSED_MAX)
+			return false;
+	return true;
 }
 
 int epoch_make_room(struct object *obj, const struct epoch_needs *needs)
 {
+	struct epoch_load load = {0};
+
 	ASSERT_LOOP();
-	if ((obj->cache.ndirty == 0 && obj->open.holes.n == 0) || epoch_has_room(obj, needs))
+	epoch_add_load(obj, &load);
+	if ((load.nblks == 0 && load.nholes == 0) || epoch_has_room(&load, needs))
 		return 0;
-	if (needs->hole && obj->nclosed >= EPOCH_CLOSED_MAX)
+	if (needs->hole && !epoch_may_close(obj))
 		return -ERR_WRITEBACK;
-	epoch_freeze(obj);
-	return obj->cache.ndirty == 0 && obj->open.holes.n == 0 ? 0 : -ERR_NOMEM;
+	return epoch_freeze(obj);
 }
+
+/* ---- tying ----------------------------------------------------------------------------------- */
+
+bool epoch_is_tied(const struct object *obj)
+{
+	const struct epoch *epoch;
+
+	if (obj->tie.next != obj)
+		return true;
+	TAILQ_FOREACH (epoch, &obj->closed, link)
+		if (epoch->state != EPOCH_APPLYING && epoch->set->nleft > 1)
+			return true;
+	return false;
+}
+
+bool epoch_is_moving(const struct object *obj)
+{
+	const struct epoch *epoch;
+
+	TAILQ_FOREACH (epoch, &obj->closed, link)
+		if (epoch->state != EPOCH_APPLYING && epoch->set->nmoving > 0)
+			return true;
+	return false;
+}
+
+/* What all rings of these objects have together. */
+static struct epoch_load epoch_load_of(struct object *const *objs, uint32_t n)
+{
+	struct epoch_load load = {0};
+
+	objs[0]->objs->tie_seq++;
+	for (uint32_t i = 0; i < n; i++)
+		if (epoch_ring_is_new(objs[i]))
+			epoch_add_load(objs[i], &load);
+	return load;
+}
+
+/* Closes what is open of all these rings. */
+static int epoch_close_rings(struct object *const *objs, uint32_t n)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < n && err == 0; i++)
+		if (epoch_ring_wants(objs[i]))
+			err = epoch_freeze(objs[i]);
+	return err;
+}
+
+/* Each of the two rings is wanted closed where one of them is. */
+static void epoch_join(struct object *a, struct object *b)
+{
+	bool wanted = a->open.close_wanted || b->open.close_wanted;
+
+	if (a->tie.lead == b->tie.lead)
+		return;
+	tie_join(a, b);
+	if (!wanted)
+		return;
+	TIE_FOREACH (obj, a)
+		obj->open.close_wanted = true;
+}
+
+int epoch_tie(struct object *const *objs, uint32_t n, const struct epoch_needs *needs)
+{
+	struct epoch_load load;
+	int err = 0;
+
+	ASSERT_LOOP();
+	if (n < 2)
+		return n == 0 ? 0 : epoch_make_room(objs[0], needs);
+	load = epoch_load_of(objs, n);
+	if (load.nobjs > EPOCH_TIED_MAX || !epoch_has_room(&load, needs)) {
+		err = epoch_close_rings(objs, n);
+		load = epoch_load_of(objs, n);
+	}
+	if (err == 0 && load.nobjs > EPOCH_TIED_MAX)
+		err = -ERR_LIMIT;
+	for (uint32_t i = 1; i < n && err == 0; i++)
+		epoch_join(objs[0], objs[i]);
+	return err;
+}
+
+/* ---- retrying -------------------------------------------------------------------------------- */
 
 void epoch_retry(struct object *obj)
 {
@@ -347,8 +340,8 @@ void epoch_retry(struct object *obj)
 	if (obj->objs->latched)
 		return;
 	TAILQ_FOREACH (epoch, &obj->closed, link)
-		if (epoch->state == EPOCH_FAILED)
-			epoch_start(epoch);
+		if (epoch->state != EPOCH_APPLYING)
+			set_retry(epoch->set);
 }
 
 void epoch_reserve_failed(struct objects *objs)
@@ -372,6 +365,8 @@ void epoch_retry_due(struct object *obj)
 		epoch_retry(obj);
 }
 
+/* ---- waiting --------------------------------------------------------------------------------- */
+
 void epoch_sync(struct object *obj, struct epoch_waiter *waiter)
 {
 	struct epoch *last;
@@ -394,6 +389,57 @@ void epoch_sync(struct object *obj, struct epoch_waiter *waiter)
 		waiter->ready(waiter, 0);
 }
 
+/* Is all that was acknowledged on it durable? */
+static bool epoch_is_clean(const struct object *obj)
+{
+	return !epoch_open_any(obj) && obj->nclosed == 0;
+}
+
+void epoch_sync_tied(struct object *obj, struct epoch_waiter *waiter)
+{
+	bool clean = true;
+
+	ASSERT_LOOP();
+	TIE_FOREACH (other, obj) {
+		epoch_retry(other);
+		clean = clean && epoch_is_clean(other);
+	}
+	if (clean || obj->objs->latched) {
+		waiter->ready(waiter, obj->objs->latched ? -ERR_LATCHED : 0);
+		return;
+	}
+	STAILQ_INSERT_TAIL(&obj->open.waiters, waiter, link);
+	epoch_close(obj);
+}
+
+void epoch_sync_all(struct object *const *objs, uint32_t n, struct epoch_waiter *waiter)
+{
+	bool clean = true;
+	int err = 0;
+
+	ASSERT_LOOP();
+	if (n == 1) {
+		epoch_sync(objs[0], waiter);
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		epoch_retry(objs[i]);
+		clean = clean && epoch_is_clean(objs[i]);
+	}
+	if (n > 0 && objs[0]->objs->latched)
+		err = -ERR_LATCHED;
+	else if (!clean)
+		err = epoch_tie(objs, n, &(struct epoch_needs){0});
+	if (clean || err < 0) {
+		waiter->ready(waiter, err);
+		return;
+	}
+	STAILQ_INSERT_TAIL(&objs[0]->open.waiters, waiter, link);
+	epoch_close(objs[0]);
+}
+
+/* ---- at the end ------------------------------------------------------------------------------ */
+
 void epoch_discard(struct object *obj)
 {
 	struct epoch *epoch;
@@ -402,6 +448,7 @@ void epoch_discard(struct object *obj)
 	ASSERT_LOOP();
 	assert(STAILQ_EMPTY(&obj->open.waiters));
 	alloc_unreserve(obj->objs->alloc, cache_punch(&obj->cache, lblk(0), BLK_OBJECT_MAX));
+	tie_leave(obj);
 	obj->open.meta = false;
 	obj->open.close_wanted = false;
 	holes_fini(&obj->open.holes);
@@ -415,8 +462,11 @@ bool epoch_any_moving(const struct objects *objs)
 {
 	const struct object *obj;
 
-	TAILQ_FOREACH (obj, &objs->busy, busy_link)
-		if (!TAILQ_EMPTY(&obj->closed) && !epoch_head_failed(obj))
+	TAILQ_FOREACH (obj, &objs->busy, busy_link) {
+		const struct epoch *first = TAILQ_FIRST(&obj->closed);
+
+		if (first && (first->state == EPOCH_APPLYING || first->set->nmoving > 0))
 			return true;
+	}
 	return false;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * object_handle.c: opening and closing, and what a handle is told of failed writeback.
+ * object_handle.c: opening and closing, alone or tied to others, and what a handle is told of failed
+ * writeback.
  *
  * Each object counts the failures of its writeback, each handle remembers the count that it was
  * told of last (Linux's errseq_t): so everyone who had the object open hears of a failure once, at
@@ -15,6 +16,7 @@
 #include "common/thread.h"
 #include "server/object_epoch.h"
 #include "server/object_table.h"
+#include "server/object_tie.h"
 
 struct open_op {
 	struct objects *objs;
@@ -104,6 +106,7 @@ int object_close(struct handle *handle)
 	ASSERT_LOOP();
 	err = handle_tell(handle);
 	TAILQ_REMOVE(&obj->handles, handle, link);
+	tie_group_leave(handle);
 	free(handle);
 	object_put(obj);
 	return err;
@@ -191,4 +194,77 @@ void object_fsync_if(struct handle *handle, const uint64_t *if_generation, objec
 	}
 	op->changed_cb = cb;
 	epoch_sync(handle->obj, &op->waiter);
+}
+
+/* ---- several objects ------------------------------------------------------------------------- */
+
+struct fsync_all_op {
+	struct epoch_waiter waiter;
+	object_cb cb;
+	void *ctx;
+	uint32_t n;
+	struct handle *handles[];
+};
+
+static LOOP_FN void fsync_all_ready(struct epoch_waiter *waiter, int err)
+{
+	struct fsync_all_op *op = CONTAINER_OF(waiter, struct fsync_all_op, waiter);
+
+	for (uint32_t i = 0; i < op->n; i++) {
+		int told = handle_tell(op->handles[i]);
+
+		err = err < 0 ? err : told;
+	}
+	op->cb(op->ctx, err);
+	free(op);
+}
+
+/* The objects of the handles; some may be named twice. */
+static struct object **handle_objects(struct handle *const *handles, uint32_t n)
+{
+	struct object **objs = calloc(n, sizeof(struct object *));
+
+	for (uint32_t i = 0; objs && i < n; i++)
+		objs[i] = handles[i]->obj;
+	return objs;
+}
+
+void object_fsync_all(struct handle *const *handles, uint32_t n, object_cb cb, void *ctx)
+{
+	struct fsync_all_op *op = calloc(1, sizeof(*op) + n * sizeof(struct handle *));
+	struct object **objs = n > 0 ? handle_objects(handles, n) : NULL;
+
+	ASSERT_LOOP();
+	if (n == 0 || n > OBJECT_GROUP_MAX || !op || !objs) {
+		free(op);
+		free(objs);
+		cb(ctx, n == 0 ? 0 : n > OBJECT_GROUP_MAX ? -ERR_LIMIT : -ERR_NOMEM);
+		return;
+	}
+	op->waiter.ready = fsync_all_ready;
+	op->cb = cb;
+	op->ctx = ctx;
+	op->n = n;
+	memcpy(op->handles, handles, n * sizeof(struct handle *));
+	epoch_sync_all(objs, n, &op->waiter);
+	free(objs);
+}
+
+int object_tie(struct handle *const *handles, uint32_t n)
+{
+	struct object **objs;
+	int err;
+
+	ASSERT_LOOP();
+	if (n == 0)
+		return 0;
+	objs = handle_objects(handles, n);
+	if (!objs)
+		return -ERR_NOMEM;
+	/* what is open on any of them is closed with the others from now on: that harms nobody */
+	err = epoch_tie(objs, n, &(struct epoch_needs){0});
+	if (err == 0)
+		err = tie_group_make(handles, n);
+	free(objs);
+	return err;
 }

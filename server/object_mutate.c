@@ -316,7 +316,7 @@ static void mutate_kick(struct object *obj)
 {
 	struct objects *objs = obj->objs;
 
-	if (obj->cache.ndirty >= EPOCH_MAX_BLKS ||
+	if (epoch_is_full(obj) ||
 	    (cache_busy_pages(objs->cache) > objs->dirty_limit / 2 && obj->cache.ndirty > 0))
 		epoch_close(obj);
 }

@@ -21,6 +21,7 @@ struct remove_op {
 	struct worker_job job; /* looks for the next version */
 	struct map_obj next;
 	uint64_t only; /* not 0: the object that the name must be of, and that must have expired */
+	bool synced;   /* it was tied, and its epochs were given time to become durable */
 	int err;
 };
 
@@ -96,13 +97,29 @@ static LOOP_FN void remove_settled(struct epoch_waiter *waiter, int err)
 		remove_step(op);
 }
 
+/*
+ * Must its epochs become durable first, so that nobody sees those that they are tied to without them?
+ * Where that has failed, the removal is made before the others get theirs: in the turn in which its
+ * epochs leave them.
+ */
+static bool remove_must_sync(struct remove_op *rm)
+{
+	struct object *obj = rm->name.obj;
+	bool must = epoch_is_tied(obj) && (!rm->synced || epoch_is_moving(obj));
+
+	rm->synced = true;
+	return must;
+}
+
 /* Throws away what is not written; waits for what is being written; then removes. */
 static void remove_step(struct name_op *op)
 {
 	struct object *obj = op->obj;
+	bool sync = remove_must_sync(remove_of(op));
 
-	epoch_discard(obj);
-	if (obj->nclosed > 0) {
+	if (!sync)
+		epoch_discard(obj);
+	if (sync || obj->nclosed > 0) {
 		op->waiter.ready = remove_settled;
 		epoch_sync(obj, &op->waiter);
 		return;
@@ -123,6 +140,7 @@ static void remove_one(struct name_op *op, const struct map_obj *info)
 		return;
 	}
 	op->obj->removing = true;
+	remove_of(op)->synced = false;
 	remove_step(op);
 }
 
@@ -365,7 +383,8 @@ static LOOP_FN void reset_committed(struct commit_req *req)
 	reset_finish(op, req->err, &req->obj);
 }
 
-/* All that was written is durable, and nothing more is written. */
+/* All that was written to it, or to what it is tied to, is durable, and nothing more is written to
+ * it. */
 static LOOP_FN void reset_synced(struct epoch_waiter *waiter, int err)
 {
 	struct name_op *op = CONTAINER_OF(waiter, struct name_op, waiter);
@@ -385,7 +404,7 @@ static LOOP_FN void reset_gated(struct gate_waiter *gate)
 	struct name_op *op = CONTAINER_OF(gate, struct name_op, gate);
 
 	op->waiter.ready = reset_synced;
-	epoch_sync(op->obj, &op->waiter);
+	epoch_sync_tied(op->obj, &op->waiter);
 }
 
 static LOOP_FN void reset_found(struct name_op *op, int err)

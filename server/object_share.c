@@ -250,6 +250,7 @@ static LOOP_FN void share_written(struct writeback_batch *batch)
 static LOOP_FN void share_src_synced(struct epoch_waiter *waiter, int err)
 {
 	struct share_op *op = CONTAINER_OF(waiter, struct share_op, waiter);
+	struct commit_list unit = STAILQ_HEAD_INITIALIZER(unit);
 
 	if (err == 0 && op->dst->objs->wb.stopping)
 		err = -ERR_SHUTDOWN;
@@ -258,7 +259,8 @@ static LOOP_FN void share_src_synced(struct epoch_waiter *waiter, int err)
 		return;
 	}
 	op->submitted = true;
-	writeback_commit(&op->batch);
+	writeback_commit(&op->batch, &unit);
+	commit_submit_unit(op->dst->objs->commit, &unit);
 }
 
 /* The batch gets the edges, at most two blocks, which go into the record. */
@@ -447,7 +449,8 @@ static void share_prepare(struct share_op *op)
 
 /* ---- the beginning --------------------------------------------------------------------------- */
 
-/* All that was written to the destination is durable, and nothing more is written. */
+/* All that was written to the destination, or to what it is tied to, is durable, and nothing more is
+ * written to it. */
 static LOOP_FN void share_dst_synced(struct epoch_waiter *waiter, int err)
 {
 	struct share_op *op = CONTAINER_OF(waiter, struct share_op, waiter);
@@ -469,7 +472,7 @@ static LOOP_FN void share_settled(struct objects_settle *settle, int err)
 		return;
 	}
 	op->waiter.ready = share_dst_synced;
-	epoch_sync(op->dst, &op->waiter);
+	epoch_sync_tied(op->dst, &op->waiter);
 }
 
 static LOOP_FN void share_gated(struct gate_waiter *gate)

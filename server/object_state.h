@@ -11,11 +11,11 @@
  * Epochs.  What is dirty in the cache, and the size and holes not yet committed, are the open
  * epoch.  Closing freezes it into a struct epoch:
  *
- *	open --epoch_close--> WRITING --epoch_written--> WRITTEN --epoch_advance--> COMMITTING
- *	                       ^   |                       (head)                     |    |
- *	          epoch_retry  |   | error                             epoch_durable  |    |
+ *	open --epoch_close--> WRITING --epoch_written--> WRITTEN --set_advance--> COMMITTING
+ *	                       ^   |                      (heads)                     |    |
+ *	          epoch_retry  |   | error                               set_durable  |    |
  *	                      FAILED <--------------- epoch_done(err) ----------------'    v
- *	                                                 gone <-- epoch_done(0) -- APPLYING
+ *	                                                 GONE <-- epoch_done(0) -- APPLYING
  *
  *  - Epochs of an object are committed whole and in the order of closing: only the head, the oldest
  *    that is not durable, is submitted.  So after a crash the object holds a prefix of its
@@ -35,6 +35,26 @@
  *    meanwhile (object_forget_pages()): so what it answers is the content of one moment.
  *  - holes: blocks that are in those of an epoch, and are neither dirty nor staged, read as zeros,
  *    whatever the map says, because it does not know of the epoch yet.  They are never fetched.
+ *
+ * Sets.  The open epochs of objects that are tied (object_tie.h) are closed in one turn of the loop;
+ * what is frozen together is a set, for most objects one of a single epoch.
+ *
+ *  - A set is one unit of the commit queue (commit.h): after a crash all of it is there or nothing.
+ *    So together its epochs have no more than one may have; what would be more is closed before.
+ *  - It is submitted when all its epochs are WRITTEN and each is the head of its object.  No two sets
+ *    wait for each other, whatever objects they share: the epochs of a set are frozen in one turn, so
+ *    those of each object stand in the order in which the sets were frozen, and before those of the
+ *    oldest set that is not durable there is nothing.
+ *  - An object of a set with nothing open has an epoch too, with nothing in it.  It is written and
+ *    submitted no further; but so sets that share an object follow each other, though neither has
+ *    changed that one.  A set of nothing but these is a barrier: it passes when it is at the head.
+ *  - When none of its epochs moves any more and some have failed, the set has: those who wait for it,
+ *    or for what can be committed only behind it, are told.  Those that are WRITTEN stay so; the
+ *    others are written again together.
+ *  - durable: the waiters of all its epochs run in one turn, and before they have no later epoch of
+ *    any of its objects is submitted (obj->waking).
+ *  - An object that is tied is removed when its epochs are durable.  If that fails its epochs leave
+ *    their sets, and the removal is submitted before what is left of these.
  */
 #ifndef SERVER_OBJECT_STATE_H
 #define SERVER_OBJECT_STATE_H
@@ -61,6 +81,7 @@
 #include "server/writeback.h"
 
 #define EPOCH_CLOSED_MAX 2u
+#define EPOCH_TIED_MAX	 512u		 /* objects in a set */
 #define EPOCH_MAX_BLKS	 COMMIT_MAX_BLKS /* 32 MiB: an open epoch that has them is closed */
 #define EPOCH_MAX_FOLIOS 768u		 /* or this many: what is scattered costs the map more */
 #define EPOCH_MAX_HOLES	 32u		 /* or this many: one may drop 254 nodes of a level */
@@ -88,18 +109,59 @@ struct epoch_waiter {
 
 STAILQ_HEAD(epoch_waiters, epoch_waiter);
 
-enum epoch_state { EPOCH_WRITING, EPOCH_WRITTEN, EPOCH_COMMITTING, EPOCH_APPLYING, EPOCH_FAILED };
+enum epoch_state {
+	EPOCH_WRITING,
+	EPOCH_WRITTEN,
+	EPOCH_COMMITTING,
+	EPOCH_APPLYING,
+	EPOCH_FAILED,
+	EPOCH_GONE
+};
 
 struct epoch {
 	struct writeback_batch batch;
 	struct object *obj;
+	struct epoch_set *set;
 	enum epoch_state state;
+	bool empty; /* nothing was open: it has no batch */
+	bool held;  /* the set has a reference to the object */
 	struct epoch_waiters waiters;
 	struct holes holes; /* of the batch's change */
 	TAILQ_ENTRY(epoch) link;
 };
 
 TAILQ_HEAD(epoch_list, epoch);
+
+/* Epochs that were frozen together.  It is there until all of them are gone. */
+struct epoch_set {
+	struct objects *objs;
+	TAILQ_ENTRY(epoch_set) link; /* until it is durable */
+	bool durable;
+	bool told;	     /* set_fail(): its waiters are */
+	uint32_t nleft;	     /* not gone */
+	uint32_t nmoving;    /* WRITING or COMMITTING; a barrier that passes counts as one */
+	uint32_t nfailed;    /* FAILED */
+	uint32_t holds;	     /* it stays though all are gone */
+	int err;	     /* of one that failed */
+	struct loop_msg msg; /* a barrier passes */
+	uint32_t n;
+	struct epoch epochs[];
+};
+
+/* The objects whose open epochs are tied to this one's are in a ring: object_tie.h. */
+struct tie {
+	struct object *lead; /* the same one for all of them */
+	struct object *next;
+	struct object *prev;
+	uint32_t n;    /* of the lead: how many they are */
+	uint64_t seen; /* of the lead: objs->tie_seq of who has counted them */
+};
+
+/* Handles whose objects are tied as long as they are open: object_tie.h. */
+struct tie_group {
+	uint32_t n;
+	LIST_HEAD(, handle) handles;
+};
 
 /* The open epoch, beside the dirty blocks in the cache. */
 struct open_epoch {
@@ -133,6 +195,7 @@ struct object {
 	LIST_HEAD(, read_op) reads; /* that wait for pages */
 
 	struct open_epoch open;
+	struct tie tie;
 	struct epoch_list closed; /* and not in the map; oldest first */
 	uint32_t nclosed;	  /* of these, not durable */
 	uint32_t nholey;	  /* of these, those that have holes */
@@ -146,7 +209,7 @@ struct object {
 	struct mutate_list gate; /* these, in order */
 	TAILQ_HEAD(, gate_waiter) gate_waiters; /* others that are to replace some */
 	bool opening;				/* the gate: those who waited are called */
-	bool waking;  /* the waiters of a committed epoch run: the next is submitted behind them */
+	bool waking;  /* the waiters of a committed set run: the next is submitted behind them */
 	bool is_busy; /* on objs->busy */
 	TAILQ_ENTRY(object) busy_link;
 	TAILQ_ENTRY(object) idle_link; /* while refs is 0 and it is not busy */
@@ -161,6 +224,8 @@ struct handle {
 	struct readahead ahead;
 	unsigned int err_seen;
 	TAILQ_ENTRY(handle) link;
+	struct tie_group *group; /* or NULL */
+	LIST_ENTRY(handle) group_link;
 	char holder[128];
 };
 
@@ -197,8 +262,10 @@ struct objects {
 	size_t crowd_limit;
 	size_t ahead_nblks; /* being read ahead */
 
-	struct object *table;	 /* uthash by id */
-	struct object_list busy; /* something dirty or closed */
+	struct object *table;	      /* uthash by id */
+	struct object_list busy;      /* something dirty or closed */
+	TAILQ_HEAD(, epoch_set) sets; /* not durable, in the order in which they were frozen */
+	uint64_t tie_seq;
 	struct object_list idle; /* longest idle first */
 	unsigned int nidle;
 	uint64_t change_seq;		/* objects unloaded or renamed so far */

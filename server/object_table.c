@@ -7,6 +7,7 @@
 
 #include "common/err.h"
 #include "common/thread.h"
+#include "server/object_tie.h"
 
 static bool object_is_idle(const struct object *obj)
 {
@@ -66,6 +67,7 @@ struct object *object_load(struct objects *objs, const struct map_obj *info)
 	obj->mtime_ns = info->mtime_ns;
 	obj->generation = info->generation;
 	LIST_INIT(&obj->reads);
+	tie_init(obj);
 	STAILQ_INIT(&obj->open.waiters);
 	TAILQ_INIT(&obj->closed);
 	TAILQ_INIT(&obj->handles);
@@ -93,6 +95,7 @@ void object_unload(struct object *obj)
 	ASSERT_LOOP();
 	assert(object_is_idle(obj));
 	object_leave_idle(obj);
+	tie_leave(obj);
 	HASH_DELETE(hh, objs->table, obj);
 	cache_object_fini(&obj->cache);
 	object_note_changed(objs, obj->id);

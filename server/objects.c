@@ -308,6 +308,7 @@ int objects_new(const struct objects_config *config, struct objects **out)
 	objs->progress = objects_progress;
 	objs->keep_home = objects_keep_home;
 	TAILQ_INIT(&objs->busy);
+	TAILQ_INIT(&objs->sets);
 	TAILQ_INIT(&objs->idle);
 	TAILQ_INIT(&objs->parked);
 	TAILQ_INIT(&objs->claims);

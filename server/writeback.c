@@ -28,11 +28,13 @@ struct writeback_write {
 
 static void writeback_attempt(struct writeback_batch *batch);
 
-/* The device may take the data elsewhere; what the memory or the journal refuse, they refuse again. */
+/* The device may take the data elsewhere; what the memory or the journal refuse, they refuse again.
+ * Nothing was wrong with what is innocent. */
 static bool writeback_worth_another(const struct writeback_batch *batch, int err)
 {
-	return !batch->commit.change.inlined && batch->attempts < MAX_ATTEMPTS &&
-	       err_class(err) == ERR_IO && err != -ERR_LATCHED && err != -ERR_JOURNAL_FULL;
+	return (!batch->commit.change.inlined || batch->commit.innocent) &&
+	       batch->attempts < MAX_ATTEMPTS && err_class(err) == ERR_IO && err != -ERR_LATCHED &&
+	       err != -ERR_JOURNAL_FULL;
 }
 
 static LOOP_FN void writeback_ended(struct loop_msg *msg)
@@ -346,7 +348,7 @@ static LOOP_FN void writeback_durable(struct commit_req *req)
 	batch->durable(batch);
 }
 
-void writeback_commit(struct writeback_batch *batch)
+void writeback_commit(struct writeback_batch *batch, struct commit_list *unit)
 {
 	ASSERT_LOOP();
 	/* from now on somebody may find them in the map */
@@ -356,7 +358,7 @@ void writeback_commit(struct writeback_batch *batch)
 	batch->commit.change.kind = CHANGE_EPOCH;
 	batch->commit.durable = writeback_durable;
 	batch->commit.done = writeback_committed;
-	commit_submit(batch->wb->commit, &batch->commit);
+	STAILQ_INSERT_TAIL(unit, &batch->commit, link);
 }
 
 void writeback_batch_fini(struct writeback_batch *batch)

@@ -104,8 +104,9 @@ void writeback_start(struct writeback *wb, struct writeback_batch *batch) LOOP_F
  * Before others get space: what is in the batch has been acknowledged. */
 int writeback_reserve(struct writeback_batch *batch) LOOP_FN MUST_CHECK;
 
-/* Submits the written batch to the commit thread. */
-void writeback_commit(struct writeback_batch *batch) LOOP_FN;
+/* Puts the written batch on a list, to be submitted to the commit thread in this turn: alone, or as a
+ * unit with others (commit_submit_unit()). */
+void writeback_commit(struct writeback_batch *batch, struct commit_list *unit) LOOP_FN;
 
 /* Puts the pages and frees the arrays; what is reserved or allocated is given back.  The batch was
  * started, and no thread is at work on it. */

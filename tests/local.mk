@@ -110,6 +110,7 @@ unit_tests = \
 	tests/unit/test_object_set \
 	tests/unit/test_object_share \
 	tests/unit/test_object_store \
+	tests/unit/test_object_tie \
 	tests/unit/test_options \
 	tests/unit/test_page \
 	tests/unit/test_prepare \
@@ -191,6 +192,7 @@ thread_tests = \
 	tests/unit/test_object_removal \
 	tests/unit/test_object_share \
 	tests/unit/test_object_store \
+	tests/unit/test_object_tie \
 	tests/unit/test_prepare \
 	tests/unit/test_recover_crash \
 	tests/unit/test_writeback \

@@ -136,9 +136,11 @@ struct frozen {
 
 static inline struct frozen freeze(struct fixture *fx)
 {
+	struct cache_freezing freezing;
 	struct frozen frozen = {0};
 
-	assert_int_equal(cache_freeze(&fx->co, &frozen.blks, &frozen.nblks), 0);
+	assert_int_equal(cache_freeze_prepare(&fx->co, &freezing), 0);
+	cache_freeze_now(&fx->co, &freezing, &frozen.blks, &frozen.nblks);
 	assert_int_equal(fx->co.ndirty, 0);
 	return frozen;
 }

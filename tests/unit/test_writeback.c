@@ -43,7 +43,7 @@ static void test_nothing_is_committed_until_asked(void **state)
 	test_store_run_count(fx->ts, &epoch.nwritten, 1);
 	assert_not_committed(&epoch);
 	assert_int_equal(calls(fx, FAKE_SYNC), 0);
-	writeback_commit(&epoch.batch);
+	batch_commit(&epoch.batch);
 	test_store_run_count(fx->ts, &epoch.ndone, 1);
 	assert_int_equal(epoch.err, 0);
 	assert_committed(&epoch);
@@ -129,7 +129,7 @@ static void test_batch_without_blocks(void **state)
 	epoch_start(&epoch);
 	assert_int_equal(epoch.nwritten, 1);
 	assert_int_equal(calls(fx, FAKE_WRITE), 0);
-	writeback_commit(&epoch.batch);
+	batch_commit(&epoch.batch);
 	test_store_run_count(fx->ts, &epoch.ndone, 1);
 	assert_int_equal(epoch.err, 0);
 	assert_int_equal(epoch.batch.commit.obj.size_bytes, 4711);

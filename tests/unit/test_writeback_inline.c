@@ -95,7 +95,7 @@ static void test_inlined_blocks_are_told_of_when_they_are_committed(void **state
 	epoch_start(&epoch);
 	assert_int_equal(epoch.nwritten, 1);
 	assert_int_equal(fx->ninlined, 0);
-	writeback_commit(&epoch.batch);
+	batch_commit(&epoch.batch);
 	assert_int_equal(fx->ninlined, 3);
 	test_store_run_count(fx->ts, &epoch.ndone, 1);
 	assert_int_equal(epoch.err, 0);

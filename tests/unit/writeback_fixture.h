@@ -180,6 +180,15 @@ static inline void assert_space(const struct fixture *fx, uint64_t free_nblks,
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
+/* Submits a written batch alone. */
+static inline void batch_commit(struct writeback_batch *batch)
+{
+	struct commit_list unit = STAILQ_HEAD_INITIALIZER(unit);
+
+	writeback_commit(batch, &unit);
+	commit_submit_unit(batch->wb->commit, &unit);
+}
+
 static inline void epoch_written(struct writeback_batch *batch)
 {
 	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
@@ -187,7 +196,7 @@ static inline void epoch_written(struct writeback_batch *batch)
 	epoch->nwritten++;
 	assert_int_equal(epoch->ndone, 0);
 	if (!epoch->wait)
-		writeback_commit(batch);
+		batch_commit(batch);
 }
 
 static inline void epoch_durable(struct writeback_batch *batch)
