@@ -33,6 +33,9 @@
 struct objects; /* the engine of one store */
 struct handle;	/* an open object, of one session */
 
+/* Handles or pairs that one operation takes at most, and handles that are tied in one group. */
+#define OBJECT_GROUP_MAX 128u
+
 typedef void (*object_cb)(void *ctx, int err);
 /* generation: on success of the object as the change left it, and no later; else as it is. */
 typedef void (*object_changed_cb)(void *ctx, int err, uint64_t generation);
@@ -128,6 +131,25 @@ struct object_edit {
  */
 void object_set(struct objects *objs, const char *spec, const struct object_edit *edit,
 		object_info_cb cb, void *ctx) LOOP_FN;
+
+/* What is cloned, and what of it is made: an object, or, of an object, a version of that object. */
+struct object_pair {
+	const char *src;
+	const char *dst;
+};
+
+/* "at" is the pair that the error is about, or how many there are if it is about none of them. */
+typedef void (*object_pairs_cb)(void *ctx, int err, uint32_t at);
+
+/*
+ * object_clone() and object_snapshot() of several, of one point in time: all of them are made, or
+ * none.  "pairs" and its strings stay the caller's and must be there until the callback.  attrs are
+ * those of each.  -ERR_SAME_NAME: two of the same name are to be made; -ERR_INVAL: a version of
+ * another object, or one with a time to live; -ERR_LIMIT: more than OBJECT_GROUP_MAX, or more than
+ * the journal takes at once; and what those two can meet.
+ */
+void object_clone_all(struct objects *objs, const struct object_pair *pairs, uint32_t n,
+		      const struct object_attrs *attrs, object_pairs_cb cb, void *ctx) LOOP_FN;
 
 /*
  * At once: two objects, or two versions of one object, else -ERR_INVAL; to "exchange" are only two
@@ -287,11 +309,8 @@ void object_fsync(struct handle *handle, object_cb cb, void *ctx) LOOP_FN;
 void object_fsync_if(struct handle *handle, const uint64_t *if_generation, object_changed_cb cb,
 		     void *ctx) LOOP_FN;
 
-/* Handles or names that one operation takes at most, and handles that are tied in one group. */
-#define OBJECT_GROUP_MAX 128u
-
 /*
- * The same for several objects, as one commit of one point in time: a crash shows what was
+ * object_fsync() of several objects, as one commit of one point in time: a crash shows what was
  * acknowledged on them since the last one on all of them, or on none.  Also -ERR_LIMIT.
  */
 void object_fsync_all(struct handle *const *handles, uint32_t n, object_cb cb, void *ctx) LOOP_FN;

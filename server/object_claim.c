@@ -27,11 +27,16 @@ static void claim_add_name(struct object_claim *claim, const char *name, size_t 
 			return;
 		}
 	}
-	assert(claim->n < CLAIM_NAMES_MAX && len <= NAME_MAX_BYTES);
+	assert(claim->n < claim->max && len <= NAME_MAX_BYTES);
 	cn = &claim->names[claim->n++];
 	memcpy(cn->name, name, len);
 	cn->name[len] = '\0';
 	cn->exclusive = exclusive;
+}
+
+void claim_init(struct object_claim *claim, struct claim_name *names, unsigned int max)
+{
+	*claim = (struct object_claim){.names = names, .max = max};
 }
 
 void claim_add(struct object_claim *claim, const char *spec, bool exclusive)

@@ -14,16 +14,17 @@
 
 #include "server/object_state.h"
 
-#define CLAIM_NAMES_MAX 4u
+#define CLAIM_NAMES_MAX 4u /* of an operation on one or two specs */
 
 struct claim_name {
 	char name[NAME_MAX_BYTES + 1];
 	bool exclusive;
 };
 
-/* Embedded in the operation; zeroed to begin with. */
+/* Embedded in the operation; claim_init() to begin with. */
 struct object_claim {
-	struct claim_name names[CLAIM_NAMES_MAX];
+	struct claim_name *names;
+	unsigned int max;
 	unsigned int n;
 	/* LOOP_FN: every name is the claim's; or there was no memory for that.  May be called before
 	 * claim_take() returns. */
@@ -32,6 +33,9 @@ struct object_claim {
 	TAILQ_ENTRY(object_claim) link; /* private from here on */
 	bool held;
 };
+
+/* Empty, with room for so many names in the operation's array: two for each spec that is added. */
+void claim_init(struct object_claim *claim, struct claim_name *names, unsigned int max);
 
 /* Adds a spec, and for a version a shared claim of its object's name.  The same name may be added
  * twice: exclusive wins. */

@@ -400,6 +400,10 @@ void epoch_sync_tied(struct object *obj, struct epoch_waiter *waiter)
 	bool clean = true;
 
 	ASSERT_LOOP();
+	if (obj->tie.next == obj) {
+		epoch_sync(obj, waiter);
+		return;
+	}
 	TIE_FOREACH (other, obj) {
 		epoch_retry(other);
 		clean = clean && epoch_is_clean(other);

@@ -12,23 +12,6 @@
 #include "common/thread.h"
 #include "server/object_op.h"
 
-/* Copies what a new object begins with. */
-static int name_set_attrs(struct name_op *op, const struct object_attrs *attrs)
-{
-	struct change *change = &op->commit.change;
-
-	if (!attrs)
-		return 0;
-	if (attrs->labels_len > sizeof(op->labels) ||
-	    label_check(attrs->labels, attrs->labels_len) < 0)
-		return -ERR_INVAL;
-	if (attrs->labels_len > 0)
-		memcpy(op->labels, attrs->labels, attrs->labels_len);
-	change->labels = op->labels;
-	change->labels_len = attrs->labels_len;
-	return name_expiry(attrs->ttl_ms, &change->expires_ns);
-}
-
 /* ---- create ---------------------------------------------------------------------------------- */
 
 static LOOP_FN void create_found(struct name_op *op, int err)

@@ -41,11 +41,34 @@ struct name_op *name_new(struct objects *objs, object_info_cb info_cb, object_cb
 			cb(ctx, -ERR_NOMEM);
 		return NULL;
 	}
+	name_init(op, objs, info_cb, cb, ctx);
+	return op;
+}
+
+void name_init(struct name_op *op, struct objects *objs, object_info_cb info_cb, object_cb cb,
+	       void *ctx)
+{
 	op->objs = objs;
 	op->info_cb = info_cb;
 	op->cb = cb;
 	op->ctx = ctx;
-	return op;
+	claim_init(&op->claim, op->names, CLAIM_NAMES_MAX);
+}
+
+int name_set_attrs(struct name_op *op, const struct object_attrs *attrs)
+{
+	struct change *change = &op->commit.change;
+
+	if (!attrs)
+		return 0;
+	if (attrs->labels_len > sizeof(op->labels) ||
+	    label_check(attrs->labels, attrs->labels_len) < 0)
+		return -ERR_INVAL;
+	if (attrs->labels_len > 0)
+		memcpy(op->labels, attrs->labels, attrs->labels_len);
+	change->labels = op->labels;
+	change->labels_len = attrs->labels_len;
+	return name_expiry(attrs->ttl_ms, &change->expires_ns);
 }
 
 bool name_take_version(struct name_op *op, const char *spec)

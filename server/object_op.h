@@ -16,6 +16,7 @@
 struct name_op {
 	struct objects *objs;
 	struct object_claim claim;
+	struct claim_name names[CLAIM_NAMES_MAX]; /* of the claim, unless it has others */
 	struct object_lookup lookup;
 	struct object *obj; /* referenced */
 	struct epoch_waiter waiter;
@@ -36,6 +37,13 @@ struct name_op {
 /* NULL: out of memory; then the callback has been called. */
 struct name_op *name_new(struct objects *objs, object_info_cb info_cb, object_cb cb,
 			 void *ctx) LOOP_FN;
+
+/* The same for an operation that embeds this one, zeroed, as its first member. */
+void name_init(struct name_op *op, struct objects *objs, object_info_cb info_cb, object_cb cb,
+	       void *ctx) LOOP_FN;
+
+/* Copies what a new object begins with into op->commit.change.  -ERR_INVAL. */
+int name_set_attrs(struct name_op *op, const struct object_attrs *attrs) LOOP_FN MUST_CHECK;
 
 /* Answers, gives back what is claimed and referenced, and frees the operation. */
 void name_finish(struct name_op *op, int err, const struct map_obj *info) LOOP_FN;

@@ -258,9 +258,7 @@ static void remove_begin(struct objects *objs, const char *spec, uint64_t only, 
 	}
 	rm->only = only;
 	op = &rm->name; /* the first member: name_finish() frees both */
-	op->objs = objs;
-	op->cb = cb;
-	op->ctx = ctx;
+	name_init(op, objs, NULL, cb, ctx);
 	memcpy(op->spec, spec, strlen(spec) + 1);
 	op->flag = versions;
 	op->found = remove_found;

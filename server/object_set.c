@@ -156,9 +156,7 @@ void object_set(struct objects *objs, const char *spec, const struct object_edit
 		return;
 	}
 	op = &set->name; /* the first member: name_finish() frees both */
-	op->objs = objs;
-	op->info_cb = cb;
-	op->ctx = ctx;
+	name_init(op, objs, cb, NULL, ctx);
 	err = set_take(set, spec, edit);
 	if (err < 0) {
 		name_finish(op, err, NULL);

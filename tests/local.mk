@@ -100,6 +100,7 @@ unit_tests = \
 	tests/unit/test_object_full \
 	tests/unit/test_object_hard \
 	tests/unit/test_object_generation \
+	tests/unit/test_object_group \
 	tests/unit/test_object_journal \
 	tests/unit/test_object_limits \
 	tests/unit/test_object_map \

@@ -19,6 +19,7 @@
 /* A claim of a test. */
 struct taker {
 	struct object_claim claim;
+	struct claim_name names[CLAIM_NAMES_MAX];
 	struct objects *objs;
 	unsigned int turn; /* when it was granted, from 1 */
 	bool puts_at_once;
@@ -63,6 +64,7 @@ static void granted(struct object_claim *claim, int err)
 static void taker_init(struct objects *objs, struct taker *t)
 {
 	*t = (struct taker){.objs = objs};
+	claim_init(&t->claim, t->names, CLAIM_NAMES_MAX);
 	t->claim.granted = granted;
 }
 

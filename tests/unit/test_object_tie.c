@@ -423,6 +423,47 @@ static void a_tied_object_can_be_reset(void **state)
 	assert_after_crash(e, 3, 3);
 }
 
+/* What changes an object by another way than its epochs keeps the order too. */
+static void a_reset_comes_behind_what_was_acknowledged(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h[] = {engine_create_open(e, "a", 0), engine_create_open(e, "b", 0)};
+
+	assert_int_equal(engine_write_blk(e, h[0], 0, 1), 0);
+	assert_int_equal(snapshot(e, "a@v"), 0);
+	assert_int_equal(engine_write_blk(e, h[0], 0, 2), 0);
+	assert_int_equal(fsync_both(e, h[0], h[1]), 0);
+	assert_int_equal(tie(h[0], h[1]), 0);
+	assert_int_equal(engine_write_blk(e, h[1], 0, 3), 0);
+	assert_int_equal(reset(e, "a@v"), 0);
+	close_all(h, 2);
+	assert_after_crash(e, 1, 3);
+}
+
+static void shared_cb(void *ctx, int err, uint64_t done, uint64_t left)
+{
+	(void)done;
+	(void)left;
+	engine_done_cb(ctx, err);
+}
+
+static void a_range_clone_comes_behind_what_was_acknowledged(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h[] = {engine_create_open(e, "a", 0), engine_create_open(e, "b", 0)};
+	struct handle *src = engine_create_open(e, "c", 0);
+	struct result res = {0};
+
+	assert_int_equal(engine_write_blk(e, src, 0, 7), 0);
+	assert_int_equal(tie(h[0], h[1]), 0);
+	assert_int_equal(engine_write_blk(e, h[1], 0, 3), 0);
+	object_share(h[0], 0, src, 0, BLK_BYTES, shared_cb, &res);
+	assert_int_equal(engine_wait(e, &res), 0);
+	close_all(h, 2);
+	assert_int_equal(object_close(src), 0);
+	assert_after_crash(e, 7, 3);
+}
+
 static void a_snapshot_of_a_tied_object_closes_the_set(void **state)
 {
 	struct engine *e = *state;
@@ -499,6 +540,8 @@ int main(void)
 	    TEST(a_tied_object_is_removed_with_its_set_durable),
 	    TEST(a_tied_object_whose_writes_fail_can_be_removed),
 	    TEST(a_tied_object_can_be_reset),
+	    TEST(a_reset_comes_behind_what_was_acknowledged),
+	    TEST(a_range_clone_comes_behind_what_was_acknowledged),
 	    TEST(a_snapshot_of_a_tied_object_closes_the_set),
 	    TEST(there_is_a_limit_to_what_is_tied),
 	};

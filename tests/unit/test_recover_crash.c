@@ -2,7 +2,8 @@
 /*
  * test_recover_crash.c: a store on which changes of all kinds are made while checkpoints run loses its
  * power anywhere, and once more while it recovers.  After each start it must be as after a prefix of
- * the changes, in the order in which they were submitted, with all that were answered as durable.
+ * the changes, in the order in which they were submitted, with all that were answered as durable, and
+ * of what was submitted as a unit with all or nothing.
  *
  * TEST_ROUNDS power cuts, of a history that goes on behind each of them.
  */
@@ -35,6 +36,7 @@
 #define HOLES_MAX   4u
 #define OP_BLKS_MAX 24u
 #define NNAMES	    6u
+#define UNIT_MAX    5u /* changes that are submitted as one */
 
 /* A change on its way. */
 struct op {
@@ -58,6 +60,7 @@ struct sim {
 	struct rnd rnd;
 	struct op ops[OPS_MAX];
 	struct world states[OPS_MAX + 1]; /* before each of them, and after the last */
+	bool within[OPS_MAX + 1];	  /* a unit: nothing may ever look like this */
 	unsigned int nops;
 	unsigned int ndurable;
 	uint64_t nfilled; /* blocks of content so far */
@@ -68,6 +71,7 @@ struct sim {
 	unsigned int nlost;	 /* changes that were not answered, and are gone */
 	unsigned int nkept;	 /* that were not answered, and are there */
 	unsigned int nrecrashed; /* recoveries that did not come to their end */
+	unsigned int nunits;	 /* that were gone as a whole */
 	struct checkpoint_waiter waiter;
 	bool waiting;
 };
@@ -406,6 +410,43 @@ static void plan_power_cut(struct sim *sim)
 		fake_dev_off_at(fd, FAKE_SYNC, 1 + below(sim, OPS_MAX));
 }
 
+/* Makes one change more, and puts it on the list.  False: the power went. */
+static bool add_change(struct sim *sim, struct commit_list *unit)
+{
+	struct op *op = &sim->ops[sim->nops];
+	struct world *now = &sim->states[sim->nops];
+
+	make_change(sim, op, now);
+	op->req.durable = op_durable;
+	op->req.done = op_done;
+	if (!write_data(op))
+		return false;
+	sim->states[sim->nops + 1] = *now;
+	world_apply(&sim->states[++sim->nops], &op->req.change, op->known);
+	sim->within[sim->nops] = false;
+	STAILQ_INSERT_TAIL(unit, &op->req, link);
+	return true;
+}
+
+/* One change, or a unit of several.  False: the power went before it was submitted. */
+static bool submit(struct sim *sim)
+{
+	struct commit_list unit = STAILQ_HEAD_INITIALIZER(unit);
+	uint64_t n = rnd_one_in(&sim->rnd, 3) ? 2 + below(sim, UNIT_MAX - 1) : 1;
+	unsigned int first = sim->nops;
+
+	while (n > 0 && sim->nops < OPS_MAX && add_change(sim, &unit))
+		n--;
+	for (unsigned int i = first + 1; i < sim->nops; i++)
+		sim->within[i] = true;
+	if (n > 0 && sim->nops < OPS_MAX) {
+		sim->nops = first;
+		return false;
+	}
+	commit_submit_unit(sim->fx->commit, &unit);
+	return true;
+}
+
 static void run_until_cut(struct sim *sim)
 {
 	struct fake_dev *fd = sim->fx->ts->fdev;
@@ -414,20 +455,8 @@ static void run_until_cut(struct sim *sim)
 	sim->ndurable = 0;
 	sim->waiting = false;
 	plan_power_cut(sim);
-	while (sim->nops < OPS_MAX && !fake_dev_is_off(fd)) {
-		struct op *op = &sim->ops[sim->nops];
-		struct world *now = &sim->states[sim->nops];
-
-		make_change(sim, op, now);
-		op->req.durable = op_durable;
-		op->req.done = op_done;
-		if (!write_data(op))
-			break;
-		sim->states[sim->nops + 1] = *now;
-		world_apply(&sim->states[++sim->nops], &op->req.change, op->known);
-		commit_submit(sim->fx->commit, &op->req);
-		run_on(sim, op);
-	}
+	while (sim->nops < OPS_MAX && !fake_dev_is_off(fd) && submit(sim))
+		run_on(sim, &sim->ops[sim->nops - 1]);
 	fake_dev_off_at(fd, FAKE_WRITE, 1);
 	fake_dev_off_at(fd, FAKE_SYNC, 1);
 	commits_kill(sim->fx);
@@ -462,8 +491,9 @@ static unsigned int nops_in(struct sim *sim)
 	unsigned int n;
 
 	assert_int_equal(map_view_begin(sim->fx->ts->map, &view), 0);
-	for (n = sim->ndurable; n <= sim->nops && !world_matches(&sim->states[n], view); n++)
-		;
+	for (n = sim->ndurable; n <= sim->nops; n++)
+		if (!sim->within[n] && world_matches(&sim->states[n], view))
+			break;
 	map_view_end(view);
 	assert_in_range(n, sim->ndurable, sim->nops);
 	return n;
@@ -553,6 +583,7 @@ static void recover(struct sim *sim)
 		crash(sim);
 	assert_int_equal(nops_in(sim), n);
 	check_store(sim);
+	sim->nunits += n < sim->nops && sim->within[n + 1];
 	sim->nkept += n - sim->ndurable;
 	sim->nlost += sim->nops - n;
 	sim->states[0] = sim->states[n];
@@ -576,7 +607,7 @@ static void a_start_finds_a_prefix_with_all_that_was_answered(void **state)
 		run_until_cut(sim);
 		recover(sim);
 	}
-	assert_true(sim->nlost > 0 && sim->nkept > 0 && sim->nrecrashed > 0);
+	assert_true(sim->nlost > 0 && sim->nkept > 0 && sim->nrecrashed > 0 && sim->nunits > 0);
 	for (unsigned int i = 0; i < OPS_MAX; i++)
 		free(sim->ops[i].data);
 	commits_free(sim->fx);
