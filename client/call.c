@@ -31,9 +31,15 @@ uint8_t *call_body(struct call *call)
 
 void call_bind(struct call *call, cow_object_t *obj, uint32_t handle_at)
 {
-	assert(call->nobjs < CALL_OBJECTS);
-	call->objs[call->nobjs] = obj;
-	call->handle_at[call->nobjs++] = handle_at;
+	assert(call->nbound < CALL_OBJECTS);
+	call->bound = call->some_bound;
+	call->bound[call->nbound++] = (struct call_object){.obj = obj, .handle_at = handle_at};
+}
+
+void call_bind_all(struct call *call, struct call_object *bound, uint32_t n)
+{
+	call->bound = bound;
+	call->nbound = n;
 }
 
 static void call_fail(struct call *call, int err, const char *text)
@@ -166,4 +172,15 @@ int call_run(struct cow *cow, struct call *call, int body_len)
 {
 	call_start(cow, call, body_len);
 	return call_wait(cow, call);
+}
+
+size_t call_body_max(struct cow *cow)
+{
+	size_t max = WIRE_BODY_MAX;
+
+	(void)pthread_mutex_lock(&cow->lock);
+	if (cow->link.state == LINK_READY && cow->server.body_max < max)
+		max = cow->server.body_max;
+	(void)pthread_mutex_unlock(&cow->lock);
+	return max;
 }

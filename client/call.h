@@ -27,9 +27,15 @@ void call_init(struct call *call, enum wire_op op);
  */
 void call_bind(struct call *call, cow_object_t *obj, uint32_t handle_at);
 
+/* Instead: any number of them, in an array that stays the caller's and must stay as it is. */
+void call_bind_all(struct call *call, struct call_object *bound, uint32_t n);
+
 /* Where the request's body is to be encoded: CHAN_BODY_MAX bytes.  One that is longer is the
  * caller's: req.body. */
 uint8_t *call_body(struct call *call);
+
+/* The longest body that the server takes, as far as that is known. */
+size_t call_body_max(struct cow *cow);
 
 /* Sends it, after body_len bytes (or a negative error) came of encoding.  Does not fail: a failure
  * is the call's result. */

@@ -13,7 +13,6 @@
 int cmd_create(struct ctl *ctl);
 int cmd_mv(struct ctl *ctl);
 int cmd_resize(struct ctl *ctl);
-int cmd_fsync(struct ctl *ctl);
 
 /* cmd_attrs.c */
 int cmd_set(struct ctl *ctl);
@@ -85,6 +84,11 @@ int cmd_export_diff(struct ctl *ctl);
 
 /* cmd_import.c */
 int cmd_import_diff(struct ctl *ctl);
+
+/* cmd_group.c */
+int cmd_fsync(struct ctl *ctl);
+int cmd_clone_all(struct ctl *ctl);
+int cmd_snap_add_all(struct ctl *ctl); /* of several operands; they name versions */
 
 /* cmd_cp.c */
 int cmd_cp(struct ctl *ctl);

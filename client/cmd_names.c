@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Commands that make or change one object as a whole: create, mv, resize, fsync. */
+/* Commands that make or change one object as a whole: create, mv, resize. */
 #include "client/cmd.h"
 
 #include <string.h>
@@ -154,21 +154,4 @@ int cmd_resize(struct ctl *ctl)
 	int err = names_with_object(ctl, name, resize_open, &size);
 
 	return err != 0 ? err : names_report(ctl, name, "size", size);
-}
-
-static int fsync_open(const struct ctl *ctl, cow_object_t *obj, uint64_t *size)
-{
-	int err = cow_fsync(obj);
-
-	*size = cow_object_size(obj);
-	return err < 0 ? ctl_fail_cow(ctl, err, ctl->args.operands[0]) : 0;
-}
-
-int cmd_fsync(struct ctl *ctl)
-{
-	const char *name = ctl->args.operands[0];
-	uint64_t size = 0;
-	int err = names_with_object(ctl, name, fsync_open, &size);
-
-	return err != 0 ? err : names_report(ctl, name, NULL, 0);
 }

@@ -44,8 +44,12 @@ int cmd_snap_add(struct ctl *ctl)
 {
 	const char *spec = ctl->args.operands[0];
 	struct attrs attrs;
-	int err = snap_check(ctl, spec);
+	int err = 0;
 
+	for (size_t i = 0; i < ctl->args.noperands && err == 0; i++)
+		err = snap_check(ctl, ctl->args.operands[i]);
+	if (err == 0 && ctl->args.noperands > 1)
+		return cmd_snap_add_all(ctl);
 	if (err == 0)
 		err = attrs_get(ctl, &attrs);
 	if (err == 0)

@@ -43,6 +43,7 @@ extern "C" {
 #define COW_HAVE_RANGES	  1 /* several ranges, generations */
 #define COW_HAVE_AIO	  1 /* cow_aio_*, cow_set_reconnect() */
 #define COW_HAVE_DIFF	  1
+#define COW_HAVE_GROUPS	  1 /* several objects at one point in time */
 
 /* Error codes: stable; calls return them negated. */
 enum cow_errcode {
@@ -258,6 +259,23 @@ int cow_clone_many(cow_t *cow, const char *spec, const char *const *names, size_
  */
 int cow_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels);
 
+/* What is to be made of what: a clone, "name"; or a version of the object spec, "spec@version". */
+struct cow_pair {
+	const char *spec;
+	const char *name;
+};
+
+#define COW_GROUP_MAX 128
+
+/*
+ * Makes clones and versions of several objects, 1 to COW_GROUP_MAX, as one operation: they hold what
+ * was written to all of the sources up to one point in time, not before the call; and all of them are
+ * made or none, whatever happens.  attrs are those of each; a version takes no time to live.  The
+ * names, with two bytes more for each, have at most some 64,000 bytes; else -COW_EINVAL.
+ */
+int cow_group_clone(cow_t *cow, const struct cow_pair *pairs, size_t count,
+		    const struct cow_attrs *attrs);
+
 /*
  * Gives an object the content and size of its version; what it had before is gone.  Handles that
  * are open on it stay open.  *info, if not NULL, is filled in with what the object is then, and to
@@ -436,6 +454,18 @@ int cow_write_if(cow_object_t *obj, const void *buf, size_t len, uint64_t offset
  * all is durable.
  */
 int cow_fsync_if(cow_object_t *obj, const uint64_t *if_generation, uint64_t *generation);
+
+/*
+ * cow_group_fsync() is cow_fsync() of several objects, open on one connection, at most COW_GROUP_MAX,
+ * as one commit: what was written to them since is durable on all of them or on none, at any moment.
+ *
+ * cow_group_tie() keeps them so as long as they are open here: whatever is acknowledged on any of them
+ * is committed in that order, so that after a crash, fsync or not, nothing is there without all that
+ * was acknowledged on any of them before.  Objects that were tied before bring those that they are tied
+ * to; one that is closed leaves the others.  Tied objects fail together.
+ */
+int cow_group_fsync(cow_object_t *const *objs, size_t count);
+int cow_group_tie(cow_object_t *const *objs, size_t count);
 
 #define COW_RESIZE_SHRINK 1u
 

@@ -36,6 +36,7 @@ static unsigned int flight_traits(enum wire_op op)
 	case WIRE_OP_READV:
 	case WIRE_OP_FSYNC:
 	case WIRE_OP_FSYNC_IF:
+	case WIRE_OP_FSYNC_ALL:
 	case WIRE_OP_DIFF:
 	case WIRE_OP_EXTENTS:
 	case WIRE_OP_STATFS:
@@ -48,6 +49,8 @@ static unsigned int flight_traits(enum wire_op op)
 	case WIRE_OP_CREATE:
 	case WIRE_OP_CLOSE:
 	case WIRE_OP_CLONE:
+	case WIRE_OP_TIE:
+	case WIRE_OP_CLONE_ALL:
 	case WIRE_OP_REMOVE:
 	case WIRE_OP_SNAP:
 	case WIRE_OP_RENAME:
@@ -72,7 +75,8 @@ static bool flight_repeats(const struct call *call)
 
 static bool flight_is_fsync(const struct call *call)
 {
-	return call->req.op == WIRE_OP_FSYNC || call->req.op == WIRE_OP_FSYNC_IF;
+	return call->req.op == WIRE_OP_FSYNC || call->req.op == WIRE_OP_FSYNC_IF ||
+	       call->req.op == WIRE_OP_FSYNC_ALL;
 }
 
 bool flight_is_dirty(const struct cow_object *obj)
@@ -110,14 +114,15 @@ static void flight_end(struct call *call, int err, const char *text)
 
 static void flight_end_restarted(struct call *call)
 {
-	call->objs[0]->restarted = false;
+	for (uint32_t i = 0; i < call->nbound; i++)
+		call->bound[i].obj->restarted = false;
 	flight_end(call, -ERR_RESTARTED, "");
 }
 
 /* A close of what the server has closed by itself, with the connection. */
 static void flight_end_close(struct call *call)
 {
-	const struct cow_object *obj = call->objs[0];
+	const struct cow_object *obj = call->bound[0].obj;
 
 	if (obj->restarted)
 		flight_end_restarted(call);
@@ -128,16 +133,35 @@ static void flight_end_close(struct call *call)
 		flight_end(call, 0, "");
 }
 
+/* All that an fsync covers is durable; whether a handle has something to be told. */
+static bool flight_fsynced(struct call *call)
+{
+	bool restarted = false;
+
+	for (uint32_t i = 0; i < call->nbound; i++) {
+		struct call_object *bound = &call->bound[i];
+
+		if (bound->obj->synced < bound->sync_seq)
+			bound->obj->synced = bound->sync_seq;
+		restarted = restarted || bound->obj->restarted;
+	}
+	return restarted;
+}
+
 /* What an answer means for the objects of the call. */
 static void flight_end_answered(struct call *call)
 {
-	struct cow_object *obj = call->nobjs > 0 ? call->objs[0] : NULL;
+	bool restarted = false;
 
-	if (obj && flight_changes(call))
-		obj->acked++;
-	if (obj && flight_is_fsync(call) && obj->synced < call->sync_seq)
-		obj->synced = call->sync_seq;
-	if (obj && obj->restarted && (flight_is_fsync(call) || call->req.op == WIRE_OP_CLOSE))
+	if (call->nbound > 0 && flight_changes(call))
+		call->bound[0].obj->acked++;
+	if (flight_is_fsync(call))
+		restarted = flight_fsynced(call);
+	else if (call->req.op == WIRE_OP_CLOSE && call->nbound > 0)
+		restarted = call->bound[0].obj->restarted;
+	for (uint32_t i = 0; call->req.op == WIRE_OP_TIE && i < call->nbound; i++)
+		call->bound[i].obj->tied = true;
+	if (restarted)
 		flight_end_restarted(call);
 	else
 		flight_end(call, 0, "");
@@ -177,7 +201,7 @@ static void flight_lost(struct call *call, const struct chan_reply *reply)
 	bool move = flight_can_move(call) && cow->chan.end != CHAN_CLOSED;
 	char text[WIRE_TEXT_MAX];
 
-	if (move && call->req.op == WIRE_OP_CLOSE && call->nobjs > 0) {
+	if (move && call->req.op == WIRE_OP_CLOSE && call->nbound > 0) {
 		flight_end_close(call);
 	} else if (move && (!call->req.sent || flight_repeats(call))) {
 		call->doubt |=
@@ -248,8 +272,8 @@ static struct flight_gate flight_gate(const struct cow *cow, const struct call *
 		return (struct flight_gate){FLIGHT_SHUT, -ERR_CONN, "the connection was lost"};
 	if (link->state != LINK_READY || call->min_session > cow->session)
 		return flight_wait;
-	for (uint32_t i = 0; i < call->nobjs && gate.way == FLIGHT_OPEN; i++)
-		gate = flight_object_gate(cow, call->objs[i]);
+	for (uint32_t i = 0; i < call->nbound && gate.way == FLIGHT_OPEN; i++)
+		gate = flight_object_gate(cow, call->bound[i].obj);
 	if (gate.way == FLIGHT_OPEN && call->req.payload_len > cow->chan.payload_max)
 		return (struct flight_gate){FLIGHT_SHUT, -ERR_LIMIT,
 					    "the server takes less than that in one request"};
@@ -261,25 +285,25 @@ static bool flight_is_closed(const struct cow *cow, const struct call *call)
 {
 	enum object_state state;
 
-	if (call->req.op != WIRE_OP_CLOSE || call->nobjs == 0 || !cow->reconnect ||
+	if (call->req.op != WIRE_OP_CLOSE || call->nbound == 0 || !cow->reconnect ||
 	    cow->link.state == LINK_DOWN)
 		return false;
-	state = call->objs[0]->state;
+	state = call->bound[0].obj->state;
 	return cow->link.state != LINK_READY || state == OBJECT_LOST || state == OBJECT_GONE;
 }
 
 static void flight_submit(struct cow *cow, struct call *call)
 {
-	for (uint32_t i = 0; i < call->nobjs; i++)
-		le32_put((uint8_t *)(uintptr_t)call->req.body + call->handle_at[i],
-			 call->objs[i]->wire_handle);
-	if (flight_is_fsync(call) && call->nobjs > 0)
-		call->sync_seq = call->objs[0]->acked;
+	for (uint32_t i = 0; i < call->nbound; i++)
+		le32_put((uint8_t *)(uintptr_t)call->req.body + call->bound[i].handle_at,
+			 call->bound[i].obj->wire_handle);
+	for (uint32_t i = 0; flight_is_fsync(call) && i < call->nbound; i++)
+		call->bound[i].sync_seq = call->bound[i].obj->acked;
 	if (!call->has_crc && cow->chan.features & WIRE_FEATURE_PAYLOAD_CRC)
 		chan_request_crc(&call->req);
 	call->has_crc |= cow->chan.features & WIRE_FEATURE_PAYLOAD_CRC;
-	if (call->req.op == WIRE_OP_CLOSE && call->nobjs > 0)
-		flight_set_gone(call->objs[0], -ERR_INVAL, "the object was closed");
+	if (call->req.op == WIRE_OP_CLOSE && call->nbound > 0)
+		flight_set_gone(call->bound[0].obj, -ERR_INVAL, "the object was closed");
 	call->state = CALL_GIVEN;
 	call->doubt = false;
 	call->begun_ns = clock_now_ns();
@@ -386,9 +410,9 @@ void flight_give_up(struct call *call, int err, const char *text)
 	if (call->state == CALL_PARKED) {
 		TAILQ_REMOVE(&cow->parked, call, parked_link);
 	} else {
-		if (call->req.op == WIRE_OP_CLOSE && call->nobjs > 0 &&
+		if (call->req.op == WIRE_OP_CLOSE && call->nbound > 0 &&
 		    !chan_is_begun(&cow->chan, &call->req))
-			flight_close_handle(cow, call->objs[0]->wire_handle);
+			flight_close_handle(cow, call->bound[0].obj->wire_handle);
 		broken = chan_abandon(&cow->chan, &call->req,
 				      call->req.op == WIRE_OP_OPEN ? flight_late_open : NULL, cow);
 	}

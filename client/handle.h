@@ -64,8 +64,15 @@ LIST_HEAD(aio_bucket, aio);
 /* Takes the body of a success apart into ctx; runs once, under the lock, in any thread. */
 typedef int (*call_decode_fn)(void *ctx, const uint8_t *body, size_t len);
 
-/* Objects whose handles are in a request. */
+/* Objects whose handles are in a request, without memory for more. */
 #define CALL_OBJECTS 2u
+
+/* One of them. */
+struct call_object {
+	struct cow_object *obj;
+	uint32_t handle_at; /* where in the body the number goes */
+	uint64_t sync_seq;  /* of an fsync: what it covers */
+};
 
 enum call_state { CALL_NEW, CALL_PARKED, CALL_GIVEN, CALL_DONE };
 
@@ -80,9 +87,9 @@ struct call {
 	unsigned int timeout_ms; /* 0: that of the connection's handle */
 	call_decode_fn decode;
 	void *ctx;
-	struct cow_object *objs[CALL_OBJECTS]; /* the first is the one that a change is made to */
-	uint32_t handle_at[CALL_OBJECTS];      /* where in the body the number goes */
-	uint32_t nobjs;
+	struct call_object *bound; /* call_bind(); the first is the one that a change is made to */
+	uint32_t nbound;
+	struct call_object some_bound[CALL_OBJECTS];
 	/* Instead of waking a thread: under the lock, and must not use the channel. */
 	void (*ended)(struct call *call);
 	void *owner; /* for "ended" */
@@ -91,7 +98,6 @@ struct call {
 	uint64_t begun_ns; /* given to the channel */
 	uint64_t deadline_ns;
 	uint64_t min_session; /* the server refused it because it is shutting down */
-	uint64_t sync_seq;    /* of an FSYNC: what it covers */
 	bool has_crc;
 	bool doubt; /* a change that an older connection may still carry out */
 	int err;    /* 0 or a negative class of common/err.h */
@@ -122,6 +128,7 @@ struct cow_object {
 	uint64_t acked;	 /* counts changes that the server acknowledged */
 	uint64_t synced; /* up to which one an fsync covers them */
 	bool restarted;	 /* the server did, and may have lost some: to be told once */
+	bool tied;	 /* to others: for one connection only */
 	TAILQ_ENTRY(cow_object) link;
 };
 

@@ -205,7 +205,10 @@ static void link_reopen_all(struct cow *cow, bool restarted, bool same_store)
 	TAILQ_FOREACH (obj, &cow->objects, link) {
 		if (obj->state != OBJECT_LOST)
 			continue;
-		if (cow->reconnect && same_store)
+		if (obj->tied)
+			flight_set_gone(obj, -ERR_CONN,
+					"the group that it was tied to ended with its connection");
+		else if (cow->reconnect && same_store)
 			link_reopen(cow, obj);
 		else
 			flight_set_gone(obj, -ERR_CONN,

@@ -21,6 +21,7 @@ libclient_la_SOURCES = \
 	client/errors.h \
 	client/flight.c \
 	client/flight.h \
+	client/group.c \
 	client/handle.h \
 	client/infos.c \
 	client/infos.h \
@@ -67,6 +68,7 @@ libctl_la_SOURCES = \
 	client/cmd_data.c \
 	client/cmd_diff.c \
 	client/cmd_export.c \
+	client/cmd_group.c \
 	client/cmd_help.c \
 	client/cmd_import.c \
 	client/cmd_map.c \

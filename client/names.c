@@ -111,8 +111,8 @@ int names_copy_labels(cow_t *cow, const struct cow_label *labels, size_t nlabels
 	return names_copy_edits(cow, "the labels", labels, nlabels, out);
 }
 
-static int names_copy_attrs(cow_t *cow, const struct cow_attrs *attrs, uint64_t *ttl_ms,
-			    struct msg_labels *labels)
+int names_copy_attrs(cow_t *cow, const struct cow_attrs *attrs, uint64_t *ttl_ms,
+		     struct msg_labels *labels)
 {
 	*ttl_ms = attrs ? attrs->ttl_ms : 0;
 	if (*ttl_ms > MSG_TTL_MAX_MS)

@@ -196,7 +196,7 @@ static bool object_clone_range_fits(const cow_object_t *src, const cow_object_t 
 /* The first is the one that is changed. */
 static void object_bind_clone_range(struct call *call, cow_object_t *src, cow_object_t *dst)
 {
-	call->nobjs = 0;
+	call->nbound = 0;
 	call_bind(call, dst, 4);
 	call_bind(call, src, 0);
 }

@@ -99,17 +99,6 @@ static int store_check_specs(cow_t *cow, const char *const *specs, size_t count)
 	return err;
 }
 
-static size_t store_body_max(cow_t *cow)
-{
-	size_t max = WIRE_BODY_MAX;
-
-	(void)pthread_mutex_lock(&cow->lock);
-	if (cow->link.state == LINK_READY && cow->server.body_max < max)
-		max = cow->server.body_max;
-	(void)pthread_mutex_unlock(&cow->lock);
-	return max;
-}
-
 /* A request that may be too long to lie within its struct. */
 static int store_ask_usage(cow_t *cow, const char *const *specs, size_t count, uint8_t *body,
 			   struct msg_usage_reply *m)
@@ -121,7 +110,7 @@ static int store_ask_usage(cow_t *cow, const char *const *specs, size_t count, u
 	call.decode = store_decode_usage;
 	call.ctx = m;
 	return call_run(cow, &call,
-			msg_usage_encode(body, store_body_max(cow), specs, (uint32_t)count));
+			msg_usage_encode(body, call_body_max(cow), specs, (uint32_t)count));
 }
 
 int cow_get_usage(cow_t *cow, const char *const *specs, size_t count, struct cow_usage *usage)
@@ -297,5 +286,5 @@ int cow_aio_get_usage(cow_t *cow, const char *const *specs, size_t count, struct
 	aio->parts[0].req.body = st->body;
 	aio->out = usage;
 	return aio_submit(
-	    aio, msg_usage_encode(st->body, store_body_max(cow), specs, (uint32_t)count), id);
+	    aio, msg_usage_encode(st->body, call_body_max(cow), specs, (uint32_t)count), id);
 }

@@ -4,6 +4,7 @@ libcommon_la_SOURCES += \
 	proto/msg.c \
 	proto/msg.h \
 	proto/msg_data.c \
+	proto/msg_group.c \
 	proto/msg_priv.h \
 	proto/msg_store.c \
 	proto/wire.c \

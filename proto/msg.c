@@ -5,7 +5,7 @@
 #include "common/err.h"
 #include "proto/msg_priv.h"
 
-static uint64_t msg_get_ttl(struct cursor *c)
+uint64_t msg_get_ttl(struct cursor *c)
 {
 	uint64_t ttl_ms = cursor_u64(c);
 
@@ -14,7 +14,7 @@ static uint64_t msg_get_ttl(struct cursor *c)
 	return ttl_ms;
 }
 
-static void msg_labels_put(struct cursor *c, const struct msg_labels *m)
+void msg_labels_put(struct cursor *c, const struct msg_labels *m)
 {
 	if (m->len > sizeof(m->bytes)) {
 		c->bad = true;
@@ -33,7 +33,7 @@ static bool msg_labels_are_strings(const uint8_t *p, size_t len)
 	return len == 0 || p[len - 1] == 0;
 }
 
-static void msg_labels_get(struct cursor *c, struct msg_labels *m)
+void msg_labels_get(struct cursor *c, struct msg_labels *m)
 {
 	uint16_t len = cursor_u16(c);
 	const uint8_t *p = len <= sizeof(m->bytes) ? cursor_take(c, len) : NULL;

@@ -105,6 +105,14 @@ struct msg_handle { /* CLOSE, FSYNC */
 	uint32_t handle;
 };
 
+/* The most handles, or pairs of names, of one request. */
+#define MSG_GROUP_MAX 128u
+
+struct msg_handles {	/* TIE, FSYNC_ALL */
+	uint32_t count; /* on the wire a u16; at least 1 */
+	struct msg_handle handles[MSG_GROUP_MAX];
+};
+
 struct msg_list {
 	char prefix[MSG_NAME_BYTES]; /* "" for all */
 	char after[MSG_NAME_BYTES];  /* names greater than this only; "" to start */
@@ -120,6 +128,18 @@ struct msg_clone {
 	char dst[MSG_NAME_BYTES];
 	uint64_t ttl_ms; /* as of msg_create */
 	struct msg_labels labels;
+};
+
+/* The head of a CLONE_ALL; the pairs are beside it. */
+struct msg_clone_all {
+	uint64_t ttl_ms; /* as of msg_create */
+	struct msg_labels labels;
+	uint16_t count; /* of pairs: 1 to MSG_GROUP_MAX */
+};
+
+struct msg_pair {
+	const char *src;
+	const char *dst;
 };
 
 struct msg_snap {
@@ -355,6 +375,7 @@ MSG_DECLARE(msg_create);
 MSG_DECLARE(msg_open);
 MSG_DECLARE(msg_open_reply);
 MSG_DECLARE(msg_handle);
+MSG_DECLARE(msg_handles);
 MSG_DECLARE(msg_list);
 MSG_DECLARE(msg_clone);
 MSG_DECLARE(msg_read);
@@ -384,8 +405,8 @@ MSG_DECLARE(msg_check_reply);
 #undef MSG_DECLARE
 
 /* CREATE, INFO, CLONE, SNAP, RESET and SET answer with a msg_info.  PING, STATFS, REAPING and CHECK ask
- * with an empty body; PING, CLOSE, READ (its payload is what was read), WRITE, FSYNC, RESIZE, ZERO, REMOVE
- * and RENAME answer with one. */
+ * with an empty body; PING, CLOSE, READ (its payload is what was read), WRITE, FSYNC, RESIZE, ZERO, REMOVE,
+ * RENAME, TIE, FSYNC_ALL and CLONE_ALL answer with one. */
 
 /* A list reply, built entry by entry.  "used" starts at MSG_LIST_HEAD_BYTES. */
 int msg_list_add(uint8_t *buf, size_t len, size_t *used, const struct msg_info *info) MUST_CHECK;
@@ -412,6 +433,16 @@ int msg_usage_decode(const uint8_t *buf, size_t len, char *names, const char **s
 
 /* The most specs of one usage request; fewer where they are long. */
 #define MSG_USAGE_MAX 4096u
+
+/*
+ * A clone_all request is its head, then count pairs.  The decoder writes their names into "names",
+ * which has as many bytes as the request, and where they are into "pairs", which has room for
+ * MSG_GROUP_MAX.
+ */
+int msg_clone_all_encode(uint8_t *buf, size_t len, const struct msg_clone_all *m,
+			 const struct msg_pair *pairs) MUST_CHECK;
+int msg_clone_all_decode(const uint8_t *buf, size_t len, struct msg_clone_all *m, char *names,
+			 struct msg_pair *pairs) MUST_CHECK;
 
 /* An extents reply is: u32 count, then count msg_extents. */
 int msg_extents_reply_encode(uint8_t *buf, size_t len, const struct msg_extent *ext,

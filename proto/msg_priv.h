@@ -35,6 +35,12 @@
 		return 0;                                                 \
 	}
 
+/* What several messages have (msg.c): a time to live, within its bound, and labels. */
+struct msg_labels;
+uint64_t msg_get_ttl(struct cursor *c);
+void msg_labels_put(struct cursor *c, const struct msg_labels *m);
+void msg_labels_get(struct cursor *c, struct msg_labels *m);
+
 static inline bool msg_at_end(const struct cursor *c)
 {
 	return !c->bad && c->pos == c->len;

@@ -63,7 +63,10 @@
 	X(READV, 27)       \
 	X(WRITEV, 28)      \
 	X(FSYNC_IF, 29)    \
-	X(DIFF, 30)
+	X(DIFF, 30)        \
+	X(TIE, 31)         \
+	X(FSYNC_ALL, 32)   \
+	X(CLONE_ALL, 33)
 
 enum wire_op {
 #define X(name, num) WIRE_OP_##name = num,

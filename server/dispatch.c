@@ -68,6 +68,7 @@ DECODER(hello)
 DECODER(create)
 DECODER(open)
 DECODER(handle)
+DECODER(handles)
 DECODER(name)
 DECODER(list)
 DECODER(clone)
@@ -132,6 +133,10 @@ static const struct dispatch_row rows[] = {
     {WIRE_OP_FSYNC_IF, SESSION_READY, false, fsync_if_decode, dispatch_prepare_fsync_if,
      dispatch_fsync_if},
     {WIRE_OP_DIFF, SESSION_READY, false, diff_decode, dispatch_prepare_diff, dispatch_diff},
+    {WIRE_OP_TIE, SESSION_READY, false, handles_decode, dispatch_prepare_handles, dispatch_tie},
+    {WIRE_OP_FSYNC_ALL, SESSION_READY, false, handles_decode, dispatch_prepare_handles,
+     dispatch_fsync_all},
+    {WIRE_OP_CLONE_ALL, SESSION_READY, false, dispatch_decode_clone_all, NULL, dispatch_clone_all},
 };
 
 _Static_assert(ARRAY_LEN(rows) == WIRE_OP_END - 1, "every operation has a row");

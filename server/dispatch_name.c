@@ -18,19 +18,6 @@ static const char *object_part(char part[MSG_NAME_BYTES], const char *spec)
 	return part;
 }
 
-/* Refuses labels that are none; then the request has ended. */
-static bool labels_refused(struct request *req, const struct msg_labels *labels)
-{
-	char about[DISPATCH_ABOUT_BYTES];
-	int err = label_check(labels->bytes, labels->len);
-
-	if (err == 0)
-		return false;
-	snprintf(about, sizeof(about), "the labels %s", label_problem(labels->bytes, labels->len));
-	dispatch_error(req, err, about);
-	return true;
-}
-
 /* Ends a request that is about a version; -ERR_INVAL: what it names is none. */
 static void version_answer(struct request *req, int err, const char *spec,
 			   const struct map_obj *info)
@@ -47,12 +34,6 @@ static void version_answer(struct request *req, int err, const char *spec,
 	dispatch_error(req, err, about);
 }
 
-static struct object_attrs attrs_of(uint64_t ttl_ms, const struct msg_labels *labels)
-{
-	return (struct object_attrs){
-	    .ttl_ms = ttl_ms, .labels = labels->bytes, .labels_len = labels->len};
-}
-
 /* ---- making ---------------------------------------------------------------------------------- */
 
 static void create_cb(void *ctx, int err, const struct map_obj *info)
@@ -65,9 +46,9 @@ static void create_cb(void *ctx, int err, const struct map_obj *info)
 void dispatch_create(struct request *req)
 {
 	const struct msg_create *m = &req->m.create;
-	struct object_attrs attrs = attrs_of(m->ttl_ms, &m->labels);
+	struct object_attrs attrs = dispatch_attrs_of(m->ttl_ms, &m->labels);
 
-	if (!labels_refused(req, &m->labels))
+	if (!dispatch_labels_refused(req, &m->labels))
 		object_create(req->session->host->objs, m->name, m->size_bytes, &attrs, create_cb,
 			      req);
 }
@@ -90,9 +71,9 @@ static void clone_cb(void *ctx, int err, const struct map_obj *info)
 void dispatch_clone(struct request *req)
 {
 	const struct msg_clone *m = &req->m.clone;
-	struct object_attrs attrs = attrs_of(m->ttl_ms, &m->labels);
+	struct object_attrs attrs = dispatch_attrs_of(m->ttl_ms, &m->labels);
 
-	if (!labels_refused(req, &m->labels))
+	if (!dispatch_labels_refused(req, &m->labels))
 		object_clone(req->session->host->objs, m->src, m->dst, &attrs, clone_cb, req);
 }
 
@@ -109,9 +90,9 @@ static void snap_cb(void *ctx, int err, const struct map_obj *info)
 void dispatch_snap(struct request *req)
 {
 	const struct msg_snap *m = &req->m.snap;
-	struct object_attrs attrs = attrs_of(0, &m->labels);
+	struct object_attrs attrs = dispatch_attrs_of(0, &m->labels);
 
-	if (!labels_refused(req, &m->labels))
+	if (!dispatch_labels_refused(req, &m->labels))
 		object_snapshot(req->session->host->objs, m->name, &attrs, snap_cb, req);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * dispatch_priv.h: what the dispatch files share.  dispatch.c has the table; dispatch_reply.c ends
- * requests; dispatch_name.c, dispatch_handle.c and dispatch_store.c have the operations on names, on
- * open objects and on the store as a whole.  Nobody else includes it; loop thread only.
+ * requests; dispatch_name.c, dispatch_handle.c, dispatch_group.c and dispatch_store.c have the operations
+ * on names, on open objects, on several at once and on the store as a whole.  Nobody else includes it; loop thread only.
  *
  * A function of the table is called with the request's "m" filled in, and sees to it that the
  * request is ended with exactly one reply.
@@ -41,6 +41,11 @@ void dispatch_error(struct request *req, int err, const char *about);
 
 /* As dispatch_error(), about what this spec names. */
 void dispatch_error_name(struct request *req, int err, const char *spec);
+
+/* Refuses labels that are none; then the request has ended. */
+bool dispatch_labels_refused(struct request *req, const struct msg_labels *labels);
+
+struct object_attrs dispatch_attrs_of(uint64_t ttl_ms, const struct msg_labels *labels);
 
 /* Ends a request that answers nothing but success or an error about what spec names. */
 void dispatch_answer(struct request *req, int err, const char *spec);
@@ -103,6 +108,14 @@ void dispatch_diff(struct request *req);
 
 /* Answers a CLOSE: the last request on the slot has ended. */
 void dispatch_close_now(struct request *req, struct session_slot *slot);
+
+/* ---- dispatch_group.c ------------------------------------------------------------------------ */
+
+int dispatch_prepare_handles(struct request *req);
+void dispatch_tie(struct request *req);
+void dispatch_fsync_all(struct request *req);
+int dispatch_decode_clone_all(struct request *req, const uint8_t *body, size_t len);
+void dispatch_clone_all(struct request *req);
 
 /* ---- dispatch_store.c ------------------------------------------------------------------------ */
 

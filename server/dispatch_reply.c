@@ -9,6 +9,7 @@
 
 #include "common/crc32c.h"
 #include "common/err.h"
+#include "common/label.h"
 #include "common/log.h"
 #include "common/name.h"
 #include "proto/msg.h"
@@ -52,11 +53,19 @@ static void reply_add(struct session_reply *reply, bool checked, struct pagevec 
 	}
 }
 
+/* A CLOSE may have waited for the last request on the slot. */
+static void dispatch_leave(struct session_slot *slot)
+{
+	if (slot->users == 0 && slot->closing)
+		dispatch_close_now(slot->closing, slot);
+}
+
 void dispatch_finish(struct request *req, int err, const void *body, size_t body_len,
 		     struct pagevec *payload, uint32_t npayload)
 {
 	struct session *session = req->session;
 	struct session_slot *slot = req->slot;
+	struct session_slots *slots = session_unpin_all(req);
 	struct session_reply reply = {
 	    .header = {.magic = WIRE_MAGIC_REPLY,
 		       .op = req->header.op,
@@ -69,8 +78,11 @@ void dispatch_finish(struct request *req, int err, const void *body, size_t body
 	reply_add(&reply, session->features & WIRE_FEATURE_PAYLOAD_CRC, payload, npayload);
 	session_request_end(req);
 	session->reply(session, &reply);
-	if (slot && slot->users == 0 && slot->closing)
-		dispatch_close_now(slot->closing, slot);
+	if (slot)
+		dispatch_leave(slot);
+	for (uint32_t i = 0; slots && i < slots->n; i++)
+		dispatch_leave(slots->slot[i]);
+	free(slots);
 }
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -196,4 +208,24 @@ void dispatch_answer_list(struct request *req, int err, const char *spec,
 	msg_list_finish(body, i, more || i < n);
 	dispatch_finish(req, 0, body, used, NULL, 0);
 	free(body);
+}
+
+/* ---- attributes ------------------------------------------------------------------------------ */
+
+bool dispatch_labels_refused(struct request *req, const struct msg_labels *labels)
+{
+	char about[DISPATCH_ABOUT_BYTES];
+	int err = label_check(labels->bytes, labels->len);
+
+	if (err == 0)
+		return false;
+	snprintf(about, sizeof(about), "the labels %s", label_problem(labels->bytes, labels->len));
+	dispatch_error(req, err, about);
+	return true;
+}
+
+struct object_attrs dispatch_attrs_of(uint64_t ttl_ms, const struct msg_labels *labels)
+{
+	return (struct object_attrs){
+	    .ttl_ms = ttl_ms, .labels = labels->bytes, .labels_len = labels->len};
 }

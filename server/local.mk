@@ -39,6 +39,7 @@ libserver_la_SOURCES = \
 	server/dev_file.c \
 	server/dispatch.c \
 	server/dispatch.h \
+	server/dispatch_group.c \
 	server/dispatch_handle.c \
 	server/dispatch_name.c \
 	server/dispatch_priv.h \

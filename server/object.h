@@ -146,7 +146,7 @@ typedef void (*object_pairs_cb)(void *ctx, int err, uint32_t at);
  * none.  "pairs" and its strings stay the caller's and must be there until the callback.  attrs are
  * those of each.  -ERR_SAME_NAME: two of the same name are to be made; -ERR_INVAL: a version of
  * another object, or one with a time to live; -ERR_LIMIT: more than OBJECT_GROUP_MAX, or more than
- * the journal takes at once; and what those two can meet.
+ * the journal takes at once; -ERR_PAIRS: too many are asked for at once; and what those two can meet.
  */
 void object_clone_all(struct objects *objs, const struct object_pair *pairs, uint32_t n,
 		      const struct object_attrs *attrs, object_pairs_cb cb, void *ctx) LOOP_FN;

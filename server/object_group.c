@@ -18,6 +18,9 @@
 #include "server/object_op.h"
 #include "server/record.h"
 
+/* What may be asked for at once: each takes some 3 KiB while it waits. */
+#define GROUP_PAIRS_MAX 8192u
+
 struct group_item {
 	struct group_op *group;
 	struct object *obj; /* the source, referenced once it has been looked up */
@@ -50,6 +53,7 @@ static LOOP_FN void group_ended(void *ctx, int err)
 {
 	struct group_op *group = ctx;
 
+	group->name.objs->npairs -= group->n;
 	group->cb(group->ctx, err, group->at);
 	for (uint32_t i = 0; i < group->n && group->items; i++)
 		if (group->items[i].obj)
@@ -223,12 +227,17 @@ void object_clone_all(struct objects *objs, const struct object_pair *pairs, uin
 	int err;
 
 	ASSERT_LOOP();
+	if (n > 0 && n <= OBJECT_GROUP_MAX && objs->npairs + n > GROUP_PAIRS_MAX) {
+		cb(ctx, -ERR_PAIRS, n);
+		return;
+	}
 	if (n > 0 && n <= OBJECT_GROUP_MAX)
 		group = calloc(1, sizeof(*group) + max * sizeof(group->names[0]));
 	if (!group) {
 		cb(ctx, n == 0 ? 0 : n > OBJECT_GROUP_MAX ? -ERR_LIMIT : -ERR_NOMEM, n);
 		return;
 	}
+	objs->npairs += n;
 	group->pairs = pairs;
 	group->n = n;
 	group->cb = cb;

@@ -276,6 +276,7 @@ struct objects {
 	TAILQ_HEAD(, object_claim) claims; /* that wait, in order */
 
 	size_t usage_bytes;	   /* of what waits for its usage */
+	uint32_t npairs;	   /* of object_clone_all(), under way */
 	bool lacking;		   /* failed epochs may lack space */
 	struct mutate_list parked; /* writes that wait for space or memory, in order */
 	struct event *timer;

@@ -86,6 +86,7 @@ void session_request_end(struct request *req)
 	session->promised_bytes -= req->promise_bytes;
 	if (req->slot)
 		req->slot->users--;
+	free(session_unpin_all(req));
 	session_drop_payload(req);
 	free(req->beside);
 	req->magic = 0;
@@ -100,6 +101,45 @@ void session_drop_payload(struct request *req)
 		pagevecs_free(req->payload, req->npayload);
 	req->payload = NULL;
 	req->npayload = 0;
+}
+
+static bool session_is_pinned(const struct session_slots *slots, const struct session_slot *slot)
+{
+	for (uint32_t i = 0; i < slots->n; i++)
+		if (slots->slot[i] == slot)
+			return true;
+	return false;
+}
+
+int session_pin_all(struct request *req, const struct msg_handles *handles)
+{
+	struct session_slots *slots = calloc(1, sizeof(*slots));
+
+	if (!slots)
+		return -ERR_NOMEM;
+	req->slots = slots;
+	for (uint32_t i = 0; i < handles->count; i++) {
+		uint32_t number = handles->handles[i].handle;
+		struct session_slot *slot = session_slot_find(req->session, number);
+
+		if (!slot)
+			return -ERR_BAD_HANDLE; /* what is pinned is unpinned with the request */
+		if (session_is_pinned(slots, slot))
+			continue;
+		slot->users++;
+		slots->slot[slots->n++] = slot;
+	}
+	return 0;
+}
+
+struct session_slots *session_unpin_all(struct request *req)
+{
+	struct session_slots *slots = req->slots;
+
+	req->slots = NULL;
+	for (uint32_t i = 0; slots && i < slots->n; i++)
+		slots->slot[i]->users--;
+	return slots;
 }
 
 void session_promise(struct request *req, uint64_t bytes)

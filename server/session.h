@@ -55,6 +55,12 @@ struct session_slot {
 	struct request *closing; /* the CLOSE that waits for the users, or NULL */
 };
 
+/* Several, each once. */
+struct session_slots {
+	uint32_t n;
+	struct session_slot *slot[MSG_GROUP_MAX];
+};
+
 /* A reply on its way out.  The pages of "payload", one vector after the other, are the callee's from
  * then on; the array is not. */
 struct session_reply {
@@ -93,6 +99,7 @@ struct request {
 	struct session *session;
 	const struct dispatch_row *row; /* NULL: an operation that is not known */
 	struct session_slot *slot;	/* pinned, or NULL */
+	struct session_slots *slots;	/* others that are, from malloc(), or NULL */
 	struct wire_header header;
 	int err;		 /* refused before it began: the answer */
 	uint64_t promise_bytes;	 /* its part of the session's promised_bytes */
@@ -106,6 +113,7 @@ struct request {
 		struct msg_create create;
 		struct msg_open open;
 		struct msg_handle handle;
+		struct msg_handles handles;
 		struct msg_name name;
 		struct msg_list list;
 		struct msg_clone clone;
@@ -142,7 +150,14 @@ bool session_has_request(const struct session *session, uint64_t id);
 /* NULL: out of memory. */
 struct request *session_request_new(struct session *session, const struct wire_header *header);
 
-/* Unpins its slot, forgets its promise, frees its payload, what is beside it, and the request. */
+/* Pins the slots of handles that the client named.  -ERR_BAD_HANDLE: one is none, or is closing;
+ * -ERR_NOMEM. */
+int session_pin_all(struct request *req, const struct msg_handles *handles) MUST_CHECK;
+
+/* Takes the pinned slots from the request, without the pins; to be freed.  NULL: there are none. */
+struct session_slots *session_unpin_all(struct request *req);
+
+/* Unpins its slots, forgets its promise, frees its payload, what is beside it, and the request. */
 void session_request_end(struct request *req);
 
 /* Frees the payload, as far as it has come. */

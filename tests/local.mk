@@ -54,6 +54,7 @@ unit_tests = \
 	tests/unit/test_diffstream \
 	tests/unit/test_dispatch \
 	tests/unit/test_dispatch_ranges \
+	tests/unit/test_dispatch_group \
 	tests/unit/test_fetch \
 	tests/unit/test_freeload \
 	tests/unit/test_home \
@@ -71,6 +72,7 @@ unit_tests = \
 	tests/unit/test_libcow_cut \
 	tests/unit/test_libcow_diff \
 	tests/unit/test_libcow_errors \
+	tests/unit/test_libcow_group \
 	tests/unit/test_libcow_io \
 	tests/unit/test_libcow_names \
 	tests/unit/test_libcow_ranges \
@@ -245,6 +247,7 @@ libtest_la_SOURCES = \
 	tests/lib/engine.c \
 	tests/lib/engine.h \
 	tests/lib/fake_data.c \
+	tests/lib/fake_group.c \
 	tests/lib/fake_dev.c \
 	tests/lib/fake_dev.h \
 	tests/lib/fake_diff.c \
@@ -303,6 +306,7 @@ fake_engine = \
 fake_client = tests/lib/frame_client.c tests/lib/frame_client.h tests/lib/peer.c tests/lib/peer.h
 tests_unit_test_dispatch_SOURCES = $(fake_engine) tests/unit/test_dispatch.c
 tests_unit_test_dispatch_ranges_SOURCES = $(fake_engine) tests/unit/test_dispatch_ranges.c
+tests_unit_test_dispatch_group_SOURCES = $(fake_engine) tests/unit/test_dispatch_group.c
 tests_unit_test_session_SOURCES = $(fake_engine) tests/unit/test_session.c
 tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c
 tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c

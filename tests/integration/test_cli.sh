@@ -149,6 +149,15 @@ bad 'zero with a bad length' 64 cowctl zero --length 1x copy
 cowctl create ranges 0
 good 'clone-range of all of an object' cowctl clone-range copy2 ranges
 check 'is what the source is' cmp -s <(cowctl cat copy2) <(cowctl cat ranges)
+good 'versions of several objects' cowctl snap add copy2@several ranges@several
+good 'clones of several objects' cowctl clone-all copy2@several several1 ranges several2
+good 'fsync of several objects' cowctl fsync several1 several2 copy2
+bad 'versions of several objects, one of which is there' 4 cowctl snap add copy2@other ranges@several
+bad 'the version that would have been made with it' 3 cowctl info copy2@other
+bad 'fsync of several, one of which is missing' 3 cowctl fsync several1 missing
+# shellcheck disable=SC2046  # so many operands
+bad 'fsync of too many objects' 64 cowctl fsync $(yes copy2 | head -n 129)
+good 'removing them' cowctl rm -y several1 several2 copy2@several ranges@several
 good 'clone-range of a part in JSON' \
 	cowctl --json clone-range -y --offset 4100 --to 12292 --length 10000 copy2 ranges
 json_is 'has the range' bytes 10000

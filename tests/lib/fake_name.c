@@ -177,6 +177,43 @@ void object_snapshot(struct objects *objs, const char *spec, const struct object
 	fake_answer_info(objs, cb, ctx, err, f);
 }
 
+static int fake_check_pair(struct objects *objs, const struct object_pair *pair)
+{
+	size_t len = strlen(pair->src);
+	bool version = strchr(pair->dst, '@') != NULL;
+
+	if (name_spec_problem(pair->src) || name_spec_problem(pair->dst))
+		return -ERR_BAD_NAME;
+	if (version && (strncmp(pair->src, pair->dst, len) != 0 || pair->dst[len] != '@'))
+		return -ERR_INVAL;
+	if (!fake_find(objs, pair->src))
+		return -ERR_NOENT;
+	return fake_find(objs, pair->dst) ? -ERR_EXIST : 0;
+}
+
+/* Of pairs that do not name each other's. */
+void object_clone_all(struct objects *objs, const struct object_pair *pairs, uint32_t n,
+		      const struct object_attrs *attrs, object_pairs_cb cb, void *ctx)
+{
+	int err = fake_failure(objs);
+	uint32_t at = err < 0 ? n : 0;
+
+	while (at < n && err == 0) {
+		err = fake_check_pair(objs, &pairs[at]);
+		at += err == 0;
+	}
+	for (uint32_t i = 0; i < n && err == 0; i++) {
+		struct fake *from = fake_find(objs, pairs[i].src);
+		struct fake *f;
+
+		err = fake_copy(objs, from, pairs[i].dst, attrs, &f);
+		assert(err == 0);
+		f->info.parent = strchr(pairs[i].dst, '@') ? from->info.id : 0;
+		from->info.nversions += f->info.parent != 0;
+	}
+	fake_answer_pairs(objs, cb, ctx, err, at);
+}
+
 /* ---- changing -------------------------------------------------------------------------------- */
 
 static void fake_set_name(struct objects *objs, struct fake *f, const char *spec)

@@ -104,6 +104,11 @@ static void fire_read(struct due *due)
 	pagevec_fini(&due->pv);
 }
 
+static void fire_pairs(struct due *due)
+{
+	due->cb.pairs(due->ctx, due->err, due->at);
+}
+
 void fake_answer(struct objects *objs, object_cb cb, void *ctx, int err)
 {
 	struct due *due = due_new(fire_plain, err, ctx);
@@ -120,6 +125,15 @@ void fake_answer_info(struct objects *objs, object_info_cb cb, void *ctx, int er
 	due->cb.info = cb;
 	if (f)
 		due->obj = f->info;
+	due_run(objs, due);
+}
+
+void fake_answer_pairs(struct objects *objs, object_pairs_cb cb, void *ctx, int err, uint32_t at)
+{
+	struct due *due = due_new(fire_pairs, err, ctx);
+
+	due->cb.pairs = cb;
+	due->at = at;
 	due_run(objs, due);
 }
 
@@ -226,6 +240,18 @@ void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv,
 void object_fsync(struct handle *handle, object_cb cb, void *ctx)
 {
 	fake_answer(handle->objs, cb, ctx, fake_failure(handle->objs));
+}
+
+void object_fsync_all(struct handle *const *handles, uint32_t n, object_cb cb, void *ctx)
+{
+	(void)n;
+	fake_answer(handles[0]->objs, cb, ctx, fake_failure(handles[0]->objs));
+}
+
+int object_tie(struct handle *const *handles, uint32_t n)
+{
+	(void)n;
+	return fake_failure(handles[0]->objs);
 }
 
 void object_resize(struct handle *handle, uint64_t size_bytes, bool shrink, object_cb cb, void *ctx)

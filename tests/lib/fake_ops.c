@@ -509,6 +509,9 @@ static void (*const ops[WIRE_OP_END])(struct answer *a) = {
     [WIRE_OP_FSYNC_IF] = fake_op_fsync_if,
     [WIRE_OP_SET] = op_set,
     [WIRE_OP_DIFF] = fake_op_diff,
+    [WIRE_OP_TIE] = fake_op_handles,
+    [WIRE_OP_FSYNC_ALL] = fake_op_handles,
+    [WIRE_OP_CLONE_ALL] = fake_op_clone_all,
 };
 
 static void serve_one(struct fake_conn *conn, const struct fake_frame *f)

@@ -38,6 +38,7 @@ struct due {
 		object_open_cb open;
 		object_read_cb read;
 		object_changed_cb changed;
+		object_pairs_cb pairs;
 	} cb;
 	void *ctx;
 	int err;
@@ -46,6 +47,7 @@ struct due {
 	struct pagevec pv;
 	struct pagevec *pvs; /* of several ranges */
 	uint32_t npvs;
+	uint32_t at;
 };
 
 struct objects {
@@ -77,6 +79,7 @@ void due_run(struct objects *objs, struct due *due);
 
 /* The same for the usual kinds. */
 void fake_answer(struct objects *objs, object_cb cb, void *ctx, int err);
+void fake_answer_pairs(struct objects *objs, object_pairs_cb cb, void *ctx, int err, uint32_t at);
 void fake_answer_info(struct objects *objs, object_info_cb cb, void *ctx, int err,
 		      const struct fake *f);
 

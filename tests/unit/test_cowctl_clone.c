@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The command clone of cowctl ($COWCTL), of one and of many, against a store in memory. */
+/* The commands of cowctl ($COWCTL) that make many clones, or do something to several objects at one point in
+ * time, against a store in memory. */
 #include "tests/unit/cowctl_fixture.h"
 
 static void test_cowctl_clone_many(void **state)
@@ -41,6 +42,50 @@ static void test_cowctl_clone_many_says_what_was_made(void **state)
 	expect_has(f->out, "\"names\": [\n  ]");
 	run(f, 3, "clone -N 2 none vm%d");
 	expect_has(f->err, "clone: none: no such object");
+	fixture_stop(f);
+}
+
+static void test_cowctl_several_at_one_point_in_time(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "a", 4096);
+	fake_store_add(f->st, "b", 4096);
+	run(f, 0, "snap add --label by=me a@v b@v");
+	expect_out(f, "");
+	assert_int_equal(f->st->requests[WIRE_OP_CLONE_ALL], 1);
+	assert_int_equal(f->st->requests[WIRE_OP_SNAP], 0);
+	assert_int_equal(fake_store_find(f->st, "b@v")->info.labels.len, sizeof("by=me"));
+	run(f, 0, "--json snap add a@w b@w");
+	expect_has(f->out, "\"names\": [\n    \"a@w\",\n    \"b@w\"\n  ]");
+	run(f, 0, "--json clone-all a@v a2 b b2");
+	expect_has(f->out, "\"names\": [\n    \"a2\",\n    \"b2\"\n  ]");
+	run(f, 0, "fsync a b a2");
+	expect_out(f, "");
+	assert_int_equal(f->st->requests[WIRE_OP_FSYNC_ALL], 1);
+	run(f, 0, "--json fsync a b");
+	expect_has(f->out, "\"names\": [\n    \"a\",\n    \"b\"\n  ]");
+	run(f, 0, "--json fsync a");
+	expect_has(f->out, "\"name\": \"a\"");
+	fixture_stop(f);
+}
+
+static void test_cowctl_several_mistakes(void **state)
+{
+	struct fixture *f = fixture_start();
+
+	(void)state;
+	fake_store_add(f->st, "a", 4096);
+	fake_store_add(f->st, "b", 4096);
+	expect_error(f, 64, "snap add a@v b", "b: not a version");
+	expect_error(f, 64, "clone-all a a2 b", "b is given no DST");
+	expect_error(f, 64, "clone-all a", "clone-all");
+	expect_error(f, 3, "fsync a none", "fsync: none: no such object");
+	expect_error(f, 3, "snap add a@v none@v", "none@v");
+	expect_error(f, 4, "clone-all a x b a", "clone-all: a");
+	expect_error(f, 1, "clone-all a x b @", "name 2 of 2");
+	assert_int_equal(f->st->count, 2);
 	fixture_stop(f);
 }
 
@@ -118,6 +163,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_cowctl_clone_many),
 	    cmocka_unit_test(test_cowctl_clone_many_says_what_was_made),
+	    cmocka_unit_test(test_cowctl_several_at_one_point_in_time),
+	    cmocka_unit_test(test_cowctl_several_mistakes),
 	    cmocka_unit_test(test_cowctl_clone_mistakes),
 	    cmocka_unit_test(test_cowctl_clone_checks_all_names_first),
 	    cmocka_unit_test(test_cowctl_clone_shows_how_far_it_is),

@@ -135,6 +135,19 @@ static const struct codec_field fields_msg_set[] = {
     F(msg_set, edits, LABELS), F(msg_set, expect, LABELS),
 };
 
+static const struct codec_field fields_msg_handles[] = {F(msg_handles, count, NUM)};
+
+static const struct codec_field fields_msg_clone_all[] = {
+    F(msg_clone_all, ttl_ms, NUM),
+    F(msg_clone_all, labels, LABELS),
+    F(msg_clone_all, count, NUM),
+};
+
+static const struct codec_field fields_codec_pair[] = {
+    F(codec_pair, src, STR),
+    F(codec_pair, dst, STR),
+};
+
 static const struct codec_field fields_codec_usage[] = {F(codec_usage, count, NUM)};
 
 static const struct codec_field fields_msg_usage_reply[] = {
@@ -315,6 +328,7 @@ ANY_TYPE(msg_check_reply)
 ANY_TYPE(msg_readv)
 ANY_TYPE(msg_readv_reply)
 ANY_TYPE(msg_writev)
+ANY_TYPE(msg_handles)
 
 static int any_header_encode(uint8_t *buf, size_t len, const void *m)
 {
@@ -423,6 +437,33 @@ static int any_usage_decode(const uint8_t *buf, size_t len, void *m)
 	return err;
 }
 
+static int any_clone_all_encode(uint8_t *buf, size_t len, const void *m)
+{
+	const struct codec_clone_all *all = m;
+	struct msg_pair pairs[MSG_GROUP_MAX];
+
+	for (uint32_t i = 0; i < all->head.count && i < MSG_GROUP_MAX; i++)
+		pairs[i] = (struct msg_pair){all->pairs[i].src, all->pairs[i].dst};
+	return msg_clone_all_encode(buf, len, &all->head, pairs);
+}
+
+static int any_clone_all_decode(const uint8_t *buf, size_t len, void *m)
+{
+	struct codec_clone_all *all = m;
+	struct msg_pair pairs[MSG_GROUP_MAX];
+	char *names = malloc(len + 1);
+	int err = names ? 0 : -ERR_NOMEM;
+
+	if (err == 0)
+		err = msg_clone_all_decode(buf, len, &all->head, names, pairs);
+	for (uint32_t i = 0; err == 0 && i < all->head.count; i++) {
+		memcpy(all->pairs[i].src, pairs[i].src, strlen(pairs[i].src) + 1);
+		memcpy(all->pairs[i].dst, pairs[i].dst, strlen(pairs[i].dst) + 1);
+	}
+	free(names);
+	return err;
+}
+
 /* clang-format off */
 #define FIELDS(type) {fields_##type, ARRAY_LEN(fields_##type)}
 #define PLAIN_ROW(type)                                                                            \
@@ -480,6 +521,26 @@ const struct codec codecs[] = {
 	.entries = FIELDS(msg_name),
 	.entry_offset = offsetof(struct codec_usage, specs),
 	.entry_bytes = sizeof(struct msg_name),
+    },
+    {
+	.name = "msg_handles",
+	.struct_bytes = sizeof(struct msg_handles),
+	.encode = any_msg_handles_encode,
+	.decode = any_msg_handles_decode,
+	.fields = FIELDS(msg_handles),
+	.entries = FIELDS(msg_handle),
+	.entry_offset = offsetof(struct msg_handles, handles),
+	.entry_bytes = sizeof(struct msg_handle),
+    },
+    {
+	.name = "msg_clone_all",
+	.struct_bytes = sizeof(struct codec_clone_all),
+	.encode = any_clone_all_encode,
+	.decode = any_clone_all_decode,
+	.fields = FIELDS(msg_clone_all),
+	.entries = FIELDS(codec_pair),
+	.entry_offset = offsetof(struct codec_clone_all, pairs),
+	.entry_bytes = sizeof(struct codec_pair),
     },
     {
 	.name = "msg_check_reply",

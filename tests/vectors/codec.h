@@ -55,6 +55,16 @@ struct codec_diff_reply {
 	struct msg_diff_run runs[MSG_DIFF_MAX];
 };
 
+struct codec_pair {
+	char src[MSG_NAME_BYTES];
+	char dst[MSG_NAME_BYTES];
+};
+
+struct codec_clone_all {
+	struct msg_clone_all head;
+	struct codec_pair pairs[MSG_GROUP_MAX];
+};
+
 struct codec_usage {
 	uint32_t count;
 	struct msg_name specs[MSG_USAGE_MAX];

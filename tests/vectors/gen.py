@@ -163,6 +163,18 @@ def clone(src, dst, ttl=0, labels=""):
             ("labels", "labels", labels)]
 
 
+def handles(*values):
+    return ([("count", U16, len(values))]
+            + [(f"{i}.handle", U32, h) for i, h in enumerate(values)])
+
+
+def clone_all(ttl, labels, *pairs):
+    fields = [("ttl_ms", U64, ttl), ("labels", "labels", labels), ("count", U16, len(pairs))]
+    for i, (src, dst) in enumerate(pairs):
+        fields += [(f"{i}.src", "str", src), (f"{i}.dst", "str", dst)]
+    return fields
+
+
 def snap(value, labels):
     return [("name", "str", value), ("labels", "labels", labels)]
 
@@ -326,6 +338,13 @@ MESSAGES = [
     ("msg_clone", clone("images/debian-12", "vm-1")),
     ("msg_clone", clone("images/debian-12@2026-01", "vm-1", 60000, "os=debian|")),
     ("msg_clone", clone(LONG, LONG, CENTURY, MANY)),
+    ("msg_handles", handles(1)),
+    ("msg_handles", handles(3, 1, TOP32)),
+    ("msg_handles", handles(*range(1, 129))),
+    ("msg_clone_all", clone_all(0, "", ("vm-1", "vm-1@a"))),
+    ("msg_clone_all", clone_all(60000, LABELS, ("data@a", "data-2"), ("log", "log-2"))),
+    ("msg_clone_all", clone_all(CENTURY, MANY, (LONG, LONG))),
+    ("msg_clone_all", clone_all(0, "", *((f"{i}", f"{i}@a") for i in range(128)))),
     ("msg_read", read(1, 0, 0)),
     ("msg_read", read(1, 0x1122334455667788, 33554432)),
     ("msg_write", write(1, 4097)),
@@ -462,6 +481,11 @@ def frames():
           fields=setting("vm-1", 1, 60000, "os=debian|tier|", "owner|"))
     frame("set-reply", REPLY, 26, 17, kind="msg_info", fields=info("", *CLONE))
     frame("diff", REQUEST, 30, 18, kind="msg_diff", fields=diff(1, 12, 0, TOP64, 0))
+    frame("tie", REQUEST, 31, 19, kind="msg_handles", fields=handles(1, 2))
+    frame("tie-reply", REPLY, 31, 19)
+    frame("fsync-all", REQUEST, 32, 20, kind="msg_handles", fields=handles(1, 2))
+    frame("clone-all", REQUEST, 33, 21, kind="msg_clone_all",
+          fields=clone_all(0, "", ("data", "data@a"), ("log", "log@a")))
     frame("remove-has-versions", REPLY, 13, 16, status=4, kind="msg_error",
           fields=text("it_has_2"))
     frame("unknown-op", REQUEST, 999, 7)
@@ -514,6 +538,17 @@ def bad_messages():
     bad("msg_set", pack(setting("a", 6)), "read-only-and-writable")
     bad("msg_set", pack(setting("a", 0, 1)), "time-without-its-flag")
     bad("msg_set", pack(setting("a", 1, CENTURY + 1)), "time-over-the-maximum")
+    bad("msg_handles", pack(handles()), "no-handles")
+    bad("msg_handles", pack(handles(*range(1, 130))), "count-over-the-maximum")
+    bad("msg_handles", struct.pack("<HI", 2, 1), "count-over-the-handles")
+    bad("msg_handles", struct.pack("<HII", 1, 1, 2), "count-below-the-handles")
+    bad("msg_clone_all", pack(clone_all(0, "")), "no-pairs")
+    bad("msg_clone_all", pack(clone_all(0, "", *(("a", "b") for _ in range(129)))),
+        "count-over-the-maximum")
+    bad("msg_clone_all", pack(clone_all(CENTURY + 1, "", ("a", "b"))), "time-over-the-maximum")
+    bad("msg_clone_all", pack(clone_all(0, "a=1", ("a", "b"))), "label-without-its-zero-byte")
+    bad("msg_clone_all", pack(clone_all(0, "", ("a", LONG + "n"))), "name-too-long")
+    bad("msg_clone_all", pack(clone_all(0, "", ("a", "b"))) + string("c"), "half-a-pair-more")
     bad("msg_usage", pack(usage()), "no-specs")
     bad("msg_usage", struct.pack(U16, 4097) + string("a"), "count-over-the-maximum")
     bad("msg_usage", pack(usage("a", LONG + "n")), "name-too-long")

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * dispatch_group.c: the operations on several objects at once.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "common/name.h"
+#include "proto/msg.h"
+#include "server/dispatch_priv.h"
+
+_Static_assert(MSG_GROUP_MAX == OBJECT_GROUP_MAX, "the engine takes what a request may have");
+
+/* ---- handles --------------------------------------------------------------------------------- */
+
+int dispatch_prepare_handles(struct request *req)
+{
+	return session_pin_all(req, &req->m.handles);
+}
+
+/* The handles of what is pinned. */
+static void slots_handles(const struct session_slots *slots, struct handle **handles)
+{
+	for (uint32_t i = 0; i < slots->n; i++)
+		handles[i] = slots->slot[i]->handle;
+}
+
+static void handles_cb(void *ctx, int err)
+{
+	struct request *req = dispatch_request_of(ctx);
+
+	if (err < 0)
+		dispatch_error(req, err, "of all that were named, or of one of them");
+	else
+		dispatch_finish(req, 0, NULL, 0, NULL, 0);
+}
+
+void dispatch_tie(struct request *req)
+{
+	struct handle *handles[OBJECT_GROUP_MAX];
+
+	slots_handles(req->slots, handles);
+	handles_cb(req, object_tie(handles, req->slots->n));
+}
+
+void dispatch_fsync_all(struct request *req)
+{
+	struct handle *handles[OBJECT_GROUP_MAX];
+
+	slots_handles(req->slots, handles);
+	object_fsync_all(handles, req->slots->n, handles_cb, req);
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/* A CLONE_ALL: too large for its request's union, so it is beside it. */
+struct clone_all {
+	struct msg_clone_all m;
+	struct msg_pair pairs[MSG_GROUP_MAX];
+	struct object_pair objects[MSG_GROUP_MAX];
+	char names[];
+};
+
+int dispatch_decode_clone_all(struct request *req, const uint8_t *body, size_t len)
+{
+	struct clone_all *all = malloc(sizeof(*all) + len);
+
+	if (!all)
+		return -ERR_NOMEM;
+	req->beside = all;
+	return msg_clone_all_decode(body, len, &all->m, all->names, all->pairs);
+}
+
+/* The pair is to blame for what it names, and for no other error. */
+static bool pair_is_to_blame(int err)
+{
+	enum err class = err_class(err);
+
+	return class == ERR_INVAL || class == ERR_NOENT || class == ERR_EXIST;
+}
+
+static void pair_error(struct request *req, int err, const struct msg_pair *pair)
+{
+	char about[DISPATCH_ABOUT_BYTES];
+	char src[DISPATCH_NAME_BYTES];
+	char dst[DISPATCH_NAME_BYTES];
+
+	if (err == -ERR_NOENT || (err == -ERR_BAD_NAME && name_spec_problem(pair->src))) {
+		dispatch_error_name(req, err, pair->src);
+	} else if (err == -ERR_INVAL) {
+		snprintf(about, sizeof(about),
+			 "%s cannot be made of %s: a version is of its own object, and does not "
+			 "expire",
+			 session_escape(dst, sizeof(dst), pair->dst),
+			 session_escape(src, sizeof(src), pair->src));
+		dispatch_error(req, err, about);
+	} else {
+		dispatch_error_name(req, err, pair->dst);
+	}
+}
+
+static void clone_all_cb(void *ctx, int err, uint32_t at)
+{
+	struct request *req = dispatch_request_of(ctx);
+	const struct clone_all *all = req->beside;
+
+	if (err == 0)
+		dispatch_finish(req, 0, NULL, 0, NULL, 0);
+	else if (at < all->m.count && pair_is_to_blame(err))
+		pair_error(req, err, &all->pairs[at]);
+	else
+		dispatch_error(req, err, err == -ERR_LIMIT ? "too much for one commit" : NULL);
+}
+
+void dispatch_clone_all(struct request *req)
+{
+	struct clone_all *all = req->beside;
+	struct object_attrs attrs = dispatch_attrs_of(all->m.ttl_ms, &all->m.labels);
+
+	if (dispatch_labels_refused(req, &all->m.labels))
+		return;
+	for (uint32_t i = 0; i < all->m.count; i++)
+		all->objects[i] = (struct object_pair){all->pairs[i].src, all->pairs[i].dst};
+	object_clone_all(req->session->host->objs, all->objects, all->m.count, &attrs, clone_all_cb,
+			 req);
+}

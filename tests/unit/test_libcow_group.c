@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* libcow: several objects at one point in time. */
+#include "client/cow.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "tests/lib/fake_ops.h"
+#include "tests/lib/fake_store.h"
+
+struct fixture {
+	struct fake_store *st;
+	struct fake_server server;
+	cow_t *cow;
+	cow_object_t *objs[2]; /* "a", "b" */
+};
+
+static int setup(void **state)
+{
+	static struct fixture fx;
+
+	fx.st = fake_store_new();
+	fake_server_start(&fx.server, false, fake_ops_serve, fx.st);
+	fx.cow = cow_new();
+	assert_int_equal(cow_connect(fx.cow, fx.server.uri), 0);
+	assert_int_equal(cow_create(fx.cow, "a", 0), 0);
+	assert_int_equal(cow_create(fx.cow, "b", 0), 0);
+	assert_int_equal(cow_open(fx.cow, "a", 0, &fx.objs[0]), 0);
+	assert_int_equal(cow_open(fx.cow, "b", 0, &fx.objs[1]), 0);
+	*state = &fx;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *fx = *state;
+
+	(void)cow_close(fx->objs[0]);
+	(void)cow_close(fx->objs[1]);
+	cow_free(fx->cow);
+	fake_server_stop(&fx->server);
+	fake_store_free(fx->st);
+	return 0;
+}
+
+static void test_open_objects_are_one_request(void **state)
+{
+	struct fixture *fx = *state;
+
+	assert_int_equal(cow_group_tie(fx->objs, 2), 0);
+	assert_int_equal(cow_group_fsync(fx->objs, 2), 0);
+	assert_int_equal(cow_group_fsync(fx->objs, 1), 0);
+	assert_int_equal(cow_group_fsync(fx->objs, 0), 0);
+	assert_int_equal(cow_group_tie(fx->objs, 0), 0);
+	assert_int_equal(fx->st->requests[WIRE_OP_TIE], 1);
+	assert_int_equal(fx->st->requests[WIRE_OP_FSYNC_ALL], 2);
+}
+
+static void test_names_are_one_request(void **state)
+{
+	static const struct cow_pair pairs[] = {{"a", "a@v"}, {"b", "b@v"}, {"a", "c"}};
+	static const struct cow_label label = {"k", "v"};
+	static const struct cow_attrs attrs = {.labels = &label, .nlabels = 1};
+	struct fixture *fx = *state;
+	struct cow_info info;
+
+	assert_int_equal(cow_group_clone(fx->cow, pairs, 3, &attrs), 0);
+	assert_int_equal(fx->st->requests[WIRE_OP_CLONE_ALL], 1);
+	assert_int_equal(cow_get_info(fx->cow, "b@v", &info), 0);
+	assert_int_equal(info.nlabels, 1);
+	cow_info_clear(&info);
+	assert_int_equal(cow_group_clone(fx->cow, pairs, 3, NULL), -COW_EEXIST);
+	assert_non_null(strstr(cow_error(fx->cow), "a@v"));
+}
+
+static void test_long_names_fit_as_far_as_a_body_goes(void **state)
+{
+	struct cow_pair pairs[COW_GROUP_MAX];
+	char names[COW_GROUP_MAX][256];
+	char sources[COW_GROUP_MAX][256];
+	struct fixture *fx = *state;
+
+	for (size_t i = 0; i < COW_GROUP_MAX; i++) {
+		memset(sources[i], 'n', 191);
+		memcpy(sources[i] + 191, "@", 2);
+		memset(sources[i] + 192, 'v', 63);
+		sources[i][255] = '\0';
+		memset(names[i], (int)('a' + i % 26), 190 - i);
+		names[i][190 - i] = '\0';
+		pairs[i] = (struct cow_pair){sources[i], names[i]};
+	}
+	assert_int_equal(cow_group_clone(fx->cow, pairs, COW_GROUP_MAX, NULL), -COW_ENOENT);
+	memcpy(names, sources, sizeof(names));
+	assert_int_equal(cow_group_clone(fx->cow, pairs, COW_GROUP_MAX, NULL), -COW_EINVAL);
+}
+
+static void test_mistakes(void **state)
+{
+	static const struct cow_pair bad[] = {{"a", "x"}, {"b", "y@"}};
+	static const struct cow_pair none[] = {{"a", "x"}, {NULL, "y"}};
+	cow_object_t *many[COW_GROUP_MAX + 1];
+	struct cow_pair pairs[COW_GROUP_MAX + 1];
+	struct fixture *fx = *state;
+
+	for (size_t i = 0; i <= COW_GROUP_MAX; i++) {
+		many[i] = fx->objs[0];
+		pairs[i] = bad[0];
+	}
+	assert_int_equal(cow_group_tie(many, COW_GROUP_MAX + 1), -COW_EINVAL);
+	assert_int_equal(cow_group_fsync(many, COW_GROUP_MAX + 1), -COW_EINVAL);
+	assert_int_equal(cow_group_fsync(many, COW_GROUP_MAX), 0);
+	assert_int_equal(cow_group_clone(fx->cow, pairs, COW_GROUP_MAX + 1, NULL), -COW_EINVAL);
+	assert_int_equal(cow_group_clone(fx->cow, pairs, 0, NULL), -COW_EINVAL);
+	assert_int_equal(cow_group_clone(fx->cow, bad, 2, NULL), -COW_EINVAL);
+	assert_non_null(strstr(cow_error(fx->cow), "name 2 of 2"));
+	assert_int_equal(cow_group_clone(fx->cow, none, 2, NULL), -COW_EINVAL);
+	assert_non_null(strstr(cow_error(fx->cow), "source 2 of 2"));
+}
+
+static void test_open_objects_are_of_one_connection(void **state)
+{
+	struct fixture *fx = *state;
+	cow_object_t *objs[2] = {fx->objs[0]};
+	struct fake_server second;
+	cow_t *cow = cow_new();
+
+	fake_server_start(&second, false, fake_ops_serve, fx->st);
+	assert_int_equal(cow_connect(cow, second.uri), 0);
+	assert_int_equal(cow_open(cow, "b", 0, &objs[1]), 0);
+	assert_int_equal(cow_group_fsync(objs, 2), -COW_EINVAL);
+	assert_non_null(strstr(cow_error(fx->cow), "one connection"));
+	assert_int_equal(cow_group_tie(objs, 2), -COW_EINVAL);
+	assert_int_equal(cow_close(objs[1]), 0);
+	cow_free(cow);
+	fake_server_stop(&second);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_open_objects_are_one_request),	     TEST(test_names_are_one_request),
+	    TEST(test_long_names_fit_as_far_as_a_body_goes), TEST(test_mistakes),
+	    TEST(test_open_objects_are_of_one_connection),
+	};
+
+	return cmocka_run_group_tests_name("libcow_group", tests, NULL, NULL);
+}
