@@ -139,6 +139,7 @@ integration_tests = \
 	tests/integration/test_conns \
 	tests/integration/test_faults \
 	tests/integration/test_flushes \
+	tests/integration/test_group \
 	tests/integration/test_kill \
 	tests/integration/test_model \
 	tests/integration/test_set \
@@ -339,6 +340,7 @@ tests_integration_test_badinput_LDADD = $(integration_ldadd)
 tests_integration_test_conns_LDADD = $(integration_ldadd)
 tests_integration_test_faults_LDADD = $(integration_ldadd)
 tests_integration_test_flushes_LDADD = $(integration_ldadd)
+tests_integration_test_group_LDADD = $(integration_ldadd)
 tests_integration_test_kill_LDADD = $(integration_ldadd)
 tests_integration_test_model_LDADD = $(integration_ldadd)
 tests_integration_test_set_LDADD = $(integration_ldadd)
@@ -366,7 +368,7 @@ check-lint: all
 # kills.  Some 40 minutes; TEST_SEED repeats a run.
 check-long: all
 	TEST_OPS=500000 TEST_KILLS=1000 TEST_TIMEOUT=7200 $(MAKE) $(AM_MAKEFLAGS) check \
-		TESTS='tests/integration/test_model tests/integration/test_kill'
+		TESTS='tests/integration/test_model tests/integration/test_kill tests/integration/test_group'
 .PHONY: check-run check-threads check-lint check-long
 
 installcheck-local:
