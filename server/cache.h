@@ -10,7 +10,7 @@
  * Pages never change once they are here: a write puts another page in place (page.h), so whoever
  * holds a reference keeps what it saw.
  *
- *	           cache_fill                cache_freeze            cache_committed
+ *	           cache_fill              cache_freeze_now          cache_committed
  *	empty -> filling -> clean   dirty ---------------> staged -------------------> clean
  *	  ^                   |       ^ |                    |
  *	  `-- eviction -------'       | `-- cache_write -----'  (a new version is dirty; the frozen

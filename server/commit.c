@@ -24,6 +24,10 @@
  */
 #define APPLYING_MAX 2u
 
+/* The part of the journal that the inlined blocks of a unit may take, or so many of them. */
+#define INLINE_PART 16u
+#define INLINE_MIN  16u
+
 /* What a record may cost the map, in leaves: each may have to be copied, with the counts of 128 blocks. */
 #define RECORD_LEAVES 768u
 
@@ -606,6 +610,15 @@ size_t commit_unit_max(const struct commit *commit)
 	size_t quarter = commit->config.region.nblks * BLK_BYTES / 4;
 
 	return quarter < JOURNAL_BODY_MAX ? quarter : JOURNAL_BODY_MAX;
+}
+
+uint32_t commit_inline_max(const struct commit *commit)
+{
+	uint64_t part = commit->config.region.nblks / INLINE_PART;
+
+	return part < INLINE_MIN	? INLINE_MIN
+	       : part > COMMIT_MAX_BLKS ? COMMIT_MAX_BLKS
+					: (uint32_t)part;
 }
 
 unsigned int commit_sync_gen(const struct commit *commit)

@@ -105,9 +105,12 @@ void commit_free(struct commit *commit);
 void commit_submit(struct commit *commit, struct commit_req *req) LOOP_FN;
 
 /* Queues a unit of changes, and empties the list.  Together they have no more blocks than one
- * may, and their changes take no more than commit_unit_max() bytes (record_change_len()). */
+ * may, no more inlined ones than commit_inline_max(), and their changes take no more than commit_unit_max() bytes (record_change_len()). */
 void commit_submit_unit(struct commit *commit, struct commit_list *unit) LOOP_FN;
 size_t commit_unit_max(const struct commit *commit);
+
+/* So many blocks of a unit may be inlined: a record has to fit the journal. */
+uint32_t commit_inline_max(const struct commit *commit);
 
 /* The number of failed syncs so far. */
 unsigned int commit_sync_gen(const struct commit *commit);

@@ -33,7 +33,11 @@ static void handles_cb(void *ctx, int err)
 	struct request *req = dispatch_request_of(ctx);
 
 	if (err < 0)
-		dispatch_error(req, err, "of all that were named, or of one of them");
+		dispatch_error(req, err,
+			       err_class(err) == ERR_LIMIT ? "so many are tied to each other"
+			       : err == -ERR_BAD_HANDLE
+				   ? NULL
+				   : "of one of them, or of what it is tied to");
 	else
 		dispatch_finish(req, 0, NULL, 0, NULL, 0);
 }

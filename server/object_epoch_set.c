@@ -443,6 +443,19 @@ static void epoch_freeze(struct epoch_set *set, struct epoch *epoch, struct obje
 	epoch_busy(obj);
 }
 
+/* As many of its small epochs travel in the record as that has room for; the others are written. */
+static void set_choose_inlined(struct epoch_set *set)
+{
+	uint32_t left = commit_inline_max(set->objs->commit);
+
+	SET_FOREACH (epoch, set) {
+		uint32_t nblks = epoch->batch.nblks;
+
+		epoch->batch.outlined = nblks > WRITEBACK_INLINE_BLKS || nblks > left;
+		left -= epoch->batch.outlined ? 0 : nblks;
+	}
+}
+
 int set_freeze(struct object *obj)
 {
 	struct cache_freezing *fz;
@@ -460,6 +473,7 @@ int set_freeze(struct object *obj)
 	}
 	free(fz);
 	TAILQ_INSERT_TAIL(&obj->objs->sets, set, link);
+	set_choose_inlined(set);
 	SET_FOREACH (epoch, set)
 		tie_leave(epoch->obj);
 	SET_FOREACH (epoch, set)

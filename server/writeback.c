@@ -270,7 +270,8 @@ static void writeback_submit_all(struct writeback_batch *batch)
 /* What the journal needs of an inlined batch: a buffer for each block. */
 static int writeback_inline(struct writeback_batch *batch)
 {
-	batch->commit.change.inlined = batch->nblks > 0 && batch->nblks <= WRITEBACK_INLINE_BLKS;
+	batch->commit.change.inlined =
+	    batch->nblks > 0 && batch->nblks <= WRITEBACK_INLINE_BLKS && !batch->outlined;
 	if (!batch->commit.change.inlined || batch->iov)
 		return 0;
 	batch->iov = calloc(batch->nblks, sizeof(*batch->iov));

@@ -69,6 +69,7 @@ struct writeback_batch {
 	struct commit_req commit; /* oid, size_bytes, time_ns, holes of its change */
 	struct writeback_blk *blks;
 	uint32_t nblks;
+	bool outlined; /* it is not to be inlined, however small it is */
 	/* LOOP_FN: the data is written; the owner calls writeback_commit() when it is its turn */
 	void (*written)(struct writeback_batch *batch);
 	/* LOOP_FN: it is durable; "done" follows when it is in the map */

@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,8 @@ struct group {
 	unsigned int deadline; /* the answers at which it is killed */
 	atomic_uint answers;
 	atomic_bool killed;
+	sem_t due;  /* posted by who kills it */
+	bool quiet; /* nothing is done for all at once: what is tied is all that keeps the order */
 	atomic_uint_fast64_t acked[WRITERS];
 	uint64_t synced[WRITERS]; /* what an fsync of all has covered */
 	struct copies copies[COPIES_MAX];
@@ -103,6 +106,7 @@ static bool answered(struct group *g, cow_t *cow, ssize_t result)
 		if (atomic_fetch_add(&g->answers, 1) + 1 == g->deadline) {
 			atomic_store(&g->killed, true);
 			(void)kill(g->d.pid, SIGKILL);
+			(void)sem_post(&g->due);
 		}
 		return true;
 	}
@@ -230,13 +234,15 @@ static bool copy_all(struct worker *w)
 	return copies->answered;
 }
 
-/* Has tied them, and makes copies and fsyncs. */
+/* Has tied them, and in every other round makes copies and fsyncs. */
 static void *keeper_main(void *arg)
 {
 	struct worker *w = arg;
 	bool on = true;
 
-	while (on) {
+	while (w->g->quiet && sem_wait(&w->g->due) != 0)
+		;
+	while (on && !w->g->quiet) {
 		if (w->g->ncopies < COPIES_MAX && rnd_one_in(&w->rnd, 3))
 			on = copy_all(w);
 		else
@@ -386,6 +392,8 @@ static void round_init(struct group *g, struct worker *keeper)
 	atomic_store(&g->killed, false);
 	atomic_store(&g->answers, 0);
 	g->deadline = UINT32_MAX;
+	g->quiet = !g->quiet;
+	MUST(sem_init(&g->due, 0, 0) == 0, "semaphore");
 	for (unsigned int i = 0; i < OBJECTS; i++) {
 		char name[32];
 
@@ -429,6 +437,7 @@ static void run_round(struct group *g, struct worker *workers)
 		MUST(pthread_join(workers[w].thread, NULL) == 0, "join");
 		cow_free(workers[w].cow);
 	}
+	(void)sem_destroy(&g->due);
 	daemon_kill(&g->d);
 }
 

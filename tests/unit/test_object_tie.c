@@ -481,6 +481,32 @@ static void a_snapshot_of_a_tied_object_closes_the_set(void **state)
 
 /* ---- limits ---------------------------------------------------------------------------------- */
 
+/* Each of them would travel in the record, and all together are larger than the journal. */
+static void many_small_epochs_of_a_set_find_room(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h[OBJECT_GROUP_MAX];
+	struct result res = {0};
+	char name[16];
+
+	for (uint32_t i = 0; i < ARRAY_LEN(h); i++) {
+		snprintf(name, sizeof(name), "o%u", i);
+		h[i] = engine_create_open(e, name, 0);
+	}
+	assert_true(ARRAY_LEN(h) * WRITEBACK_INLINE_BLKS * BLK_BYTES > space_of(e).journal_bytes);
+	assert_int_equal(object_tie(h, ARRAY_LEN(h)), 0);
+	for (uint32_t i = 0; i < ARRAY_LEN(h); i++)
+		assert_int_equal(engine_write_blks(e, h[i], 0, WRITEBACK_INLINE_BLKS - 1, 7), 0);
+	object_fsync_all(h, ARRAY_LEN(h), engine_done_cb, &res);
+	assert_int_equal(engine_wait(e, &res), 0);
+	close_all(h, ARRAY_LEN(h));
+	crash(e);
+	for (uint32_t i = 0; i < ARRAY_LEN(h); i++) {
+		snprintf(name, sizeof(name), "o%u", i);
+		assert_int_equal(byte_of(e, name, WRITEBACK_INLINE_BLKS - 2), 7);
+	}
+}
+
 #define MANY 640u
 
 /* Groups of the most handles, each tied to the one before by an object of its. */
@@ -543,6 +569,7 @@ int main(void)
 	    TEST(a_reset_comes_behind_what_was_acknowledged),
 	    TEST(a_range_clone_comes_behind_what_was_acknowledged),
 	    TEST(a_snapshot_of_a_tied_object_closes_the_set),
+	    TEST(many_small_epochs_of_a_set_find_room),
 	    TEST(there_is_a_limit_to_what_is_tied),
 	};
 
