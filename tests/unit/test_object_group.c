@@ -50,6 +50,12 @@ static void assert_refused(struct engine *e, const struct object_pair *pairs, ui
 	assert_int_equal(after.map.versions, before.map.versions);
 }
 
+static void close_all(struct handle *const *handles, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(object_close(handles[i]), 0);
+}
+
 /* ---- making ---------------------------------------------------------------------------------- */
 
 static void clones_and_versions_are_made_as_one(void **state)
@@ -178,6 +184,59 @@ static void a_group_is_not_overtaken_by_a_later_epoch(void **state)
 	}
 }
 
+/* A client that goes on with both objects as soon as its fsync of one is answered. */
+struct goes_on {
+	struct handle *h[2];
+	struct result resize[2];
+	struct result fsync[2];
+};
+
+static void goes_on_cb(void *ctx, int err)
+{
+	struct goes_on *on = ctx;
+
+	assert_int_equal(err, 0);
+	for (size_t i = 0; i < 2; i++) {
+		object_resize(on->h[i], 10 * MIB, false, engine_done_cb, &on->resize[i]);
+		object_fsync(on->h[i], engine_done_cb, &on->fsync[i]);
+	}
+}
+
+static void a_group_is_not_overtaken_by_what_a_callback_starts(void **state)
+{
+	static const struct object_pair pairs[] = {{"a", "a@v"}, {"b", "b@v"}};
+	struct engine *e = *state;
+	struct goes_on on = {.h = {engine_create_open(e, "a", 0), engine_create_open(e, "b", 0)}};
+	struct handle *c = engine_create_open(e, "c", 0);
+	struct handle *const tied[] = {on.h[0], on.h[1], c};
+	struct result first = {0};
+	struct cloned cloned;
+
+	/* all is closed as often as it may be, so what follows waits for one set */
+	assert_int_equal(object_tie(tied, ARRAY_LEN(tied)), 0);
+	gate_dev_hold(e->gate, GATE_SYNC);
+	for (uint8_t i = 0; i < 2; i++) {
+		assert_int_equal(engine_write_blk(e, c, 0, i), 0);
+		object_fsync(c, engine_done_cb, &first);
+	}
+	assert_int_equal(engine_write_blk(e, on.h[0], 0, 1), 0);
+	assert_int_equal(engine_write_blk(e, on.h[1], 0, 1), 0);
+	object_fsync(on.h[0], goes_on_cb, &on);
+	clone_all_start(e, pairs, ARRAY_LEN(pairs), &cloned);
+	engine_settle(e); /* it waits for the same set, behind the fsync */
+	gate_dev_open(e->gate, GATE_SYNC);
+	assert_int_equal(engine_wait(e, &cloned.res), 0);
+	for (size_t i = 0; i < 2; i++) {
+		struct map_obj info = {0};
+
+		assert_int_equal(engine_wait(e, &on.resize[i]), 0);
+		assert_int_equal(engine_wait(e, &on.fsync[i]), 0);
+		assert_int_equal(info_of(e, pairs[i].dst, &info), 0);
+		assert_int_equal(info.size_bytes, BLK_BYTES);
+	}
+	close_all(tied, ARRAY_LEN(tied));
+}
+
 /* ---- refusals -------------------------------------------------------------------------------- */
 
 static void what_refuses_one_refuses_all(void **state)
@@ -276,6 +335,7 @@ int main(void)
 	    TEST(each_gets_the_attributes),
 	    TEST(versions_are_of_one_point_in_time),
 	    TEST(a_group_is_not_overtaken_by_a_later_epoch),
+	    TEST(a_group_is_not_overtaken_by_what_a_callback_starts),
 	    TEST(what_refuses_one_refuses_all),
 	    TEST(a_version_has_no_time_to_live),
 	    TEST(a_group_has_a_limit),
