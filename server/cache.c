@@ -42,6 +42,13 @@ struct cache *cache_new(struct page_pool *pool, struct fetcher *fetcher, size_t 
 	return cache;
 }
 
+void cache_on_unplaced(struct cache *cache, void (*fn)(void *ctx, pblk_t blk, uint64_t nblks),
+		       void *ctx)
+{
+	cache->unplaced = fn;
+	cache->unplaced_ctx = ctx;
+}
+
 void cache_free(struct cache *cache)
 {
 	if (!cache)
@@ -120,6 +127,7 @@ static void folio_set_busy(struct folio *folio, uint32_t dirty, uint32_t staged)
 	uint32_t was = folio->dirty | folio->staged;
 	uint32_t is = dirty | staged;
 
+	assert(!(folio->placed & ~dirty));
 	co->ndirty += folio_bits(dirty);
 	co->ndirty -= folio_bits(folio->dirty);
 	co->ndirty_folios += dirty != 0;
@@ -132,6 +140,34 @@ static void folio_set_busy(struct folio *folio, uint32_t dirty, uint32_t staged)
 		TAILQ_REMOVE(&co->busy, folio, busy_link);
 	folio->dirty = dirty;
 	folio->staged = staged;
+}
+
+/* The masked blocks are not placed any more; where they were is the caller's to see to. */
+static void folio_set_unplaced(struct folio *folio, uint32_t mask)
+{
+	folio->co->nplaced -= folio_bits(folio->placed & mask);
+	folio->placed &= ~mask;
+}
+
+/* Gives up the places of the masked blocks, those in one piece together. */
+static void folio_unplace(struct folio *folio, uint32_t mask)
+{
+	struct cache *cache = folio->co->cache;
+	uint32_t left = folio->placed & mask;
+
+	folio_set_unplaced(folio, mask);
+	while (left) {
+		uint32_t first = (uint32_t)__builtin_ctz(left);
+		pblk_t at = folio->places[first].at;
+		uint32_t n = 0;
+
+		while (first + n < FOLIO_BLKS && left & 1u << (first + n) &&
+		       folio->places[first + n].at.n == at.n + n) {
+			left &= ~(1u << (first + n));
+			n++;
+		}
+		cache->unplaced(cache->unplaced_ctx, at, n);
+	}
 }
 
 /* Puts the pages of the masked blocks, which are neither dirty nor staged. */
@@ -150,6 +186,7 @@ static void folio_let_go(struct folio *folio, uint32_t mask)
 static void folio_drop(struct folio *folio, uint32_t mask)
 {
 	folio->dropped |= folio->fetching & mask;
+	folio_unplace(folio, mask);
 	folio_set_busy(folio, folio->dirty & ~mask, folio->staged & ~mask);
 	folio_let_go(folio, mask);
 }
@@ -167,6 +204,7 @@ void cache_folio_settle(struct folio *folio)
 	assert(folio->fetching == 0 && STAILQ_EMPTY(&folio->waiters));
 	HASH_DELETE(hh, cache->folios, folio);
 	TAILQ_REMOVE(&folio->co->folios, folio, object_link);
+	free(folio->places);
 	free(folio);
 }
 
@@ -225,6 +263,13 @@ bool cache_is_dirty_folio(struct cache_object *co, lblk_t blk)
 	struct folio *folio = cache_folio_find(co, blk.n >> FOLIO_SHIFT);
 
 	return folio && folio->dirty;
+}
+
+bool cache_is_promised(struct cache_object *co, lblk_t blk)
+{
+	const struct folio *folio = cache_folio_find(co, blk.n >> FOLIO_SHIFT);
+
+	return folio && folio->dirty & ~folio->placed & folio_bit(blk);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -304,10 +349,39 @@ void cache_write(struct cache_object *co, lblk_t blk, struct page *page)
 
 	ASSERT_LOOP();
 	assert(folio && folio->pins > 0);
+	folio_unplace(folio, folio_bit(blk));
 	page_put(folio->pages[i]);
 	folio->pages[i] = page;
 	folio->dropped |= folio->fetching & folio_bit(blk);
 	folio_set_busy(folio, folio->dirty | folio_bit(blk), folio->staged);
+}
+
+int cache_make_places(struct cache_object *co, lblk_t blk, uint64_t nblks)
+{
+	uint64_t last = (blk.n + nblks - 1) >> FOLIO_SHIFT;
+
+	ASSERT_LOOP();
+	for (uint64_t idx = blk.n >> FOLIO_SHIFT; idx <= last; idx++) {
+		struct folio *folio = cache_folio_find(co, idx);
+
+		assert(folio && folio->pins > 0);
+		if (!folio->places)
+			folio->places = calloc(FOLIO_BLKS, sizeof(*folio->places));
+		if (!folio->places)
+			return -ERR_NOMEM;
+	}
+	return 0;
+}
+
+void cache_place(struct cache_object *co, lblk_t blk, struct page *page, pblk_t at, uint32_t csum)
+{
+	struct folio *folio = cache_folio_find(co, blk.n >> FOLIO_SHIFT);
+
+	assert(folio && folio->places && at.n != 0);
+	cache_write(co, blk, page);
+	folio->places[blk.n & (FOLIO_BLKS - 1)] = (struct folio_place){at, csum};
+	folio->placed |= folio_bit(blk);
+	co->nplaced++;
 }
 
 static int folio_compare(const void *a, const void *b)
@@ -347,10 +421,19 @@ static int cache_sorted_busy(struct cache_object *co, uint64_t first_idx, uint64
 static void folio_freeze(struct folio *folio, struct writeback_blk *blks, uint32_t *n)
 {
 	for (uint32_t i = 0; i < FOLIO_BLKS; i++) {
-		if (folio->dirty & 1u << i)
-			blks[(*n)++] =
-			    (struct writeback_blk){folio_blk(folio, i), page_get(folio->pages[i])};
+		struct writeback_blk *wb = &blks[*n];
+
+		if (!(folio->dirty & 1u << i))
+			continue;
+		*wb = (struct writeback_blk){.blk = folio_blk(folio, i),
+					     .page = page_get(folio->pages[i])};
+		if (folio->placed & 1u << i) {
+			wb->placed = folio->places[i].at;
+			wb->csum = folio->places[i].csum;
+		}
+		(*n)++;
 	}
+	folio_set_unplaced(folio, UINT32_MAX);
 	folio_set_busy(folio, 0, folio->staged | folio->dirty);
 }
 
@@ -411,7 +494,8 @@ static void cache_commit_extent(struct cache_object *co, const struct writeback_
 
 	for (uint32_t i = 0; i < ext->nblks; i++) {
 		assert(blks[i].blk.n == ext->blk.n + i);
-		blkcache_insert(co->cache->clean, pblk(ext->dst.n + i), blks[i].page);
+		if (blks[i].placed.n == 0)
+			blkcache_insert(co->cache->clean, pblk(ext->dst.n + i), blks[i].page);
 		if (cache_unstage(co, &blks[i])) {
 			known++;
 			continue;
@@ -460,7 +544,7 @@ uint64_t cache_punch(struct cache_object *co, lblk_t blk, uint64_t nblks)
 {
 	uint64_t first = blk.n >> FOLIO_SHIFT;
 	uint64_t last = (blk.n + nblks - 1) >> FOLIO_SHIFT;
-	uint64_t ndirty = co->ndirty;
+	uint64_t promised = co->ndirty - co->nplaced;
 	struct folio *folio;
 	struct folio *next;
 
@@ -478,7 +562,7 @@ uint64_t cache_punch(struct cache_object *co, lblk_t blk, uint64_t nblks)
 			cache_punch_folio(folio, blk, nblks);
 	}
 	xlate_forget(&co->xlate, blk, nblks);
-	return ndirty - co->ndirty;
+	return promised - (co->ndirty - co->nplaced);
 }
 
 /* Adds the masked blocks of a folio to the runs, joining them to the last one where they touch. */

@@ -20,6 +20,11 @@
  * not to be found there yet.  Such a block is never evicted; so what is not in the cache is in the
  * map (or is a hole that the object knows of).
  *
+ * "placed": dirty, and its data is on the device already, in blocks that no map names (cache_place()).
+ * The folio owns these blocks until the epoch is frozen, then the batch does; what is written over or
+ * dropped before that gives them back.  Nobody reads them there meanwhile: who looks for the block
+ * finds the page.  Once committed such a block is past the cache: only its translation is kept.
+ *
  * A folio is there while it has dirty or staged blocks, is pinned, or is being filled; and while it
  * is there for one of the latter two it holds what is filled in, so that who waited finds it however
  * small the cache is.
@@ -60,6 +65,7 @@ struct cache_object {
 	struct folio_list folios; /* all of it */
 	struct folio_list busy;	  /* those with dirty or staged blocks */
 	uint64_t ndirty;	  /* blocks */
+	uint64_t nplaced;	  /* of these */
 	uint64_t ndirty_folios;	  /* that they are in */
 	uint64_t nfetching;	  /* fetches under way */
 };
@@ -81,6 +87,10 @@ struct cache *cache_new(struct page_pool *pool, struct fetcher *fetcher, size_t 
 			uint64_t dev_nblks);
 void cache_free(struct cache *cache);
 
+/* fn is LOOP_FN: blocks of the device in which a dirty block was placed, and that are nobody's now. */
+void cache_on_unplaced(struct cache *cache, void (*fn)(void *ctx, pblk_t blk, uint64_t nblks),
+		       void *ctx);
+
 /* Dirty and staged blocks of all objects. */
 size_t cache_busy_pages(const struct cache *cache);
 
@@ -92,8 +102,10 @@ void cache_object_fini(struct cache_object *co) LOOP_FN;
 /* The block's page (no reference is taken), the page of zeros for a hole, or NULL: to be filled. */
 struct page *cache_find(struct cache_object *co, lblk_t blk) LOOP_FN;
 
-/* Is the block in the object's open epoch?  Is any of its folio? */
+/* Is the block in the object's open epoch?  Is it, and has a reservation, since it is not placed?  Is
+ * any block of its folio in that epoch? */
 bool cache_is_dirty(struct cache_object *co, lblk_t blk) LOOP_FN;
+bool cache_is_promised(struct cache_object *co, lblk_t blk) LOOP_FN;
 bool cache_is_dirty_folio(struct cache_object *co, lblk_t blk) LOOP_FN;
 
 /*
@@ -104,6 +116,13 @@ bool cache_is_dirty_folio(struct cache_object *co, lblk_t blk) LOOP_FN;
  */
 int cache_fill(struct cache_object *co, lblk_t blk, uint32_t nblks,
 	       struct cache_waiter *waiter) LOOP_FN MUST_CHECK;
+
+/*
+ * The same for who goes past the cache: what it brings is there while the waiter looks, and is not
+ * kept, unless somebody else has asked for it meanwhile by one of the other calls.
+ */
+int cache_fill_past(struct cache_object *co, lblk_t blk, uint32_t nblks,
+		    struct cache_waiter *waiter) LOOP_FN MUST_CHECK;
 
 /*
  * The same for who thinks that the blocks will be wanted: how many of them are being fetched for it
@@ -122,6 +141,14 @@ void cache_unpin(struct cache_object *co, lblk_t blk, uint64_t nblks) LOOP_FN;
 /* Puts a page in place and makes the block dirty; takes over the reference.  The block is pinned.
  */
 void cache_write(struct cache_object *co, lblk_t blk, struct page *page) LOOP_FN;
+
+/*
+ * The same for a page whose data, of this checksum, is on the device: takes over the block there too.
+ * cache_make_places() has been called since these blocks were pinned; -ERR_NOMEM.
+ */
+int cache_make_places(struct cache_object *co, lblk_t blk, uint64_t nblks) LOOP_FN MUST_CHECK;
+void cache_place(struct cache_object *co, lblk_t blk, struct page *page, pblk_t at,
+		 uint32_t csum) LOOP_FN;
 
 /* The memory that a freezing needs, taken beforehand.  Zeroed: none. */
 struct cache_freezing {
@@ -142,14 +169,14 @@ void cache_freeze_drop(struct cache_freezing *fz);
 
 /*
  * The frozen versions are in the map, at these extents, which name the same blocks in the same
- * order.  They are clean blocks of the device now, for every object; and where the block still holds
- * this version it is not staged any more.
+ * order.  They are clean blocks of the device now, for every object, but for those that were placed;
+ * and where the block still holds this version it is not staged any more.
  */
 void cache_committed(struct cache_object *co, const struct writeback_blk *blks, uint32_t nblks,
 		     const struct change_extent *extents, uint32_t nextents) LOOP_FN;
 
 /* Drops [blk, blk + nblks), and what fetches under way will bring of it.  Returns how many of the
- * dropped blocks were dirty. */
+ * dropped blocks had a reservation. */
 uint64_t cache_punch(struct cache_object *co, lblk_t blk, uint64_t nblks) LOOP_FN;
 
 /* A run of blocks that the map does not know of yet. */

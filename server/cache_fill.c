@@ -65,6 +65,7 @@ static void cache_fetch_finish(struct cache_fetch *cf, int err)
 
 	folio->fetching &= ~cf->want;
 	folio->dropped &= ~cf->want;
+	folio->keep &= ~cf->want;
 	/* pinned while the waiters look, so that nothing they cause can evict what they wait for */
 	cache_wake(folio, cf, err);
 	cache_fetch_free(cf);
@@ -83,7 +84,8 @@ static void cache_fetch_hold(struct cache_fetch *cf, uint32_t i, struct page *pa
 	cf->left &= ~(1u << i);
 }
 
-/* The page of a block that was looked up; NULL: it was skipped, and is not in memory. */
+/* The page of a block that was looked up; NULL: it was skipped, and is not in memory.  Who waits for
+ * what was read and is not kept reads it for himself. */
 static struct page *cache_fetch_page(struct cache_fetch *cf, uint32_t i)
 {
 	struct cache *cache = cf->folio->co->cache;
@@ -94,7 +96,8 @@ static struct page *cache_fetch_page(struct cache_fetch *cf, uint32_t i)
 	if (!(cf->fetch.read & 1u << i))
 		return blkcache_find(cache->clean, src);
 	cache->stats.read_nblks++;
-	blkcache_insert(cache->clean, src, cf->pages[i]);
+	if (cf->folio->keep & 1u << i)
+		blkcache_insert(cache->clean, src, cf->pages[i]);
 	return cf->pages[i];
 }
 
@@ -212,8 +215,9 @@ static uint32_t cache_missing(struct cache_object *co, lblk_t blk, uint32_t nblk
 	return missing;
 }
 
-/* Starts a fetch of those blocks that none is under way for; *started: how many. */
-static int cache_fill_missing(struct cache_object *co, lblk_t blk, uint32_t missing,
+/* Starts a fetch of those blocks that none is under way for; *started: how many.  "keep": they are
+ * wanted in the cache too. */
+static int cache_fill_missing(struct cache_object *co, lblk_t blk, uint32_t missing, bool keep,
 			      struct cache_waiter *waiter, uint32_t *started)
 {
 	struct folio *folio = cache_folio_make(co, blk.n >> FOLIO_SHIFT);
@@ -222,6 +226,8 @@ static int cache_fill_missing(struct cache_object *co, lblk_t blk, uint32_t miss
 	if (!folio)
 		return -ERR_NOMEM;
 	waiter->fetch = NULL;
+	if (keep)
+		folio->keep |= missing & folio->fetching;
 	missing &= ~folio->fetching;
 	if (co->cache->fetcher->stopping)
 		err = -ERR_SHUTDOWN;
@@ -231,11 +237,14 @@ static int cache_fill_missing(struct cache_object *co, lblk_t blk, uint32_t miss
 		cache_folio_settle(folio);
 		return err;
 	}
+	if (keep)
+		folio->keep |= missing;
 	*started = folio_bits(missing);
 	return 0;
 }
 
-int cache_fill(struct cache_object *co, lblk_t blk, uint32_t nblks, struct cache_waiter *waiter)
+static int cache_fill_for(struct cache_object *co, lblk_t blk, uint32_t nblks, bool keep,
+			  struct cache_waiter *waiter)
 {
 	uint32_t missing;
 	uint32_t started;
@@ -244,12 +253,23 @@ int cache_fill(struct cache_object *co, lblk_t blk, uint32_t nblks, struct cache
 	ASSERT_LOOP();
 	missing = cache_missing(co, blk, nblks);
 	assert(missing);
-	err = cache_fill_missing(co, blk, missing, waiter, &started);
+	err = cache_fill_missing(co, blk, missing, keep, waiter, &started);
 	if (err < 0)
 		return err;
 	co->cache->stats.misses += folio_bits(missing);
 	STAILQ_INSERT_TAIL(&cache_folio_find(co, blk.n >> FOLIO_SHIFT)->waiters, waiter, link);
 	return 0;
+}
+
+int cache_fill(struct cache_object *co, lblk_t blk, uint32_t nblks, struct cache_waiter *waiter)
+{
+	return cache_fill_for(co, blk, nblks, true, waiter);
+}
+
+int cache_fill_past(struct cache_object *co, lblk_t blk, uint32_t nblks,
+		    struct cache_waiter *waiter)
+{
+	return cache_fill_for(co, blk, nblks, false, waiter);
 }
 
 uint32_t cache_fill_ahead(struct cache_object *co, lblk_t blk, uint32_t nblks,
@@ -264,7 +284,7 @@ uint32_t cache_fill_ahead(struct cache_object *co, lblk_t blk, uint32_t nblks,
 	folio = cache_folio_find(co, blk.n >> FOLIO_SHIFT);
 	if (folio)
 		missing &= ~folio->fetching;
-	if (!missing || cache_fill_missing(co, blk, missing, waiter, &started) < 0)
+	if (!missing || cache_fill_missing(co, blk, missing, true, waiter, &started) < 0)
 		return 0;
 	co->cache->stats.ahead_nblks += started;
 	STAILQ_INSERT_TAIL(&cache_folio_find(co, blk.n >> FOLIO_SHIFT)->waiters, waiter, link);

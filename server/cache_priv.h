@@ -23,6 +23,12 @@ struct folio_key {
 	uint64_t idx; /* of the folio in the object */
 };
 
+/* Where the data of a dirty block has been written, ahead of its epoch. */
+struct folio_place {
+	pblk_t at;
+	uint32_t csum;
+};
+
 /*
  * Block masks have bit i for block idx * FOLIO_BLKS + i.  A page is there for a block that is dirty
  * or staged; for another only while the folio is pinned.
@@ -31,10 +37,13 @@ struct folio {
 	struct folio_key key;
 	struct cache_object *co;
 	struct page *pages[FOLIO_BLKS];
+	struct folio_place *places; /* FOLIO_BLKS of them, or NULL: none was ever needed */
 	uint32_t dirty;
+	uint32_t placed;   /* of those: they own their place on the device, and no reservation */
 	uint32_t staged;   /* and the page is the last frozen one, or dirty as well */
 	uint32_t fetching; /* a fetch of these is under way */
 	uint32_t dropped;  /* of those: written or truncated meanwhile, what comes is old */
+	uint32_t keep;	   /* of those: somebody wants them kept for others */
 	uint32_t pins;	   /* cache_pin() calls, and one for each fetch */
 	struct waiter_list waiters;
 	UT_hash_handle hh;
@@ -48,7 +57,9 @@ struct cache {
 	struct blkcache *clean;
 	struct xlate *xlate;
 	size_t limit_pages;
-	size_t nbusy;		  /* blocks dirty or staged */
+	size_t nbusy; /* blocks dirty or staged */
+	void (*unplaced)(void *ctx, pblk_t blk, uint64_t nblks);
+	void *unplaced_ctx;
 	struct folio *folios;	  /* uthash by key */
 	struct cache_stats stats; /* the counters in it */
 };

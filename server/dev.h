@@ -13,6 +13,7 @@
 #ifndef SERVER_DEV_H
 #define SERVER_DEV_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -33,6 +34,7 @@ struct dev_ops {
 struct dev {
 	const struct dev_ops *ops;
 	uint64_t nblks; /* the header block included */
+	bool mapped;	/* its bytes are in memory already: a cache would keep them twice */
 };
 
 /* 0, -ERR_IO or -ERR_SHORT_IO.  Buffers are aligned to BLK_BYTES and whole blocks. */

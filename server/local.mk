@@ -112,6 +112,8 @@ libserver_la_SOURCES = \
 	server/object_op.c \
 	server/object_op.h \
 	server/object_payload.c \
+	server/object_place.c \
+	server/object_place.h \
 	server/object_read.c \
 	server/object_remove.c \
 	server/object_set.c \

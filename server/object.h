@@ -248,11 +248,16 @@ void object_check(struct objects *objs, object_check_cb cb, void *ctx) LOOP_FN;
 
 /* ---- open objects ---------------------------------------------------------------------------- */
 
+enum {
+	OBJECT_READONLY = 1,
+	OBJECT_DIRECT = 2, /* all reads and writes are, as by the calls of that name */
+};
+
 /*
  * holder describes the client ("pid 4711", "127.0.0.1:5022") and is copied.  -ERR_PERM: a version,
- * and not readonly.  -ERR_READONLY: an object that is, and not readonly.
+ * and not OBJECT_READONLY.  -ERR_READONLY: an object that is, and not OBJECT_READONLY.
  */
-void object_open(struct objects *objs, const char *spec, bool readonly, const char *holder,
+void object_open(struct objects *objs, const char *spec, unsigned int flags, const char *holder,
 		 object_open_cb cb, void *ctx) LOOP_FN;
 
 /*
@@ -299,6 +304,17 @@ int object_payload(const struct object_range *ranges, uint32_t n, struct pagevec
 void object_writev(struct handle *handle, const struct object_range *ranges, struct pagevec *pvs,
 		   uint32_t n, const uint64_t *if_generation, object_changed_cb cb,
 		   void *ctx) LOOP_FN;
+
+/*
+ * The same bytes, past the cache: what has to be read is not kept, and nothing is read ahead; what is
+ * written in whole blocks is on the device when that is answered (and durable no sooner than any
+ * other write), and not kept once it is durable.  -ERR_IO: the device failed, and nothing has changed.
+ * Several ranges go that way by a handle that is OBJECT_DIRECT.
+ */
+void object_read_direct(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes,
+			object_read_cb cb, void *ctx) LOOP_FN;
+void object_write_direct(struct handle *handle, uint64_t off_bytes, struct pagevec *pv,
+			 object_cb cb, void *ctx) LOOP_FN;
 
 void object_fsync(struct handle *handle, object_cb cb, void *ctx) LOOP_FN;
 

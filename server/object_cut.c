@@ -123,7 +123,7 @@ static int cut_make_page(struct cut_op *op, struct cut_edge *edge, uint64_t *unu
 	struct page *base = object_page(obj, edge->blk);
 
 	if (page_is_zero(base)) {
-		*unused += !cache_is_dirty(&obj->cache, edge->blk);
+		*unused += !cache_is_promised(&obj->cache, edge->blk);
 		return 0;
 	}
 	edge->page = page_new(obj->objs->pages);

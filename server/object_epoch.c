@@ -44,6 +44,14 @@ void epoch_busy(struct object *obj)
 	TAILQ_INSERT_TAIL(&obj->objs->busy, obj, busy_link);
 }
 
+void epoch_note_placed(struct object *obj, unsigned int sync_gen)
+{
+	ASSERT_LOOP();
+	/* the oldest counts: a sync that has failed since may have been about any of them */
+	if (obj->cache.nplaced == 0 || (int)(sync_gen - obj->open.placed_gen) < 0)
+		obj->open.placed_gen = sync_gen;
+}
+
 void epoch_settle(struct object *obj)
 {
 	if (!obj->is_busy || epoch_open_any(obj) || !TAILQ_EMPTY(&obj->closed))

@@ -411,6 +411,7 @@ static void epoch_fill(struct epoch *epoch, struct object *obj, struct cache_fre
 
 	cache_freeze_now(&obj->cache, fz, &epoch->batch.blks, &epoch->batch.nblks);
 	epoch->state = EPOCH_WRITING;
+	epoch->batch.placed_gen = obj->open.placed_gen;
 	epoch->batch.written = epoch_written;
 	epoch->batch.durable = epoch_durable;
 	epoch->batch.done = epoch_done;

@@ -63,7 +63,7 @@ static LOOP_FN void open_found(struct object_lookup *lookup, int err)
 	free(op);
 }
 
-void object_open(struct objects *objs, const char *name, bool readonly, const char *holder,
+void object_open(struct objects *objs, const char *name, unsigned int flags, const char *holder,
 		 object_open_cb cb, void *ctx)
 {
 	struct open_op *op = calloc(1, sizeof(*op));
@@ -81,7 +81,8 @@ void object_open(struct objects *objs, const char *name, bool readonly, const ch
 	op->handle = handle;
 	op->cb = cb;
 	op->ctx = ctx;
-	handle->readonly = readonly;
+	handle->readonly = flags & OBJECT_READONLY;
+	handle->direct = flags & OBJECT_DIRECT;
 	(void)snprintf(handle->holder, sizeof(handle->holder), "%s", holder);
 	op->lookup.found = open_found;
 	err = object_lookup(objs, name, NULL, &op->lookup);

@@ -5,6 +5,7 @@
 #ifndef SERVER_OBJECT_IO_H
 #define SERVER_OBJECT_IO_H
 
+#include "server/dev.h"
 #include "server/object_state.h"
 
 /* Tries the writes again that wait for space or memory; ends those that wait in vain. */
@@ -22,6 +23,12 @@ void object_close_gate(struct object *obj, struct gate_waiter *waiter) LOOP_FN;
 
 /* Reads and writes that waited go on, then who waits for the gate. */
 void object_open_gate(struct object *obj) LOOP_FN;
+
+/* Do reads and writes of this handle go past the cache, whether they ask for it or not? */
+static inline bool object_is_direct(const struct handle *handle)
+{
+	return handle->direct || handle->obj->objs->config.dev->mapped;
+}
 
 /*
  * The gate is open: reads go on that have fetched something while it was closed.  They may have met

@@ -12,6 +12,15 @@
  *
  * Filled: the first and the last block of a piece, where something of them is kept and they are not
  * uptodate.
+ *
+ * A change that goes past the cache takes a round through the device first:
+ *
+ *	planned, pinned --> filled --> room in memory --> space reserved --> placed --> planned ...
+ *
+ * Nothing of the object has changed by then, and others may change it meanwhile.  So it is planned and
+ * filled once more, and applied in one turn as any other: those of its blocks that are placed need no
+ * reservation, they own their space.  Until it is applied, and if it fails, all that is in the cache
+ * of these blocks stays as it was; then they take its place, as with a write in memory (invariant 11).
  */
 #include "server/object_mutate.h"
 
@@ -23,6 +32,7 @@
 #include "common/thread.h"
 #include "server/object_epoch.h"
 #include "server/object_io.h"
+#include "server/object_place.h"
 #include "server/object_table.h"
 
 static void mutate_step(struct mutate *m);
@@ -55,6 +65,7 @@ static void mutate_finish_at(struct mutate *m, int err, uint64_t generation)
 
 	mutate_unpin(m);
 	mutate_fini(m);
+	place_free(m->place);
 	m->fns->free(m);
 	if (changed_cb)
 		changed_cb(ctx, err, generation);
@@ -90,7 +101,7 @@ static void mutate_fill(struct mutate *m, lblk_t blk, struct mutate_wait *wait)
 	if (m->err < 0 || !m->fns->keeps(m, blk) || object_page(m->obj, blk))
 		return;
 	*wait = (struct mutate_wait){.waiter.ready = mutate_filled, .m = m};
-	err = cache_fill(&m->obj->cache, blk, 1, &wait->waiter);
+	err = (m->place ? cache_fill_past : cache_fill)(&m->obj->cache, blk, 1, &wait->waiter);
 	if (err < 0)
 		m->err = err;
 	else
@@ -174,6 +185,7 @@ static void mutate_park(struct mutate *m, int err)
 	prepare_pause(objs->prepare);
 	if (prepare_held_nblks(objs->prepare) > 0 || freeload_is_busy(objs->freeload) ||
 	    epoch_any_moving(objs) || commit_busy(objs->commit) || objs->wb.releasing > 0 ||
+	    objs->nplacing > 0 ||
 	    (commit_reaping(objs->commit) && !checkpoint_fails(objs->checkpoint)) ||
 	    checkpoint_want_space(objs->checkpoint, err == -ERR_NOSPC_META))
 		TAILQ_INSERT_TAIL(&objs->parked, m, link);
@@ -243,21 +255,37 @@ void object_open_gate(struct object *obj)
 	obj->opening = false;
 }
 
-/* The blocks that are not in the open epoch yet, so that each needs a reservation; and their folios,
- * each once, since pieces ascend. */
-static struct epoch_needs mutate_needs(const struct mutate *m)
+struct mutate_needs {
+	struct epoch_needs epoch; /* blocks that are not in the open one yet, and folios */
+	uint64_t space;		  /* blocks that need a reservation */
+};
+
+/*
+ * What the change needs; folios each once, since pieces ascend.  What is to be placed needs its space
+ * first; what is placed needs none.  A block that was placed before has none to hand on: it owns a
+ * block, not a promise.
+ */
+static struct mutate_needs mutate_needs(struct mutate *m)
 {
 	struct cache_object *co = &m->obj->cache;
-	struct epoch_needs needs = {.hole = m->punches};
+	struct mutate_needs needs = {.epoch.hole = m->punches};
 	uint64_t counted = UINT64_MAX;
 
+	if (m->place && !m->placed) {
+		needs.epoch.nblks = place_count(m->place);
+		needs.space = needs.epoch.nblks;
+		return needs;
+	}
 	for (uint32_t i = 0; i < m->npinned; i++) {
 		for (uint32_t k = 0; k < m->pinned[i].nblks; k++) {
 			lblk_t blk = lblk(m->pinned[i].first.n + k);
 			uint64_t folio = blk.n >> FOLIO_SHIFT;
+			bool promised = cache_is_promised(co, blk);
 
-			needs.nblks += !cache_is_dirty(co, blk);
-			needs.nfolios += folio != counted && !cache_is_dirty_folio(co, blk);
+			needs.epoch.nblks +=
+			    !promised && (co->nplaced == 0 || !cache_is_dirty(co, blk));
+			needs.space += !promised && !mutate_is_placed(m, blk);
+			needs.epoch.nfolios += folio != counted && !cache_is_dirty_folio(co, blk);
 			counted = folio;
 		}
 	}
@@ -265,19 +293,21 @@ static struct epoch_needs mutate_needs(const struct mutate *m)
 }
 
 /*
- * True: the change may be applied, the space for *needs blocks is reserved.  Else it is parked or
- * finished.
+ * True: the change may be applied, or placed, the space for *space blocks is reserved.  Else it is
+ * parked or finished.
  */
-static bool mutate_admit(struct mutate *m, uint64_t *needs)
+static bool mutate_admit(struct mutate *m, uint64_t *space)
 {
 	struct objects *objs = m->obj->objs;
-	struct epoch_needs added = mutate_needs(m);
-	int err = epoch_make_room(m->obj, &added);
+	bool placing = m->place && !m->placed;
+	struct mutate_needs needs = mutate_needs(m);
+	int err = placing ? 0 : epoch_make_room(m->obj, &needs.epoch);
 	size_t busy = cache_busy_pages(objs->cache);
 	uint64_t meta_used;
 	uint64_t meta_total;
 
-	*needs = mutate_needs(m).nblks; /* of the next epoch, where that was closed */
+	needs = mutate_needs(m); /* of the next epoch, where that was closed */
+	*space = needs.space;
 	if (err == -ERR_WRITEBACK) {
 		mutate_park(m, err);
 		return false;
@@ -286,23 +316,23 @@ static bool mutate_admit(struct mutate *m, uint64_t *needs)
 		mutate_finish(m, err);
 		return false;
 	}
-	if (*needs == 0)
-		return true;		   /* a hole gives space back: it waits for none */
-	if (!TAILQ_EMPTY(&objs->parked)) { /* not past those that wait */
+	if (needs.epoch.nblks == 0 && needs.space == 0)
+		return true; /* a hole gives space back: it waits for none */
+	if (needs.space > 0 && !TAILQ_EMPTY(&objs->parked)) { /* not past those that wait */
 		TAILQ_INSERT_TAIL(&objs->parked, m, link);
 		return false;
 	}
-	if (busy > 0 && busy + *needs > objs->dirty_limit) {
+	if (busy > 0 && busy + needs.epoch.nblks > objs->dirty_limit) {
 		mutate_park(m, -ERR_WRITEBACK);
 		return false;
 	}
 	map_meta_usage(objs->config.map, &meta_used, &meta_total);
-	meta_used += (busy + *needs) * META_BLK_BYTES;
+	meta_used += (busy + needs.epoch.nblks) * META_BLK_BYTES;
 	if (meta_used > meta_total - meta_total / META_RESERVE_PART) {
 		mutate_park(m, -ERR_NOSPC_META);
 		return false;
 	}
-	if (alloc_reserve(objs->alloc, *needs) < 0) {
+	if (alloc_reserve(objs->alloc, needs.space) < 0) {
 		mutate_park(m, -ERR_NOSPC);
 		return false;
 	}
@@ -321,14 +351,65 @@ static void mutate_kick(struct object *obj)
 		epoch_close(obj);
 }
 
-static void mutate_apply(struct mutate *m, uint64_t needs)
+static LOOP_FN void mutate_placed(void *ctx, int err)
+{
+	struct mutate *m = ctx;
+	struct objects *objs = m->obj->objs;
+
+	objs->nplacing--;
+	m->placed = true;
+	if (err < 0)
+		m->err = err;
+	mutate_step(m);
+	if (!TAILQ_EMPTY(&objs->parked))
+		objs->progress(objs); /* who waited for this one */
+}
+
+/* To the device, with what is kept of blocks as they are now. */
+static void mutate_place(struct mutate *m, uint64_t space)
+{
+	struct objects *objs = m->obj->objs;
+	int err;
+
+	if (m->fns->complete)
+		m->fns->complete(m);
+	objs->nplacing++;
+	err = place_start(m->place, mutate_placed, m);
+	if (err == 0)
+		return;
+	objs->nplacing--;
+	alloc_unreserve(objs->alloc, space);
+	mutate_finish(m, err);
+}
+
+bool mutate_is_placed(struct mutate *m, lblk_t blk)
+{
+	ASSERT_LOOP();
+	return m->place && place_holds(m->place, blk);
+}
+
+void mutate_write(struct mutate *m, lblk_t blk, struct page *page)
+{
+	struct objects *objs = m->obj->objs;
+
+	ASSERT_LOOP();
+	if (!mutate_is_placed(m, blk)) {
+		cache_write(&m->obj->cache, blk, page);
+		return;
+	}
+	if (cache_is_promised(&m->obj->cache, blk))
+		alloc_unreserve(objs->alloc, 1); /* it owns a block instead */
+	place_take(m->place, blk, page);
+}
+
+static void mutate_apply(struct mutate *m, uint64_t space)
 {
 	struct object *obj = m->obj;
 	uint64_t unused = 0;
 	int err = m->fns->apply(m, &unused);
 	uint64_t generation = obj->generation; /* others may be applied before the answer */
 
-	alloc_unreserve(obj->objs->alloc, err < 0 ? needs : unused);
+	alloc_unreserve(obj->objs->alloc, err < 0 ? space : unused);
 	for (uint32_t i = 0; i < m->npinned && err == 0; i++)
 		object_forget_pages(obj, m->pinned[i].first, m->pinned[i].nblks);
 	if (err == 0)
@@ -336,11 +417,20 @@ static void mutate_apply(struct mutate *m, uint64_t needs)
 	mutate_finish_at(m, err, generation);
 }
 
+/* There is room, and space. */
+static void mutate_go_on(struct mutate *m, uint64_t space)
+{
+	if (m->place && !m->placed)
+		mutate_place(m, space);
+	else
+		mutate_apply(m, space);
+}
+
 /* Takes the change as far as it comes; called again when what it waits for has happened. */
 static void mutate_step(struct mutate *m)
 {
 	struct object *obj = m->obj;
-	uint64_t needs;
+	uint64_t space;
 
 	mutate_plan(m);
 	if (!mutate_filled_in(m))
@@ -351,8 +441,8 @@ static void mutate_step(struct mutate *m)
 	}
 	if (m->err < 0)
 		mutate_finish(m, m->err);
-	else if (mutate_admit(m, &needs))
-		mutate_apply(m, needs);
+	else if (mutate_admit(m, &space))
+		mutate_go_on(m, space);
 }
 
 int mutate_refused(const struct handle *handle, uint64_t off_bytes, uint64_t len)

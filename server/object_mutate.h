@@ -40,6 +40,8 @@ struct mutate_fns {
 	 * many of the reserved blocks did not become dirty. */
 	int (*apply)(struct mutate *m, uint64_t *unused);
 	void (*free)(struct mutate *m);
+	/* Puts what is kept of those blocks into their pages that m->place has in part; NULL: none. */
+	void (*complete)(struct mutate *m);
 };
 
 struct mutate {
@@ -50,6 +52,7 @@ struct mutate {
 	void *ctx;
 	bool conditional; /* -ERR_CHANGED unless the object's generation is "expected" */
 	uint64_t expected;
+	struct place *place; /* blocks of it that go to the device first; NULL: none does */
 
 	uint32_t max; /* mutate_init() sets these two */
 	struct mutate_piece *want;
@@ -60,6 +63,7 @@ struct mutate {
 	struct mutate_piece *pinned; /* private from here on */
 	uint32_t npinned;
 	uint32_t pending;
+	bool placed; /* it is there */
 	int err;
 	struct mutate_wait *waits;
 	struct mutate_piece some_want[MUTATE_PIECES];
@@ -78,5 +82,11 @@ int mutate_refused(const struct handle *handle, uint64_t off_bytes,
 
 /* Begins; m->cb is called once, perhaps before this returns. */
 void mutate_start(struct mutate *m) LOOP_FN;
+
+/* From "apply": has the block, as it would be now, been written already? */
+bool mutate_is_placed(struct mutate *m, lblk_t blk) LOOP_FN;
+
+/* From "apply": the block becomes dirty; takes over the reference to its page. */
+void mutate_write(struct mutate *m, lblk_t blk, struct page *page) LOOP_FN;
 
 #endif

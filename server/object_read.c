@@ -9,6 +9,9 @@
  * has been collected is what the object holds then, and in the last one, when nothing is missing,
  * all of it: the content of one moment, of however many ranges.
  *
+ * A direct read uses what is in the cache, as it must where that is newer than the device, and what it
+ * brings is there for it and for whoever waits for the same, and not kept; it reads nothing ahead.
+ *
  * What is read ahead is asked for after what is read.  Nobody waits for it, and its errors are those
  * of who will read it.  It holds no reference on the object: the cache's fetches keep that in memory
  * (object_state.h), and a removal need not wait.
@@ -41,6 +44,7 @@ struct read_op {
 	struct object *obj;
 	LIST_ENTRY(read_op) link; /* while it is on the object's list */
 	bool listed;
+	bool direct;
 	uint64_t size_bytes; /* of the object, when the vectors were made */
 	uint32_t n;	     /* ranges */
 	struct pagevec *pvs; /* one for each */
@@ -201,7 +205,8 @@ static void read_fill(struct read_op *op, uint32_t r, uint32_t first, uint32_t n
 
 	*wait = (struct read_wait){
 	    .waiter.ready = read_filled, .op = op, .range = r, .first = first, .n = n};
-	err = cache_fill(&op->obj->cache, read_blk(op, r, first), n, &wait->waiter);
+	err = (op->direct ? cache_fill_past : cache_fill)(&op->obj->cache, read_blk(op, r, first),
+							  n, &wait->waiter);
 	if (err < 0)
 		op->err = err;
 	else
@@ -371,8 +376,8 @@ static struct read_op *read_new(struct object *obj, const struct object_range *r
 	return op;
 }
 
-void object_readv(struct handle *handle, const struct object_range *ranges, uint32_t n,
-		  object_read_cb cb, void *ctx)
+static void read_start(struct handle *handle, const struct object_range *ranges, uint32_t n,
+		       bool direct, object_read_cb cb, void *ctx)
 {
 	struct object *obj = handle->obj;
 	struct pagevec none = {0};
@@ -383,12 +388,13 @@ void object_readv(struct handle *handle, const struct object_range *ranges, uint
 		cb(ctx, -ERR_NOMEM, &none);
 		return;
 	}
+	op->direct = direct;
 	op->cb = cb;
 	op->ctx = ctx;
 	object_get(obj);
 	op->err = read_plan(op);
 	read_round(op);
-	if (op->err == 0 && n == 1 && op->pvs[0].npages > 0)
+	if (op->err == 0 && n == 1 && op->pvs[0].npages > 0 && !direct)
 		ahead_note(handle, op);
 	if (op->pending == 0) {
 		read_finish(op);
@@ -398,10 +404,24 @@ void object_readv(struct handle *handle, const struct object_range *ranges, uint
 	LIST_INSERT_HEAD(&obj->reads, op, link);
 }
 
+void object_readv(struct handle *handle, const struct object_range *ranges, uint32_t n,
+		  object_read_cb cb, void *ctx)
+{
+	read_start(handle, ranges, n, object_is_direct(handle), cb, ctx);
+}
+
 void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, object_read_cb cb,
 		 void *ctx)
 {
 	struct object_range range = {off_bytes, len_bytes};
 
-	object_readv(handle, &range, 1, cb, ctx);
+	read_start(handle, &range, 1, object_is_direct(handle), cb, ctx);
+}
+
+void object_read_direct(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes,
+			object_read_cb cb, void *ctx)
+{
+	struct object_range range = {off_bytes, len_bytes};
+
+	read_start(handle, &range, 1, true, cb, ctx);
 }

@@ -274,7 +274,8 @@ static int share_fill_batch(struct share_op *op)
 	if (!batch->blks)
 		return -ERR_NOMEM;
 	for (uint32_t i = 0; i < op->plan.nedges; i++) {
-		batch->blks[i] = (struct writeback_blk){op->plan.edges[i].blk, op->pages[i]};
+		batch->blks[i] =
+		    (struct writeback_blk){.blk = op->plan.edges[i].blk, .page = op->pages[i]};
 		op->pages[i] = NULL;
 	}
 	batch->nblks = op->plan.nedges;

@@ -168,6 +168,8 @@ struct open_epoch {
 	bool meta; /* the size changed, or there are holes */
 	struct holes holes;
 	uint64_t since_ms; /* when it got its first change */
+	unsigned int
+	    placed_gen;	   /* commit_sync_gen() from before any of its placed data was written */
 	bool close_wanted; /* as soon as fewer are closed */
 	struct epoch_waiters waiters;
 };
@@ -221,6 +223,7 @@ TAILQ_HEAD(object_list, object);
 struct handle {
 	struct object *obj;
 	bool readonly;
+	bool direct;
 	struct readahead ahead;
 	unsigned int err_seen;
 	TAILQ_ENTRY(handle) link;
@@ -278,6 +281,7 @@ struct objects {
 	size_t usage_bytes;	   /* of what waits for its usage */
 	uint32_t npairs;	   /* of object_clone_all(), under way */
 	bool lacking;		   /* failed epochs may lack space */
+	unsigned int nplacing;	   /* changes whose data is on its way to the device */
 	struct mutate_list parked; /* writes that wait for space or memory, in order */
 	struct event *timer;
 	bool latched;

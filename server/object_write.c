@@ -5,6 +5,11 @@
  * The pages that came with the request become the cache's pages; what the write does not cover of
  * a block is copied into its page from the block as it was.  Ranges that have bytes of one block
  * share its page: the first of them owns the block, the others are "joined" there (page.h).
+ *
+ * A direct write has its whole blocks placed (object_place.h): the device has them when it is
+ * answered, and once committed they are not kept in memory.  Blocks that it covers in part are
+ * bounced: they go the way of any write, in the same turn.  On a mapped device, where a copy in
+ * memory would be a second one, each write is direct and these are placed as well.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -16,6 +21,7 @@
 #include "server/object_epoch.h"
 #include "server/object_io.h"
 #include "server/object_mutate.h"
+#include "server/object_place.h"
 
 struct write_range {
 	uint64_t off_bytes;
@@ -102,7 +108,8 @@ static void write_keep(struct page *page, const struct page *base, uint64_t from
 		memset(page->data + from, 0, end - from);
 }
 
-/* Completes page k of range i, which owns that block, with the bytes around all ranges in it. */
+/* Completes page k of range i, which owns that block, with the bytes around all ranges in it.  Where
+ * it has been placed for nothing, since the block has changed, nobody looks at the page any more. */
 static void write_merge(struct write_op *op, uint32_t i, uint32_t k)
 {
 	struct page *page = op->ranges[i].pv.pages[k];
@@ -135,9 +142,25 @@ static void write_range(struct write_op *op, uint32_t i)
 	lblk_t first = blk_of(op->ranges[i].off_bytes);
 
 	for (uint32_t k = pv->joined; k < pv->npages; k++) {
-		if (k == 0 || k == pv->npages - 1)
+		lblk_t blk = lblk(first.n + k);
+
+		if ((k == 0 || k == pv->npages - 1) && !mutate_is_placed(&op->m, blk))
 			write_merge(op, i, k);
-		cache_write(&op->m.obj->cache, lblk(first.n + k), page_get(pv->pages[k]));
+		mutate_write(&op->m, blk, page_get(pv->pages[k]));
+	}
+}
+
+static void write_complete(struct mutate *m)
+{
+	struct write_op *op = CONTAINER_OF(m, struct write_op, m);
+
+	for (uint32_t i = 0; i < op->n; i++) {
+		const struct pagevec *pv = &op->ranges[i].pv;
+
+		if (pv->npages == pv->joined)
+			continue;
+		write_merge(op, i, pv->joined);
+		write_merge(op, i, pv->npages - 1);
 	}
 }
 
@@ -168,8 +191,47 @@ static void write_free(struct mutate *m)
 	free(op);
 }
 
-static const struct mutate_fns write_fns = {
-    .plan = write_plan, .keeps = write_keeps, .apply = write_apply, .free = write_free};
+static const struct mutate_fns write_fns = {.plan = write_plan,
+					    .keeps = write_keeps,
+					    .apply = write_apply,
+					    .free = write_free,
+					    .complete = write_complete};
+
+/* ---- past the cache -------------------------------------------------------------------------- */
+
+static void write_place_range(struct place *place, const struct write_range *range, bool mapped)
+{
+	for (uint32_t k = range->pv.joined; k < range->pv.npages; k++) {
+		uint32_t off;
+		uint32_t len;
+
+		pagevec_span(&range->pv, k, &off, &len);
+		if (len == BLK_BYTES || mapped)
+			place_add(place, lblk(blk_of(range->off_bytes).n + k), range->pv.pages[k],
+				  len < BLK_BYTES);
+	}
+}
+
+/* Which of the blocks go to the device first. */
+static int write_place(struct write_op *op)
+{
+	struct place *place;
+	uint32_t max = 0;
+
+	for (uint32_t i = 0; i < op->n; i++)
+		max += op->ranges[i].pv.npages;
+	place = place_new(op->m.obj, max);
+	if (!place)
+		return -ERR_NOMEM;
+	for (uint32_t i = 0; i < op->n; i++)
+		write_place_range(place, &op->ranges[i], op->m.obj->objs->config.dev->mapped);
+	if (place_count(place) == 0) {
+		place_free(place);
+		place = NULL;
+	}
+	op->m.place = place;
+	return 0;
+}
 
 /* ---- beginning ------------------------------------------------------------------------------- */
 
@@ -198,8 +260,16 @@ static void write_take(struct write_range *range, uint64_t off_bytes, struct pag
 	*pv = (struct pagevec){0};
 }
 
-void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv, object_cb cb,
-		  void *ctx)
+/* Begins; where it cannot even be placed it ends. */
+static void write_start(struct write_op *op, bool direct)
+{
+	if (direct)
+		op->m.err = write_place(op);
+	mutate_start(&op->m);
+}
+
+static void write_one(struct handle *handle, uint64_t off_bytes, struct pagevec *pv, bool direct,
+		      object_cb cb, void *ctx)
 {
 	int err = mutate_refused(handle, off_bytes, pv->len);
 	struct write_op *op = NULL;
@@ -216,7 +286,19 @@ void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv,
 	}
 	op->m.cb = cb;
 	write_take(&op->ranges[0], off_bytes, pv);
-	mutate_start(&op->m);
+	write_start(op, direct);
+}
+
+void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv, object_cb cb,
+		  void *ctx)
+{
+	write_one(handle, off_bytes, pv, object_is_direct(handle), cb, ctx);
+}
+
+void object_write_direct(struct handle *handle, uint64_t off_bytes, struct pagevec *pv,
+			 object_cb cb, void *ctx)
+{
+	write_one(handle, off_bytes, pv, true, cb, ctx);
 }
 
 /* ---- several ranges -------------------------------------------------------------------------- */
@@ -244,5 +326,5 @@ void object_writev(struct handle *handle, const struct object_range *ranges, str
 	op->m.expected = if_generation ? *if_generation : 0;
 	for (uint32_t i = 0; i < n; i++)
 		write_take(&op->ranges[i], ranges[i].off_bytes, &pvs[i]);
-	mutate_start(&op->m);
+	write_start(op, object_is_direct(handle));
 }

@@ -62,6 +62,14 @@ static LOOP_FN void objects_committed(void *ctx, bool changed, bool urgent)
 		checkpoint_progress(objs->checkpoint, changed, urgent);
 }
 
+/* What a dirty block was placed in: no map has named it, so it is free at once. */
+static LOOP_FN void objects_unplaced(void *ctx, pblk_t blk, uint64_t nblks)
+{
+	struct objects *objs = ctx;
+
+	writeback_give_back(&objs->wb, blk, nblks);
+}
+
 /* A checkpoint has passed the freeing of these. */
 static LOOP_FN void objects_release(void *ctx, const struct map_freed *freed)
 {
@@ -190,7 +198,10 @@ static int objects_start_cache(struct objects *objs)
 	if (!objs->pages)
 		return -ERR_NOMEM;
 	objs->cache = cache_new(objs->pages, &objs->fetcher, limit, objs->config.dev->nblks);
-	return objs->cache ? 0 : -ERR_NOMEM;
+	if (!objs->cache)
+		return -ERR_NOMEM;
+	cache_on_unplaced(objs->cache, objects_unplaced, objs);
+	return 0;
 }
 
 static int objects_start_timer(struct objects *objs)

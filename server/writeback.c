@@ -52,11 +52,53 @@ static void writeback_end(struct writeback_batch *batch, int err)
 	loop_post(batch->wb->loop, &batch->ended);
 }
 
-static void writeback_add_free(struct writeback *wb, pblk_t blk, uint64_t nblks)
+void writeback_give_back(struct writeback *wb, pblk_t blk, uint64_t nblks)
 {
+	ASSERT_LOOP();
 	if (alloc_add(wb->alloc, blk, nblks) < 0)
 		log_event(LOG_WARN, "free-blocks-lost-until-restart",
 			  "physical=%" PRIu64 " blocks=%" PRIu64, blk.n, nblks);
+}
+
+/* How many blocks from that one on lie one behind the other on the device. */
+static uint32_t writeback_placed_run(const struct writeback_batch *batch, uint32_t at)
+{
+	const struct writeback_blk *blks = batch->blks + at;
+	uint32_t n = 0;
+
+	while (at + n < batch->nblks && blks[n].placed.n != 0 &&
+	       blks[n].placed.n == blks[0].placed.n + n)
+		n++;
+	return n;
+}
+
+/* How many from that one on are not placed. */
+static uint32_t writeback_unplaced_run(const struct writeback_batch *batch, uint32_t at)
+{
+	uint32_t n = 0;
+
+	while (at + n < batch->nblks && batch->blks[at + n].placed.n == 0)
+		n++;
+	return n;
+}
+
+/* Forgets the places; they become allocatable again, or stay in quarantine. */
+static void writeback_unplace(struct writeback_batch *batch, bool give_back)
+{
+	for (uint32_t at = 0; batch->nplaced > 0 && at < batch->nblks;) {
+		uint32_t n = writeback_placed_run(batch, at);
+
+		if (n == 0) {
+			at++;
+			continue;
+		}
+		if (give_back)
+			writeback_give_back(batch->wb, batch->blks[at].placed, n);
+		for (uint32_t i = 0; i < n; i++)
+			batch->blks[at + i].placed = pblk(0);
+		batch->nplaced -= n;
+		at += n;
+	}
 }
 
 /*
@@ -71,13 +113,13 @@ static void writeback_forget(struct writeback_batch *batch, bool give_back)
 		const struct change_extent *ext = &batch->extents[i];
 
 		batch->wb->on_reuse(batch->wb->ctx, ext->dst, ext->nblks);
-		writeback_add_free(batch->wb, ext->dst, ext->nblks);
+		writeback_give_back(batch->wb, ext->dst, ext->nblks);
 	}
 	batch->holds = false;
 	while ((w = SLIST_FIRST(&batch->ended_writes))) {
 		SLIST_REMOVE_HEAD(&batch->ended_writes, link);
 		if (give_back && w->err == 0)
-			writeback_add_free(batch->wb, w->dst, w->nblks);
+			writeback_give_back(batch->wb, w->dst, w->nblks);
 		free(w);
 	}
 }
@@ -86,13 +128,13 @@ int writeback_reserve(struct writeback_batch *batch)
 {
 	const struct alloc *al = batch->wb->alloc;
 	uint64_t left = alloc_free_nblks(al) - alloc_reserved_nblks(al);
-	uint32_t lacking = batch->nblks - batch->nreserved;
+	uint32_t lacking = batch->nblks - batch->nplaced - batch->nreserved;
 	uint32_t n = left < lacking ? (uint32_t)left : lacking;
 
 	ASSERT_LOOP();
 	if (alloc_reserve(batch->wb->alloc, n) == 0)
 		batch->nreserved += n;
-	return batch->nreserved < batch->nblks ? -ERR_NOSPC : 0;
+	return n < lacking ? -ERR_NOSPC : 0;
 }
 
 /*
@@ -112,14 +154,19 @@ static bool writeback_is_suspect(const struct writeback_batch *batch, int err)
 /* An attempt failed. */
 static void writeback_fail(struct writeback_batch *batch, int err)
 {
+	bool suspect = writeback_is_suspect(batch, err);
+
 	log_event(LOG_ERROR, "writeback-failed",
 		  "object=%" PRIu64 " blocks=%" PRIu32 " attempt=%" PRIu32 " error=%s",
 		  batch->commit.change.oid, batch->nblks, batch->attempts, err_name(err));
-	writeback_forget(batch, !writeback_is_suspect(batch, err));
+	writeback_forget(batch, !suspect);
+	if (suspect)
+		writeback_unplace(batch, false);
 	/* in the same turn, or a writer that waits for space gets what acknowledged data needs */
 	if (writeback_reserve(batch) < 0)
 		log_event(LOG_WARN, "writeback-lacks-space", "object=%" PRIu64 " blocks=%" PRIu32,
-			  batch->commit.change.oid, batch->nblks - batch->nreserved);
+			  batch->commit.change.oid,
+			  batch->nblks - batch->nplaced - batch->nreserved);
 	if (writeback_worth_another(batch, err))
 		writeback_attempt(batch);
 	else
@@ -221,9 +268,52 @@ static int writeback_map_piece(struct writeback_batch *batch, uint32_t first, pb
 /* What was taken and is not written: free again, and promised to the batch as before. */
 static void writeback_put_back(struct writeback_batch *batch, pblk_t dst, uint32_t nblks)
 {
-	writeback_add_free(batch->wb, dst, nblks);
+	writeback_give_back(batch->wb, dst, nblks);
 	if (alloc_reserve(batch->wb->alloc, nblks) < 0)
 		batch->nreserved -= nblks; /* they were lost */
+}
+
+/* A piece that lies where the batch's places are: nothing is to be written.  Returns its length. */
+static uint32_t writeback_add_placed(struct writeback_batch *batch, uint32_t at)
+{
+	uint32_t n = writeback_placed_run(batch, at);
+
+	if (n > 0)
+		batch->err = writeback_map_piece(batch, at, batch->blks[at].placed, n);
+	for (uint32_t i = at; i < at + n; i++)
+		batch->csums[i] = batch->blks[i].csum;
+	return n;
+}
+
+/* Allocates a piece and submits it; returns how much of it. */
+static uint32_t writeback_add_piece(struct writeback_batch *batch, uint32_t at)
+{
+	uint32_t nextents = batch->commit.change.nextents;
+	uint32_t first = at;
+	uint32_t end;
+	uint64_t got;
+	pblk_t dst;
+
+	alloc_take(batch->wb->alloc, writeback_unplaced_run(batch, at), &dst, &got);
+	batch->err = writeback_map_piece(batch, at, dst, (uint32_t)got);
+	if (batch->err < 0)
+		batch->commit.change.nextents = nextents;
+	end = at + (uint32_t)got;
+	if (batch->commit.change.inlined && batch->err == 0)
+		at = end; /* the record takes it */
+	while (at < end && batch->err == 0) {
+		uint32_t n = end - at < WRITE_MAX_BLKS ? end - at : WRITE_MAX_BLKS;
+
+		batch->err = writeback_submit(batch, at, dst, n);
+		if (batch->err < 0)
+			break;
+		dst.n += n;
+		at += n;
+	}
+	batch->nreserved -= at - first;
+	if (at < end)
+		writeback_put_back(batch, dst, end - at);
+	return at - first;
 }
 
 /*
@@ -236,31 +326,11 @@ static void writeback_submit_all(struct writeback_batch *batch)
 
 	batch->writes_left = 1;
 	while (at < batch->nblks && batch->err == 0) {
-		uint32_t nextents = batch->commit.change.nextents;
-		uint32_t first = at;
-		uint32_t end = at;
-		uint64_t got;
-		pblk_t dst;
+		uint32_t n = writeback_add_placed(batch, at);
 
-		alloc_take(batch->wb->alloc, batch->nblks - at, &dst, &got);
-		batch->err = writeback_map_piece(batch, at, dst, (uint32_t)got);
-		if (batch->err < 0)
-			batch->commit.change.nextents = nextents;
-		end += (uint32_t)got;
-		if (batch->commit.change.inlined && batch->err == 0)
-			at = end; /* the record takes it */
-		while (at < end && batch->err == 0) {
-			uint32_t n = end - at < WRITE_MAX_BLKS ? end - at : WRITE_MAX_BLKS;
-
-			batch->err = writeback_submit(batch, at, dst, n);
-			if (batch->err < 0)
-				break;
-			dst.n += n;
-			at += n;
-		}
-		batch->nreserved -= at - first;
-		if (at < end)
-			writeback_put_back(batch, dst, end - at);
+		if (n == 0)
+			n = writeback_add_piece(batch, at);
+		at += n;
 	}
 	batch->holds = batch->commit.change.inlined;
 	if (--batch->writes_left == 0)
@@ -270,8 +340,9 @@ static void writeback_submit_all(struct writeback_batch *batch)
 /* What the journal needs of an inlined batch: a buffer for each block. */
 static int writeback_inline(struct writeback_batch *batch)
 {
-	batch->commit.change.inlined =
-	    batch->nblks > 0 && batch->nblks <= WRITEBACK_INLINE_BLKS && !batch->outlined;
+	batch->commit.change.inlined = batch->nblks > 0 && batch->nblks <= WRITEBACK_INLINE_BLKS &&
+				       !batch->outlined && batch->nplaced == 0 &&
+				       !batch->only_places;
 	if (!batch->commit.change.inlined || batch->iov)
 		return 0;
 	batch->iov = calloc(batch->nblks, sizeof(*batch->iov));
@@ -298,8 +369,11 @@ static int writeback_prepare(struct writeback_batch *batch)
 
 static void writeback_attempt(struct writeback_batch *batch)
 {
+	unsigned int gen = commit_sync_gen(batch->wb->commit);
 	int err;
 
+	if (batch->placed_gen != gen)
+		writeback_unplace(batch, false); /* a sync has failed since */
 	batch->attempts++;
 	batch->err = 0;
 	batch->commit.change.nextents = 0;
@@ -312,7 +386,7 @@ static void writeback_attempt(struct writeback_batch *batch)
 		writeback_end(batch, err);
 		return;
 	}
-	batch->commit.sync_gen = commit_sync_gen(batch->wb->commit);
+	batch->commit.sync_gen = gen;
 	batch->commit.csums = batch->csums;
 	batch->commit.data = batch->iov;
 	batch->commit.change.csums = batch->csums;
@@ -323,8 +397,10 @@ static void writeback_attempt(struct writeback_batch *batch)
 void writeback_start(struct writeback *wb, struct writeback_batch *batch)
 {
 	ASSERT_LOOP();
-	if (!batch->wb)
-		batch->nreserved = batch->nblks; /* since its blocks became dirty */
+	for (uint32_t i = 0; !batch->wb && i < batch->nblks; i++) {
+		batch->nplaced += batch->blks[i].placed.n != 0;
+		batch->nreserved += batch->blks[i].placed.n == 0; /* since it became dirty */
+	}
 	batch->wb = wb;
 	batch->attempts = 0;
 	writeback_attempt(batch);
@@ -339,7 +415,37 @@ static LOOP_FN void writeback_committed(struct commit_req *req)
 		return;
 	}
 	writeback_forget(batch, false); /* the extents are the map's */
+	batch->nplaced = 0;
 	batch->done(batch, 0);
+}
+
+void writeback_note_places(struct writeback_batch *batch)
+{
+	uint32_t at = 0;
+
+	ASSERT_LOOP();
+	assert(batch->only_places && batch->nplaced == 0);
+	for (uint32_t e = 0; e < batch->commit.change.nextents; e++) {
+		const struct change_extent *ext = &batch->extents[e];
+
+		for (uint32_t i = 0; i < ext->nblks; i++, at++) {
+			batch->blks[at].placed = pblk(ext->dst.n + i);
+			batch->blks[at].csum = batch->csums[at];
+		}
+	}
+	batch->nplaced = at;
+	writeback_forget(batch, false); /* the places have them */
+}
+
+pblk_t writeback_take_place(struct writeback_batch *batch, uint32_t i)
+{
+	pblk_t at = batch->blks[i].placed;
+
+	ASSERT_LOOP();
+	assert(at.n != 0);
+	batch->blks[i].placed = pblk(0);
+	batch->nplaced--;
+	return at;
 }
 
 static LOOP_FN void writeback_durable(struct commit_req *req)
@@ -368,6 +474,7 @@ void writeback_batch_fini(struct writeback_batch *batch)
 	assert(batch->wb);
 	alloc_unreserve(batch->wb->alloc, batch->nreserved);
 	writeback_forget(batch, true);
+	writeback_unplace(batch, true);
 	for (uint32_t i = 0; i < batch->nblks; i++)
 		page_put(batch->blks[i].page);
 	free(batch->blks);
@@ -398,7 +505,7 @@ static LOOP_FN void writeback_reuse(struct loop_msg *msg)
 		struct map_range *range = &freed->ranges[freed->reused++];
 
 		wb->on_reuse(wb->ctx, range->blk, range->nblks);
-		writeback_add_free(wb, range->blk, range->nblks);
+		writeback_give_back(wb, range->blk, range->nblks);
 		wb->releasing_nblks -= range->nblks;
 	}
 	if (n < left) {

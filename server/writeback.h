@@ -15,6 +15,13 @@
  * Data is never overwritten: the map refers to the old extents until the commit.  A small batch is
  * not written at all: its blocks travel in the journal's record (inlined), and a checkpoint writes
  * them to their extents.
+ * A block of a batch may have its place already: its data was written before the batch was made
+ * (cache.h).  It is not written again, as long as no sync has failed since.
+ *
+ * The other way round, an owner may want nothing but the writing, for blocks that will be committed
+ * in a batch to come: "only_places".  When that is written writeback_note_places() says where each
+ * block is; what the owner does not take over is given back with the batch.
+ *
  * A quarantined extent is not used again before the next start.  It is a piece of at most 1 MiB
  * whose write failed, or after a failed sync all that the batch wrote.
  */
@@ -62,14 +69,19 @@ struct writeback_write;
 struct writeback_blk {
 	lblk_t blk;
 	struct page *page; /* a reference of the batch's */
+	pblk_t placed;	   /* where its data is on the device already; 0: nowhere */
+	uint32_t csum;	   /* of what is placed */
 };
 
 struct writeback_batch {
-	/* the owner fills these in; blocks in ascending order, nblks of them reserved in alloc */
+	/* the owner fills these in; blocks in ascending order, those that are not placed reserved in
+	 * alloc */
 	struct commit_req commit; /* oid, size_bytes, time_ns, holes of its change */
 	struct writeback_blk *blks;
 	uint32_t nblks;
 	bool outlined; /* it is not to be inlined, however small it is */
+	unsigned int placed_gen; /* commit_sync_gen() from before what is placed was written */
+	bool only_places;
 	/* LOOP_FN: the data is written; the owner calls writeback_commit() when it is its turn */
 	void (*written)(struct writeback_batch *batch);
 	/* LOOP_FN: it is durable; "done" follows when it is in the map */
@@ -90,6 +102,7 @@ struct writeback_batch {
 	int err;
 	struct loop_msg ended; /* brings err to done() */
 	uint32_t nreserved;    /* of its blocks, promised by alloc (else taken, or given up) */
+	uint32_t nplaced;      /* of its blocks: it owns their places */
 	bool holds;	       /* inlined: its extents are allocated and not yet the map's */
 };
 
@@ -108,6 +121,15 @@ int writeback_reserve(struct writeback_batch *batch) LOOP_FN MUST_CHECK;
 /* Puts the written batch on a list, to be submitted to the commit thread in this turn: alone, or as a
  * unit with others (commit_submit_unit()). */
 void writeback_commit(struct writeback_batch *batch, struct commit_list *unit) LOOP_FN;
+
+/* The batch is written and only_places: says where and with what checksum, in blks. */
+void writeback_note_places(struct writeback_batch *batch) LOOP_FN;
+
+/* The place of that block of such a batch is the caller's now. */
+pblk_t writeback_take_place(struct writeback_batch *batch, uint32_t i) LOOP_FN;
+
+/* These blocks were taken out of alloc, and nothing refers to them. */
+void writeback_give_back(struct writeback *wb, pblk_t blk, uint64_t nblks) LOOP_FN;
 
 /* Puts the pages and frees the arrays; what is reserved or allocated is given back.  The batch was
  * started, and no thread is at work on it. */

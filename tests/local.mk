@@ -97,6 +97,7 @@ unit_tests = \
 	tests/unit/test_object_cache \
 	tests/unit/test_object_cut \
 	tests/unit/test_object_diff \
+	tests/unit/test_object_direct \
 	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
 	tests/unit/test_object_full \

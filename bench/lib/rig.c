@@ -190,7 +190,7 @@ struct handle *rig_open_object(struct rig *rig, const char *name)
 {
 	struct rig_result res = {0};
 
-	object_open(rig->objs, name, false, "bench", rig_open_cb, &res);
+	object_open(rig->objs, name, 0, "bench", rig_open_cb, &res);
 	rig_wait(rig, &res);
 	return res.handle;
 }

@@ -202,7 +202,7 @@ struct handle *engine_open(struct engine *e, const char *name)
 {
 	struct result res = {0};
 
-	object_open(e->objs, name, false, "test", engine_open_cb, &res);
+	object_open(e->objs, name, 0, "test", engine_open_cb, &res);
 	assert_int_equal(engine_wait(e, &res), 0);
 	return res.handle;
 }

@@ -70,6 +70,11 @@ void fake_set_crowded(struct objects *objs, bool crowded)
 		objs->on_room(objs->room_ctx);
 }
 
+size_t fake_direct(const struct objects *objs)
+{
+	return objs->ndirect;
+}
+
 size_t fake_open_handles(const struct objects *objs)
 {
 	return objs->nhandles;
@@ -139,13 +144,13 @@ void fake_answer_pairs(struct objects *objs, object_pairs_cb cb, void *ctx, int 
 
 /* ---- open objects ---------------------------------------------------------------------------- */
 
-void object_open(struct objects *objs, const char *spec, bool readonly, const char *holder,
+void object_open(struct objects *objs, const char *spec, unsigned int flags, const char *holder,
 		 object_open_cb cb, void *ctx)
 {
 	struct fake *f = fake_find(objs, spec);
 	struct due *due = due_new(fire_open, f ? fake_failure(objs) : -ERR_NOENT, ctx);
 
-	if (due->err == 0 && f->info.parent != 0 && !readonly)
+	if (due->err == 0 && f->info.parent != 0 && !(flags & OBJECT_READONLY))
 		due->err = -ERR_PERM;
 	due->cb.open = cb;
 	if (due->err == 0) {
@@ -154,7 +159,8 @@ void object_open(struct objects *objs, const char *spec, bool readonly, const ch
 		assert(due->handle);
 		due->handle->objs = objs;
 		due->handle->fake = f;
-		due->handle->readonly = readonly;
+		due->handle->readonly = flags & OBJECT_READONLY;
+		due->handle->direct = flags & OBJECT_DIRECT;
 		snprintf(due->handle->holder, sizeof(due->handle->holder), "%s", holder);
 		LIST_INSERT_HEAD(&objs->handles, due->handle, link);
 		objs->nhandles++;
@@ -182,6 +188,7 @@ void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, 
 	uint32_t off;
 	uint32_t len;
 
+	objs->ndirect += handle->direct;
 	due->cb.read = cb;
 	if (end > f->info.size_bytes)
 		end = f->info.size_bytes;
@@ -199,6 +206,13 @@ void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, 
 		}
 	}
 	due_run(objs, due);
+}
+
+void object_read_direct(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes,
+			object_read_cb cb, void *ctx)
+{
+	handle->objs->ndirect += !handle->direct;
+	object_read(handle, off_bytes, len_bytes, cb, ctx);
 }
 
 /* What is not part of the vector must be zeros: the engine checksums whole blocks. */
@@ -224,6 +238,7 @@ void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv,
 	uint32_t off;
 	uint32_t len;
 
+	handle->objs->ndirect += handle->direct;
 	assert(pv->head == off_bytes % BLK_BYTES);
 	check_padding(pv);
 	if (err == 0 && end > f->info.size_bytes)
@@ -235,6 +250,13 @@ void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv,
 	}
 	pagevec_fini(pv);
 	fake_answer(handle->objs, cb, ctx, err);
+}
+
+void object_write_direct(struct handle *handle, uint64_t off_bytes, struct pagevec *pv,
+			 object_cb cb, void *ctx)
+{
+	handle->objs->ndirect += !handle->direct;
+	object_write(handle, off_bytes, pv, cb, ctx);
 }
 
 void object_fsync(struct handle *handle, object_cb cb, void *ctx)

@@ -27,6 +27,9 @@ void fake_set_close_err(struct objects *objs, int err);
 /* Begins or ends a crowd; the end is told. */
 void fake_set_crowded(struct objects *objs, bool crowded);
 
+/* Reads and writes that were direct, by handle or by call. */
+size_t fake_direct(const struct objects *objs);
+
 size_t fake_open_handles(const struct objects *objs);
 
 #endif

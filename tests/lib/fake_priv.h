@@ -24,6 +24,7 @@ struct handle {
 	struct objects *objs;
 	struct fake *fake;
 	bool readonly;
+	bool direct;
 	char holder[512];
 	LIST_ENTRY(handle) link;
 };
@@ -56,6 +57,7 @@ struct objects {
 	STAILQ_HEAD(, due) dues;
 	size_t ndues;
 	size_t nhandles;
+	size_t ndirect;
 	uint64_t next_id;
 	struct page_pool *pages;
 	bool hold;

@@ -149,11 +149,11 @@ static inline bool exists(struct engine *e, const char *spec)
 	return err == 0;
 }
 
-static inline int open_as(struct engine *e, const char *spec, bool readonly, struct handle **h)
+static inline int open_as(struct engine *e, const char *spec, unsigned int flags, struct handle **h)
 {
 	struct result res = {0};
 
-	object_open(e->objs, spec, readonly, "test", opened_cb, &res);
+	object_open(e->objs, spec, flags, "test", opened_cb, &res);
 	*h = engine_wait(e, &res) == 0 ? res.handle : NULL;
 	return res.err;
 }
@@ -164,7 +164,7 @@ static inline uint8_t byte_of(struct engine *e, const char *spec, uint64_t blk)
 	struct handle *h;
 	uint8_t byte;
 
-	assert_int_equal(open_as(e, spec, true, &h), 0);
+	assert_int_equal(open_as(e, spec, OBJECT_READONLY, &h), 0);
 	byte = engine_blk_byte(e, h, blk);
 	assert_int_equal(object_close(h), 0);
 	return byte;

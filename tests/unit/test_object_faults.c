@@ -186,7 +186,7 @@ static void what_is_being_removed_cannot_be_opened(void **state)
 	engine_wait_calls(e, GATE_SYNC, syncs + 1); /* what is submitted now waits behind it */
 	object_remove(e->objs, "a", false, engine_done_cb, &gone);
 	engine_settle(e);
-	object_open(e->objs, "a", false, "test", opened_cb, &open);
+	object_open(e->objs, "a", 0, "test", opened_cb, &open);
 	assert_int_equal(engine_wait(e, &open), -ERR_NOENT);
 	gate_dev_open(e->gate, GATE_SYNC);
 	assert_int_equal(engine_wait(e, &gone), 0);

@@ -525,7 +525,7 @@ static void what_is_removed_is_not_opened(void **state)
 
 		make(e, "a", 1, 1);
 		if (round % 2)
-			object_open(e->objs, "a", false, "test", opened_cb, &opened);
+			object_open(e->objs, "a", 0, "test", opened_cb, &opened);
 		else
 			object_remove(e->objs, "a", false, engine_done_cb, &removed);
 		for (unsigned int i = round / 4; i > 0 && !opened.done && !removed.done; i--)
@@ -533,7 +533,7 @@ static void what_is_removed_is_not_opened(void **state)
 		if (round % 2)
 			object_remove(e->objs, "a", false, engine_done_cb, &removed);
 		else
-			object_open(e->objs, "a", false, "test", opened_cb, &opened);
+			object_open(e->objs, "a", 0, "test", opened_cb, &opened);
 		(void)engine_wait(e, &removed);
 		if (engine_wait(e, &opened) == 0) {
 			assert_int_equal(removed.err, -ERR_BUSY);

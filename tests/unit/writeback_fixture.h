@@ -238,7 +238,8 @@ static inline void epoch_init(struct fixture *fx, struct epoch *epoch, unsigned 
 	for (uint32_t i = 0; i < n; i++) {
 		lblk_t blk = lblk(lblks[i]);
 
-		epoch->batch.blks[i] = (struct writeback_blk){blk, test_page(fx->ts, seed, blk)};
+		epoch->batch.blks[i] =
+		    (struct writeback_blk){.blk = blk, .page = test_page(fx->ts, seed, blk)};
 	}
 }
 
