@@ -31,6 +31,7 @@
 	X(LENGTH, "length", 0, "SIZE", "how much (default: all)")                                  \
 	X(TO, "to", 0, "SIZE", "where in DST (default: as --offset)")                              \
 	X(FSYNC, "fsync", 0, NULL, "make it durable at the end")                                   \
+	X(DIRECT, "direct", 0, NULL, "past the server's cache")                                    \
 	X(SHRINK, "shrink", 0, NULL, "allow a smaller size")                                       \
 	X(YES, "yes", 'y', NULL, "do not ask")                                                     \
 	X(COPIES, "count", 'N', "COUNT", "make so many, numbered from 0")                          \

@@ -102,7 +102,7 @@ static int compare_open(const struct place *place, struct end_source *end, bool 
 	if (place->kind == END_FILE)
 		err = end_open_file_source(end, place->name, error);
 	else
-		err = end_open_object_source(end, place->cow, place->name, 0, UINT64_MAX, error);
+		err = end_open_object_source(end, place->cow, place->name, 0, 0, UINT64_MAX, error);
 	*is_open = err == 0;
 	if (err == 0 && !end->size_known)
 		return copy_fail(error, CTL_USAGE, place->name,

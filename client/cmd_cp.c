@@ -25,7 +25,8 @@ struct cp {
 	struct place from;
 	struct place to;
 	bool force;
-	int progress_fd; /* -1: none given */
+	unsigned int flags; /* of cow_open() */
+	int progress_fd;    /* -1: none given */
 	uint64_t begin_ns;
 
 	bool src_open;
@@ -66,6 +67,7 @@ static int cp_parse(struct cp *cp, struct ctl *ctl)
 	memset(cp, 0, sizeof(*cp));
 	cp->ctl = ctl;
 	cp->force = args_has(&ctl->args, ARGS_FORCE);
+	cp->flags = args_has(&ctl->args, ARGS_DIRECT) ? COW_OPEN_DIRECT : 0;
 	cp->progress_fd = -1;
 	if (fd && progress_parse_fd(fd, &cp->progress_fd) < 0)
 		return ctl_fail(ctl, CTL_USAGE, fd, "not an open descriptor");
@@ -86,8 +88,8 @@ static int cp_open_source(struct cp *cp)
 	else if (cp->from.kind == END_FILE)
 		err = end_open_file_source(&cp->src, cp->from.name, &cp->error);
 	else
-		err = end_open_object_source(&cp->src, cp->from.cow, cp->from.name, 0, UINT64_MAX,
-					     &cp->error);
+		err = end_open_object_source(&cp->src, cp->from.cow, cp->from.name, cp->flags, 0,
+					     UINT64_MAX, &cp->error);
 	cp->src_open = err == 0;
 	if (err < 0 && cp->from.kind == END_OBJECT && cp->error.status == CTL_NOT_FOUND &&
 	    access(cp->from.name, F_OK) == 0)
@@ -108,7 +110,7 @@ static int cp_open_sink(struct cp *cp)
 		return copy_fail(&cp->error, CTL_ERROR, NULL, "signals cannot be caught");
 	if (cp->to.kind == END_FILE)
 		return end_create_file_sink(&cp->dst, cp->to.name, size, cp->force, &cp->error);
-	return end_create_object_sink(&cp->dst, cp->to.cow, cp->to.name, size, cp->force,
+	return end_create_object_sink(&cp->dst, cp->to.cow, cp->to.name, cp->flags, size, cp->force,
 				      &cp->error);
 }
 

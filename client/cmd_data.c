@@ -12,6 +12,12 @@
 #include "client/end.h"
 #include "client/out.h"
 
+/* For cow_open(). */
+static unsigned int data_flags(const struct ctl *ctl)
+{
+	return args_has(&ctl->args, ARGS_DIRECT) ? COW_OPEN_DIRECT : 0;
+}
+
 static int data_fail(const struct ctl *ctl, const struct copy_error *error)
 {
 	return ctl_fail(ctl, error->status, error->subject, "%s", error->text);
@@ -35,7 +41,8 @@ int cmd_cat(struct ctl *ctl)
 		err = ctl_connect(ctl);
 	if (err != 0)
 		return err;
-	if (end_open_object_source(&src, ctl->cow, ctl->args.operands[0], offset, len, &error) < 0)
+	if (end_open_object_source(&src, ctl->cow, ctl->args.operands[0], data_flags(ctl), offset,
+				   len, &error) < 0)
 		return data_fail(ctl, &error);
 	end_open_stdout_sink(&dst);
 	err = copy_run(&src.source, &dst.sink, COPY_THREADS, COPY_CHUNK_BYTES, &progress, &result,
@@ -147,7 +154,7 @@ static int write_if_run(const struct ctl *ctl, struct write_if *w)
 	bool sync = args_has(&ctl->args, ARGS_FSYNC);
 	cow_object_t *obj;
 	int closing;
-	int err = cow_open(ctl->cow, name, 0, &obj);
+	int err = cow_open(ctl->cow, name, data_flags(ctl), &obj);
 
 	if (err < 0)
 		return ctl_fail_cow(ctl, err, name);
@@ -194,7 +201,8 @@ int cmd_write(struct ctl *ctl)
 		err = ctl_connect(ctl);
 	if (err != 0)
 		return err;
-	if (end_open_object_sink(&dst, ctl->cow, ctl->args.operands[0], offset, &error) < 0 ||
+	if (end_open_object_sink(&dst, ctl->cow, ctl->args.operands[0], data_flags(ctl), offset,
+				 &error) < 0 ||
 	    write_stream(&dst, sync, &result, &error) < 0)
 		return data_fail(ctl, &error);
 	return range_report(ctl, offset, result.total_bytes, sync);

@@ -10,6 +10,7 @@
 
 #define NONE	  0u
 #define TABLE	  (ARGS_BIT(ARGS_FIELDS) | ARGS_BIT(ARGS_NO_HEADER))
+#define DIRECT	  ARGS_BIT(ARGS_DIRECT)
 #define RANGE	  (ARGS_BIT(ARGS_OFFSET) | ARGS_BIT(ARGS_LENGTH))
 #define COPY	  (ARGS_BIT(ARGS_FORCE) | ARGS_BIT(ARGS_PROGRESS))
 #define WRITE	  (ARGS_BIT(ARGS_OFFSET) | ARGS_BIT(ARGS_FSYNC))
@@ -62,13 +63,14 @@ const struct ctl_command commands[] = {
      "take away labels, ttl or readonly", 2, MANY, EXPECT, cmd_unset},
     {"mv", NULL, "[--exchange] OLD NEW", "rename an object, or swap two names", 2, 2, EXCHANGE,
      cmd_mv},
-    {"cp", NULL, "[-f] [--progress=FD] SRC DST",
+    {"cp", NULL, "[-f] [--direct] [--progress=FD] SRC DST",
      "copy data between an object and a file, \"-\" or another object, of another server too", 2, 2,
-     COPY, cmd_cp},
-    {"cat", NULL, "[--offset=SIZE] [--length=SIZE] OBJ", "print an object's data", 1, 1, RANGE,
-     cmd_cat},
-    {"write", NULL, "[--offset=SIZE] [--if-generation=N] [--fsync] OBJ",
-     "write standard input into an object", 1, 1, WRITE | ARGS_BIT(ARGS_IF_GENERATION), cmd_write},
+     COPY | DIRECT, cmd_cp},
+    {"cat", NULL, "[--offset=SIZE] [--length=SIZE] [--direct] OBJ", "print an object's data", 1, 1,
+     RANGE | DIRECT, cmd_cat},
+    {"write", NULL, "[--offset=SIZE] [--if-generation=N] [--direct] [--fsync] OBJ",
+     "write standard input into an object", 1, 1, WRITE | DIRECT | ARGS_BIT(ARGS_IF_GENERATION),
+     cmd_write},
     {"zero", NULL, "[--offset=SIZE] [--length=SIZE] [--fsync] [-y] OBJ",
      "make a range of an object zeros", 1, 1, ZERO, cmd_zero},
     {"trim", NULL, "[--offset=SIZE] [--length=SIZE] [--fsync] [-y] OBJ",

@@ -388,6 +388,7 @@ int cow_check(cow_t *cow, struct cow_report *report);
 void cow_report_clear(struct cow_report *report);
 
 #define COW_OPEN_READONLY 1u
+#define COW_OPEN_DIRECT	  2u /* each read and write of the handle is COW_IO_DIRECT */
 
 /*
  * Opens an object, or for reading only a version; *obj is to be closed with cow_close().  It stays
@@ -414,6 +415,20 @@ uint64_t cow_object_size(const cow_object_t *obj);
  */
 ssize_t cow_pread(cow_object_t *obj, void *buf, size_t len, uint64_t offset);
 ssize_t cow_pwrite(cow_object_t *obj, const void *buf, size_t len, uint64_t offset);
+
+#define COW_IO_DIRECT 1u
+
+/*
+ * The same with flags.  COW_IO_DIRECT: past the server's cache, for data that it would keep in vain.
+ * What is read is not kept, nor read ahead.  What is written in whole blocks of 4 KiB, at multiples of
+ * that, is on the server's device when the call returns, not durable before cow_fsync(), and not kept
+ * then; blocks that are covered in part are written as without the flag.  The bytes are the same on
+ * every handle, whatever its flags.
+ */
+ssize_t cow_pread_with(cow_object_t *obj, void *buf, size_t len, uint64_t offset,
+		       unsigned int flags);
+ssize_t cow_pwrite_with(cow_object_t *obj, const void *buf, size_t len, uint64_t offset,
+			unsigned int flags);
 
 /* Makes everything durable that any client was told was written to this object before the call. */
 int cow_fsync(cow_object_t *obj);

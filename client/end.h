@@ -46,9 +46,10 @@ struct end_source {
 	bool sparse;	   /* file: SEEK_DATA works */
 };
 
-/* Bytes "offset" to "offset + len" of an object, or as far as it goes. */
-int end_open_object_source(struct end_source *end, cow_t *cow, const char *name, uint64_t offset,
-			   uint64_t len, struct copy_error *error) MUST_CHECK;
+/* Of objects "flags" are those of cow_open().  Bytes "offset" to "offset + len" of one, or as far as it
+ * goes. */
+int end_open_object_source(struct end_source *end, cow_t *cow, const char *name, unsigned int flags,
+			   uint64_t offset, uint64_t len, struct copy_error *error) MUST_CHECK;
 /*
  * What an object or version has from "offset" on that the one with the id "older" (0: none) has not: its
  * data, and holes where the older one has data.  The pieces have gaps between them.
@@ -77,11 +78,11 @@ struct end_sink {
 };
 
 /* A new object of that size, or with "force" an old one emptied. */
-int end_create_object_sink(struct end_sink *end, cow_t *cow, const char *name, uint64_t size,
-			   bool force, struct copy_error *error) MUST_CHECK;
+int end_create_object_sink(struct end_sink *end, cow_t *cow, const char *name, unsigned int flags,
+			   uint64_t size, bool force, struct copy_error *error) MUST_CHECK;
 /* An existing object, written to from "offset" on. */
-int end_open_object_sink(struct end_sink *end, cow_t *cow, const char *name, uint64_t offset,
-			 struct copy_error *error) MUST_CHECK;
+int end_open_object_sink(struct end_sink *end, cow_t *cow, const char *name, unsigned int flags,
+			 uint64_t offset, struct copy_error *error) MUST_CHECK;
 /* A new file, with "force" an old one emptied, or a device or FIFO. */
 int end_create_file_sink(struct end_sink *end, const char *path, uint64_t size, bool force,
 			 struct copy_error *error) MUST_CHECK;

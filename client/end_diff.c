@@ -59,7 +59,7 @@ static int diff_next(struct copy_source *src, struct copy_piece *piece, struct c
 int end_open_diff_source(struct end_source *end, cow_t *cow, const char *name, uint64_t older,
 			 uint64_t offset, struct copy_error *error)
 {
-	if (end_open_object_source(end, cow, name, 0, UINT64_MAX, error) < 0)
+	if (end_open_object_source(end, cow, name, 0, 0, UINT64_MAX, error) < 0)
 		return -1;
 	end->source.next = diff_next;
 	end->older = older;

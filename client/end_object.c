@@ -74,8 +74,8 @@ static int object_fetch(struct copy_source *src, const struct copy_piece *piece,
 	return (uint64_t)n == piece->len ? 0 : object_shrank(end, error);
 }
 
-int end_open_object_source(struct end_source *end, cow_t *cow, const char *name, uint64_t offset,
-			   uint64_t len, struct copy_error *error)
+int end_open_object_source(struct end_source *end, cow_t *cow, const char *name, unsigned int flags,
+			   uint64_t offset, uint64_t len, struct copy_error *error)
 {
 	uint64_t size;
 	int err;
@@ -89,7 +89,7 @@ int end_open_object_source(struct end_source *end, cow_t *cow, const char *name,
 	    .base = offset,
 	    .fd = -1,
 	};
-	err = cow_open(cow, name, COW_OPEN_READONLY, &end->obj);
+	err = cow_open(cow, name, flags | COW_OPEN_READONLY, &end->obj);
 	if (err < 0)
 		return end_fail_cow(error, cow, err, name);
 	size = cow_object_size(end->obj);
@@ -147,14 +147,14 @@ static void object_init_sink(struct end_sink *end, cow_t *cow, const char *name)
 	};
 }
 
-int end_open_object_sink(struct end_sink *end, cow_t *cow, const char *name, uint64_t offset,
-			 struct copy_error *error)
+int end_open_object_sink(struct end_sink *end, cow_t *cow, const char *name, unsigned int flags,
+			 uint64_t offset, struct copy_error *error)
 {
 	int err;
 
 	object_init_sink(end, cow, name);
 	end->base = offset;
-	err = cow_open(cow, name, 0, &end->obj);
+	err = cow_open(cow, name, flags, &end->obj);
 	return err < 0 ? end_fail_cow(error, cow, err, name) : 0;
 }
 
@@ -166,8 +166,8 @@ static int object_empty(struct end_sink *end, uint64_t size)
 	return err < 0 ? err : cow_resize(end->obj, size, 0);
 }
 
-int end_create_object_sink(struct end_sink *end, cow_t *cow, const char *name, uint64_t size,
-			   bool force, struct copy_error *error)
+int end_create_object_sink(struct end_sink *end, cow_t *cow, const char *name, unsigned int flags,
+			   uint64_t size, bool force, struct copy_error *error)
 {
 	int err;
 
@@ -180,7 +180,7 @@ int end_create_object_sink(struct end_sink *end, cow_t *cow, const char *name, u
 				 "the name exists already (-f overwrites it)");
 	if (err < 0 && err != -COW_EEXIST)
 		return end_fail_cow(error, cow, err, name);
-	err = cow_open(cow, name, 0, &end->obj);
+	err = cow_open(cow, name, flags, &end->obj);
 	if (err == 0 && !end->created)
 		err = object_empty(end, size);
 	return err < 0 ? end_fail_cow(error, cow, err, name) : 0;

@@ -16,6 +16,7 @@
 #include "common/err.h"
 
 _Static_assert(MSG_OPEN_READONLY == COW_OPEN_READONLY, "flags go out as they are");
+_Static_assert(MSG_OPEN_DIRECT == COW_OPEN_DIRECT, "flags go out as they are");
 _Static_assert(MSG_RESIZE_SHRINK == COW_RESIZE_SHRINK, "flags go out as they are");
 _Static_assert((int)MSG_EXTENT_HOLE == COW_EXTENT_HOLE, "kinds come in as they are");
 _Static_assert((int)MSG_EXTENT_DATA == COW_EXTENT_DATA, "kinds come in as they are");
@@ -52,7 +53,7 @@ static int object_make(cow_t *cow, const char *spec, unsigned int flags, cow_obj
 
 	if (err < 0)
 		return err;
-	if (flags & ~COW_OPEN_READONLY)
+	if (flags & ~(COW_OPEN_READONLY | COW_OPEN_DIRECT))
 		return errors_set(cow, -ERR_INVAL, "unknown flags");
 	made = calloc(1, sizeof(*made));
 	if (!made)

@@ -15,6 +15,8 @@
 
 #define TRANSFER_WINDOW 4u
 
+_Static_assert(MSG_IO_DIRECT == COW_IO_DIRECT, "flags go out as they are");
+
 /* The calls are a ring: submitted and awaited in order of offset. */
 struct transfer {
 	cow_object_t *obj;
@@ -22,6 +24,7 @@ struct transfer {
 	uint8_t *buf; /* written to by reads only */
 	size_t len;
 	uint64_t offset;
+	uint32_t flags;
 	size_t chunk;	   /* bytes of a request */
 	size_t submitted;  /* bytes */
 	size_t done;	   /* bytes, without a gap from the start */
@@ -33,8 +36,8 @@ struct transfer {
 static int transfer_encode(const struct transfer *t, struct call *call, size_t len)
 {
 	uint64_t offset = t->offset + t->submitted;
-	struct msg_read read = {.offset = offset, .len = (uint32_t)len};
-	struct msg_write write = {.offset = offset};
+	struct msg_read read = {.flags = t->flags, .offset = offset, .len = (uint32_t)len};
+	struct msg_write write = {.flags = t->flags, .offset = offset};
 
 	if (t->op == WIRE_OP_READ) {
 		call->req.into = t->buf + t->submitted;
@@ -105,18 +108,22 @@ static bool transfer_fits(size_t len, uint64_t offset)
 	return len <= SSIZE_MAX && offset <= UINT64_MAX - len;
 }
 
-static ssize_t transfer(cow_object_t *obj, enum wire_op op, void *buf, size_t len, uint64_t offset)
+static ssize_t transfer(cow_object_t *obj, enum wire_op op, void *buf, size_t len, uint64_t offset,
+			unsigned int flags)
 {
 	struct transfer t;
 
 	if (!transfer_fits(len, offset))
 		return errors_set(obj->cow, -ERR_INVAL, "the range is too large");
+	if (flags & ~COW_IO_DIRECT)
+		return errors_set(obj->cow, -ERR_INVAL, "unknown flags");
 	/* the calls are initialized one by one: a small transfer uses only the first */
 	t.obj = obj;
 	t.op = op;
 	t.buf = buf;
 	t.len = len;
 	t.offset = offset;
+	t.flags = flags;
 	t.chunk = call_payload_max(obj->cow);
 	t.submitted = 0;
 	t.done = 0;
@@ -125,15 +132,27 @@ static ssize_t transfer(cow_object_t *obj, enum wire_op op, void *buf, size_t le
 	return transfer_run(&t);
 }
 
+ssize_t cow_pread_with(cow_object_t *obj, void *buf, size_t len, uint64_t offset,
+		       unsigned int flags)
+{
+	return transfer(obj, WIRE_OP_READ, buf, len, offset, flags);
+}
+
+ssize_t cow_pwrite_with(cow_object_t *obj, const void *buf, size_t len, uint64_t offset,
+			unsigned int flags)
+{
+	/* a write only reads it */
+	return transfer(obj, WIRE_OP_WRITE, (void *)(uintptr_t)buf, len, offset, flags);
+}
+
 ssize_t cow_pread(cow_object_t *obj, void *buf, size_t len, uint64_t offset)
 {
-	return transfer(obj, WIRE_OP_READ, buf, len, offset);
+	return cow_pread_with(obj, buf, len, offset, 0);
 }
 
 ssize_t cow_pwrite(cow_object_t *obj, const void *buf, size_t len, uint64_t offset)
 {
-	/* a write only reads it */
-	return transfer(obj, WIRE_OP_WRITE, (void *)(uintptr_t)buf, len, offset);
+	return cow_pwrite_with(obj, buf, len, offset, 0);
 }
 
 /* ---- asynchronous twins ---------------------------------------------------------------------- */

@@ -90,6 +90,7 @@ struct msg_create {
 };
 
 #define MSG_OPEN_READONLY 1u
+#define MSG_OPEN_DIRECT	  2u /* each READ and WRITE of the handle is MSG_IO_DIRECT */
 
 struct msg_open {
 	char name[MSG_NAME_BYTES];
@@ -187,14 +188,18 @@ struct msg_set {
 	struct msg_labels expect; /* "key=value" must be there, "key" must not */
 };
 
+#define MSG_IO_DIRECT 1u /* past the server's cache */
+
 struct msg_read {
 	uint32_t handle;
+	uint32_t flags;
 	uint64_t offset;
 	uint32_t len; /* at most WIRE_PAYLOAD_MAX */
 };
 
 struct msg_write { /* the payload is the data */
 	uint32_t handle;
+	uint32_t flags;
 	uint64_t offset;
 };
 

@@ -9,6 +9,7 @@
 static void msg_read_put(struct cursor *c, const struct msg_read *m)
 {
 	cursor_put_u32(c, m->handle);
+	cursor_put_u32(c, m->flags);
 	cursor_put_u64(c, m->offset);
 	cursor_put_u32(c, m->len);
 }
@@ -16,6 +17,7 @@ static void msg_read_put(struct cursor *c, const struct msg_read *m)
 static void msg_read_get(struct cursor *c, struct msg_read *m)
 {
 	m->handle = cursor_u32(c);
+	m->flags = msg_get_flags(c, MSG_IO_DIRECT);
 	m->offset = cursor_u64(c);
 	m->len = cursor_u32(c);
 	if (m->len > WIRE_PAYLOAD_MAX)
@@ -25,12 +27,14 @@ static void msg_read_get(struct cursor *c, struct msg_read *m)
 static void msg_write_put(struct cursor *c, const struct msg_write *m)
 {
 	cursor_put_u32(c, m->handle);
+	cursor_put_u32(c, m->flags);
 	cursor_put_u64(c, m->offset);
 }
 
 static void msg_write_get(struct cursor *c, struct msg_write *m)
 {
 	m->handle = cursor_u32(c);
+	m->flags = msg_get_flags(c, MSG_IO_DIRECT);
 	m->offset = cursor_u64(c);
 }
 

@@ -16,6 +16,9 @@
 /* An encoded reply: no field takes more bytes than its member and the length of a string. */
 #define OPEN_REPLY_BYTES_MAX (sizeof(struct msg_open_reply) + 2)
 
+static_assert(MSG_OPEN_READONLY == OBJECT_READONLY && MSG_OPEN_DIRECT == OBJECT_DIRECT,
+	      "flags come in as they are");
+
 static int slot_pin(struct request *req, uint32_t number)
 {
 	struct session_slot *slot = session_slot_find(req->session, number);
@@ -75,8 +78,7 @@ void dispatch_open(struct request *req)
 		return;
 	}
 	req->slot->users++;
-	object_open(session->host->objs, m->name, m->flags & MSG_OPEN_READONLY, session->holder,
-		    open_cb, req);
+	object_open(session->host->objs, m->name, m->flags, session->holder, open_cb, req);
 }
 
 void dispatch_close_now(struct request *req, struct session_slot *slot)
@@ -125,6 +127,8 @@ void dispatch_read(struct request *req)
 
 	if (m->len == 0 || m->offset >= WIRE_OBJECT_SIZE_MAX)
 		dispatch_finish(req, 0, NULL, 0, NULL, 0); /* past the end of any object */
+	else if (m->flags & MSG_IO_DIRECT)
+		object_read_direct(req->slot->handle, m->offset, m->len, read_cb, req);
 	else
 		object_read(req->slot->handle, m->offset, m->len, read_cb, req);
 }
@@ -160,10 +164,14 @@ static void slot_cb(void *ctx, int err)
 
 void dispatch_write(struct request *req)
 {
+	const struct msg_write *m = &req->m.write;
+
 	if (!req->payload)
 		dispatch_finish(req, 0, NULL, 0, NULL, 0);
+	else if (m->flags & MSG_IO_DIRECT)
+		object_write_direct(req->slot->handle, m->offset, req->payload, slot_cb, req);
 	else
-		object_write(req->slot->handle, req->m.write.offset, req->payload, slot_cb, req);
+		object_write(req->slot->handle, m->offset, req->payload, slot_cb, req);
 }
 
 int dispatch_prepare_fsync(struct request *req)

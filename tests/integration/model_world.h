@@ -24,6 +24,7 @@
 #define DENSE_MAX   (8u << 20) /* the largest dense object */
 #define WINDOW_MAX  (2u << 20) /* a sparse object has data in windows of about this */
 #define OPS_DEFAULT 20000u
+#define OPS_PART    2u /* of them for a path that shares all but the data's way with others */
 #define RESTARTS    4u
 #define TRIM_BYTES  4096u
 
@@ -49,6 +50,8 @@ struct world {
 	struct daemon d;
 	cow_t *cow[CONNECTIONS];
 	int kinds[CONNECTIONS];
+	unsigned int flags[CONNECTIONS]; /* their objects are opened with */
+	bool mixed;			 /* each request may be direct */
 	struct rnd rnd;
 	struct file files[OBJECTS];
 	unsigned int names; /* given out */

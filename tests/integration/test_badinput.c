@@ -220,7 +220,7 @@ static void build_zero_in_name(struct raw *r, struct raw_bytes *b)
 
 static void build_unknown_flag(struct raw *r, struct raw_bytes *b)
 {
-	(void)raw_add_open(r, b, "target", 2);
+	(void)raw_add_open(r, b, "target", 4);
 }
 
 static void build_read_too_long(struct raw *r, struct raw_bytes *b)
@@ -408,7 +408,7 @@ static void add_some_frame(struct raw *r, struct raw_bytes *b, struct rnd *rnd, 
 		(void)raw_add_write(r, b, handle, 5, kept, (size_t)rnd_log(rnd, 9000));
 		return;
 	case WIRE_OP_OPEN:
-		(void)raw_add_open(r, b, "target", 0);
+		(void)raw_add_open(r, b, "target", rnd_one_in(rnd, 2) ? MSG_OPEN_DIRECT : 0);
 		return;
 		BODY(WIRE_OP_CREATE, msg_create, create);
 		BODY(WIRE_OP_CLONE, msg_clone, clone);

@@ -63,6 +63,18 @@ cowctl cat data --offset 6M >"$dir/back" 2>"$dir/err"
 check 'cat beyond the end' [ $? -eq 0 ]
 check 'cat beyond the end has nothing' [ ! -s "$dir/back" ]
 
+good 'cp past the cache' cowctl cp --direct "$dir/random" direct
+cowctl cat direct >"$dir/back" 2>"$dir/err"
+check 'has the same data' cmp -s "$dir/random" "$dir/back"
+head -c 100000 "$dir/random" | cowctl write direct --direct --offset 5000 >"$dir/out" 2>"$dir/err"
+check 'write past the cache' [ $? -eq 0 ]
+cowctl cat --direct direct >"$dir/back" 2>"$dir/err"
+cp "$dir/random" "$dir/want"
+head -c 100000 "$dir/random" | dd of="$dir/want" bs=1 seek=5000 conv=notrunc status=none
+check 'cat past the cache has it' cmp -s "$dir/want" "$dir/back"
+good 'rm of it' cowctl rm -y direct
+bad 'info past the cache' 64 cowctl info --direct data
+
 head -c 33333 "$dir/random" | cowctl write disk --offset 4095 >"$dir/out" 2>"$dir/err"
 check 'write at an odd offset' [ $? -eq 0 ]
 cowctl cat disk >"$dir/back"

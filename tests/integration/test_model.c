@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Random operations on objects, their clones and their versions, against a model in memory, with
- * restarts between.
+ * restarts between; through the cache, past it, and both at once.
  * $TEST_SEED and $TEST_OPS repeat a run.
  */
 #include <setjmp.h>
@@ -95,10 +95,15 @@ static cow_object_t *handle_of(struct world *w, struct file *f)
 	size_t c = rnd_below(&w->rnd, CONNECTIONS);
 
 	if (!f->handles[c]) {
-		OK(cow_open(w->cow[c], f->name, 0, &f->handles[c]));
+		OK(cow_open(w->cow[c], f->name, w->flags[c], &f->handles[c]));
 		MUST(cow_object_size(f->handles[c]) == f->model.size, "size of %s", f->name);
 	}
 	return f->handles[c];
+}
+
+static unsigned int io_flags(struct world *w)
+{
+	return w->mixed && rnd_one_in(&w->rnd, 2) ? COW_IO_DIRECT : 0;
 }
 
 static void close_handles(struct world *w, struct file *f)
@@ -242,7 +247,7 @@ static void op_write(struct world *w, struct file *f)
 
 	pick_range(w, f, &off, &len);
 	data = w->data + rnd_below(&w->rnd, WRITE_MAX);
-	OK(cow_pwrite(handle_of(w, f), data, len, off));
+	OK(cow_pwrite_with(handle_of(w, f), data, len, off, io_flags(w)));
 	model_write(&f->model, off, data, len);
 }
 
@@ -309,7 +314,7 @@ static void compare_read(struct world *w, const char *name, const struct model *
 			 cow_object_t *handle, uint64_t off, size_t len)
 {
 	size_t want = model_read(model, off, w->want, len);
-	ssize_t got = cow_pread(handle, w->got, len, off);
+	ssize_t got = cow_pread_with(handle, w->got, len, off, io_flags(w));
 
 	OK(got);
 	MUST((size_t)got == want, "%s at %" PRIu64 ": %zd bytes of %zu", name, off, got, want);
@@ -623,17 +628,23 @@ static uint8_t *need_buffer(size_t len)
 	return p;
 }
 
-static void run_world(const struct daemon_config *config, int kind0, int kind1, uint64_t stream)
+static struct world *world_new(int kind0, int kind1, uint64_t stream)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	uint64_t count = rnd_env("TEST_OPS", OPS_DEFAULT);
-	struct cow_statfs st;
 
 	MUST(w, "memory");
-	must_end_within(400 + (unsigned int)(count / 50));
 	w->rnd = rnd_stream(stream);
 	w->kinds[0] = kind0;
 	w->kinds[1] = kind1;
+	return w;
+}
+
+/* And frees it. */
+static void run_world(struct world *w, const struct daemon_config *config, uint64_t count)
+{
+	struct cow_statfs st;
+
+	must_end_within(400 + (unsigned int)(count / 50));
 	w->data = need_buffer(2 * WRITE_MAX);
 	w->want = need_buffer(WRITE_MAX);
 	w->got = need_buffer(WRITE_MAX);
@@ -659,10 +670,15 @@ static void run_world(const struct daemon_config *config, int kind0, int kind1, 
 	free(w);
 }
 
+static uint64_t op_count(void)
+{
+	return rnd_env("TEST_OPS", OPS_DEFAULT);
+}
+
 static void test_model_unix(void **state)
 {
 	(void)state;
-	run_world(NULL, DAEMON_UNIX, DAEMON_UNIX, 1);
+	run_world(world_new(DAEMON_UNIX, DAEMON_UNIX, 1), NULL, op_count());
 }
 
 /* Most of the data does not fit in memory: blocks are evicted, and writes must wait. */
@@ -671,7 +687,31 @@ static void test_model_tcp_small_cache(void **state)
 	struct daemon_config config = {.cache = "16M", .writeback_ms = "50", .size = "600M"};
 
 	(void)state;
-	run_world(&config, DAEMON_TCP, DAEMON_UNIX, 2);
+	run_world(world_new(DAEMON_TCP, DAEMON_UNIX, 2), &config, op_count());
+}
+
+/* Every handle is direct. */
+static void test_model_direct(void **state)
+{
+	struct world *w = world_new(DAEMON_UNIX, DAEMON_UNIX, 3);
+
+	(void)state;
+	w->flags[0] = COW_OPEN_DIRECT;
+	w->flags[1] = COW_OPEN_DIRECT;
+	run_world(w, NULL, op_count() / OPS_PART);
+}
+
+/* Of two handles of an object one is direct, and the other in each second request; epochs end in
+ * between. */
+static void test_model_mixed_small_cache(void **state)
+{
+	struct daemon_config config = {.cache = "16M", .writeback_ms = "50", .size = "600M"};
+	struct world *w = world_new(DAEMON_UNIX, DAEMON_UNIX, 4);
+
+	(void)state;
+	w->flags[1] = COW_OPEN_DIRECT;
+	w->mixed = true;
+	run_world(w, &config, op_count() / OPS_PART);
 }
 
 int main(void)
@@ -679,6 +719,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_model_unix),
 	    cmocka_unit_test(test_model_tcp_small_cache),
+	    cmocka_unit_test(test_model_direct),
+	    cmocka_unit_test(test_model_mixed_small_cache),
 	};
 
 	(void)rnd_seed();

@@ -240,7 +240,7 @@ size_t raw_add_open(struct raw *r, struct raw_bytes *b, const char *name, uint32
 
 size_t raw_add_read(struct raw *r, struct raw_bytes *b, uint32_t handle, uint64_t off, uint32_t len)
 {
-	struct msg_read m = {handle, off, len};
+	struct msg_read m = {.handle = handle, .offset = off, .len = len};
 	uint8_t body[64];
 
 	return raw_add(r, b, WIRE_OP_READ, body, msg_read_encode(body, sizeof(body), &m));
@@ -249,7 +249,7 @@ size_t raw_add_read(struct raw *r, struct raw_bytes *b, uint32_t handle, uint64_
 size_t raw_add_write(struct raw *r, struct raw_bytes *b, uint32_t handle, uint64_t off,
 		     const void *data, size_t len)
 {
-	struct msg_write m = {handle, off};
+	struct msg_write m = {.handle = handle, .offset = off};
 	uint8_t body[64];
 	int n = msg_write_encode(body, sizeof(body), &m);
 

@@ -292,6 +292,36 @@ static void test_ranges_are_written_and_read(void **state)
 	close(c.fd);
 }
 
+/* By a handle, or by the request: what asks for it gets there, and nothing else does. */
+static void test_direct_requests_are_direct(void **state)
+{
+	struct peer_fixture *fx = *state;
+	struct frame_client c = peer_connect(fx);
+	uint32_t h = peer_make(fx, &c, "a", 0);
+	struct msg_write m = {.handle = h, .flags = MSG_IO_DIRECT};
+	uint8_t body[32];
+	int n = msg_write_encode(body, sizeof(body), &m);
+
+	assert_true(n > 0);
+	assert_int_equal(peer_write(fx, &c, h, 0, (const uint8_t *)"0123", 4), 0);
+	peer_assert_reads(fx, &c, h, 0, (const uint8_t *)"0123", 4);
+	assert_int_equal(fake_direct(fx->objs), 0);
+	assert_int_equal(frame_call(&c, &fx->frame, WIRE_OP_WRITE, body, (size_t)n, "4567", 4), 0);
+	assert_int_equal(fake_direct(fx->objs), 1);
+	assert_int_equal(
+	    CALL(fx, &c, WIRE_OP_READ, msg_read, .handle = h, .flags = MSG_IO_DIRECT, .len = 4), 0);
+	assert_memory_equal(fx->frame.payload, "4567", 4);
+	free(fx->frame.payload);
+	assert_int_equal(fake_direct(fx->objs), 2);
+	h = peer_open(fx, &c, "a", MSG_OPEN_DIRECT);
+	assert_int_equal(peer_write(fx, &c, h, 0, (const uint8_t *)"89ab", 4), 0);
+	peer_assert_reads(fx, &c, h, 0, (const uint8_t *)"89ab", 4);
+	assert_int_equal(fake_direct(fx->objs), 4);
+	assert_int_equal(CALL(fx, &c, WIRE_OP_READ, msg_read, .handle = h, .flags = 2, .len = 4),
+			 ERR_INVAL);
+	close(c.fd);
+}
+
 static void test_a_bad_payload_checksum_writes_nothing(void **state)
 {
 	struct peer_fixture *fx = *state;
@@ -364,6 +394,7 @@ int main(void)
 	    TEST(test_a_frame_may_come_byte_by_byte),
 	    TEST(test_pipelined_writes_keep_their_frames),
 	    TEST(test_ranges_are_written_and_read),
+	    TEST(test_direct_requests_are_direct),
 	    TEST(test_a_bad_payload_checksum_writes_nothing),
 	    TEST(test_errors_of_writes_and_reads_are_answers),
 	};

@@ -32,6 +32,7 @@ struct store {
 	size_t size;
 	uint8_t data[OBJECT_BYTES];
 	size_t requests; /* data requests that were seen */
+	uint32_t flags;	 /* of the last one */
 	bool over_limit; /* more was in flight than the limits allow */
 };
 
@@ -56,12 +57,13 @@ static void store_open(struct fake_conn *conn, const struct fake_frame *f)
 
 static void store_read(struct fake_conn *conn, const struct fake_frame *f)
 {
-	const struct store *st = conn->ctx;
+	struct store *st = conn->ctx;
 	struct msg_read m;
 	size_t len;
 
 	if (msg_read_decode(f->body, f->h.body_len, &m) < 0)
 		return;
+	st->flags = m.flags;
 	len = m.offset < st->size ? st->size - m.offset : 0;
 	fake_reply(conn, f, 0, NULL, 0, len > 0 ? st->data + m.offset : NULL,
 		   len < m.len ? len : m.len);
@@ -74,6 +76,7 @@ static void store_write(struct fake_conn *conn, const struct fake_frame *f)
 
 	if (msg_write_decode(f->body, f->h.body_len, &m) < 0)
 		return;
+	st->flags = m.flags;
 	if (m.offset == st->fail_offset || m.offset + f->h.payload_len > OBJECT_BYTES) {
 		fake_reply_error(conn, f, COW_ENOSPC, "full");
 		return;
@@ -209,6 +212,29 @@ static void test_io_splits_at_the_payload_limit(void **state)
 	}
 	assert_int_equal(cow_pwrite(f.obj, out, 0, 5), 0);
 	assert_int_equal(cow_pread(f.obj, in, 0, 5), 0);
+	fixture_stop(&f);
+}
+
+static void test_io_flags_go_with_each_request(void **state)
+{
+	struct msg_hello_reply hello = fake_hello_reply();
+	struct fixture f;
+	uint8_t buf[2 * CHUNK] = {1};
+
+	(void)state;
+	hello.payload_max = CHUNK;
+	fixture_start(&f, false, &hello, 1);
+	assert_int_equal(cow_pwrite_with(f.obj, buf, sizeof(buf), 0, COW_IO_DIRECT), sizeof(buf));
+	assert_int_equal(f.store->flags, MSG_IO_DIRECT);
+	assert_int_equal(cow_pread(f.obj, buf, sizeof(buf), 0), sizeof(buf));
+	assert_int_equal(f.store->flags, 0);
+	assert_int_equal(cow_pread_with(f.obj, buf, sizeof(buf), 0, COW_IO_DIRECT), sizeof(buf));
+	assert_int_equal(f.store->flags, MSG_IO_DIRECT);
+	f.store->requests = 0;
+	assert_int_equal(cow_pread_with(f.obj, buf, sizeof(buf), 0, 2), -COW_EINVAL);
+	assert_int_equal(cow_pwrite_with(f.obj, buf, sizeof(buf), 0, COW_IO_DIRECT | 4),
+			 -COW_EINVAL);
+	assert_int_equal(f.store->requests, 0);
 	fixture_stop(&f);
 }
 
@@ -624,6 +650,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_io_four_requests_in_flight),
 	    cmocka_unit_test(test_io_splits_at_the_payload_limit),
+	    cmocka_unit_test(test_io_flags_go_with_each_request),
 	    cmocka_unit_test(test_io_short_read_at_the_end),
 	    cmocka_unit_test(test_io_error_in_the_middle),
 	    cmocka_unit_test(test_io_limit_of_requests_in_flight),

@@ -168,12 +168,14 @@ static const struct codec_field fields_msg_check_reply[] = {
 
 static const struct codec_field fields_msg_read[] = {
     F(msg_read, handle, NUM),
+    F(msg_read, flags, NUM),
     F(msg_read, offset, NUM),
     F(msg_read, len, NUM),
 };
 
 static const struct codec_field fields_msg_write[] = {
     F(msg_write, handle, NUM),
+    F(msg_write, flags, NUM),
     F(msg_write, offset, NUM),
 };
 

@@ -219,12 +219,13 @@ def check_reply(numbers, *texts):
             + [(f"{i}.text", "str", t) for i, t in enumerate(texts)])
 
 
-def read(h, offset, length):
-    return [("handle", U32, h), ("offset", U64, offset), ("len", U32, length)]
+def read(h, offset, length, flags=0):
+    return [("handle", U32, h), ("flags", U32, flags), ("offset", U64, offset),
+            ("len", U32, length)]
 
 
-def write(h, offset):
-    return [("handle", U32, h), ("offset", U64, offset)]
+def write(h, offset, flags=0):
+    return [("handle", U32, h), ("flags", U32, flags), ("offset", U64, offset)]
 
 
 def resize(h, flags, size):
@@ -324,6 +325,7 @@ MESSAGES = [
     ("msg_create", create(LONG, 4096, 3600000, MANY)),
     ("msg_open", opening("vm-1", 0)),
     ("msg_open", opening("vm-1", 1)),
+    ("msg_open", opening("vm-1", 3)),
     ("msg_open_reply", open_reply(1, *CLONE)),
     ("msg_open_reply", open_reply(TOP32, *BASE)),
     ("msg_open_reply", open_reply(2, *LARGEST)),
@@ -347,7 +349,9 @@ MESSAGES = [
     ("msg_clone_all", clone_all(0, "", *((f"{i}", f"{i}@a") for i in range(128)))),
     ("msg_read", read(1, 0, 0)),
     ("msg_read", read(1, 0x1122334455667788, 33554432)),
+    ("msg_read", read(1, 4096, 8192, 1)),
     ("msg_write", write(1, 4097)),
+    ("msg_write", write(1, 4096, 1)),
     ("msg_resize", resize(1, 0, 2**40)),
     ("msg_resize", resize(1, 1, 1)),
     ("msg_zero", zero(1, 0, 4097, 2**40)),
@@ -561,7 +565,7 @@ def bad_messages():
         "count-over-the-maximum-and-the-texts")
     bad("msg_check_reply", pack(check_reply([0] * 6, "t" * 512)), "text-too-long")
     bad("msg_check_reply", struct.pack("<6QH", *([0] * 6), TOP32 >> 16), "count-over-the-texts")
-    bad("msg_open", pack(opening("vm-1", 2)), "unknown-flag")
+    bad("msg_open", pack(opening("vm-1", 4)), "unknown-flag")
     bad("msg_open", pack(opening(LONG + "n", 0)), "name-too-long")
     bad("msg_list", pack(listing(LONG + "n", "", "", 0)), "prefix-too-long")
     bad("msg_list", pack(listing("", LONG + "n", "", 0)), "after-too-long")
@@ -569,6 +573,8 @@ def bad_messages():
     bad("msg_clone", pack(clone(LONG + "n", "a")), "src-too-long")
     bad("msg_clone", pack(clone("a", LONG + "n")), "dst-too-long")
     bad("msg_read", pack(read(1, 0, 33554433)), "length-over-the-maximum")
+    bad("msg_read", pack(read(1, 0, 1, 2)), "unknown-flag")
+    bad("msg_write", pack(write(1, 0, 2)), "unknown-flag")
     bad("msg_resize", pack(resize(1, 0x80000000, 0)), "unknown-flag")
     bad("msg_zero", pack(zero(1, 2, 0, 1)), "unknown-flag")
     bad("msg_list_reply", pack(list_reply(2)), "more-is-neither-0-nor-1")
