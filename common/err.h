@@ -48,6 +48,7 @@
 	X(RANGES, INVAL, "ranges that are empty, overlap or do not ascend")                 \
 	X(SCATTERED, LIMIT, "the ranges touch more blocks than one write may")              \
 	X(NO_PARENT, NOENT, "no such object to be a version of")                            \
+	X(NOT_FILE, INVAL, "not a regular file")                                            \
 	X(NOSPC_META, NOSPC, "no space left for metadata")                                  \
 	X(HAS_VERSIONS, BUSY, "the object has versions")                                    \
 	X(CHECKING, BUSY, "another check is under way")                                     \

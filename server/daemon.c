@@ -109,7 +109,8 @@ static int finish_output(int status)
 	return complain(EXIT_FAILURE, "cannot write to standard output");
 }
 
-/* The map is read through a mapping: a file that was cut or cannot be read is this signal. */
+/* The map is read through a mapping: a file that was cut or cannot be read is this signal.  A mapped
+ * data device takes its own out before it comes here. */
 static void on_sigbus(int sig)
 {
 	static const char text[] = "cowd: the map file cannot be read (SIGBUS), giving up\n";
@@ -284,7 +285,7 @@ static void on_latch_timeout(evutil_socket_t fd, short what, void *ctx)
 static struct store_config store_config(const struct options *o)
 {
 	return (struct store_config){
-	    .dir = o->store, .device = o->device, .size_bytes = o->size_bytes};
+	    .dir = o->store, .device = o->device, .mapped = o->mapped, .size_bytes = o->size_bytes};
 }
 
 /* Opens the store, which is made first where there is none and a size is known. */

@@ -7,6 +7,9 @@
  * that began after it has returned 0.  After a failed sync nothing is known of the writes before
  * it: the caller must not simply sync again (invariant 9).
  *
+ * A device that is mapped (dev_mapped.c) is memory: a read or a write is a copy, and the blocks of a
+ * write are where they stay when it returns.
+ *
  * Block 0 is the device's header (dev_file.c): the store's uuid, so that a data file is never used
  * with another store's map.
  */
@@ -84,5 +87,9 @@ static inline void dev_close(struct dev *dev)
 int dev_file_create(const char *path, uint64_t size_bytes, uint64_t prewrite_nblks,
 		    const uint8_t uuid[16]) MUST_CHECK;
 int dev_file_open(const char *path, const uint8_t uuid[16], struct dev **dev) MUST_CHECK;
+
+/* dev_mapped.c: such a file through a mapping.  -ERR_NOT_FILE for what is no regular file.  One thread,
+ * before the others start: it takes SIGBUS, and hands on what is not its own to who had it. */
+int dev_mapped_open(const char *path, const uint8_t uuid[16], struct dev **dev) MUST_CHECK;
 
 #endif

@@ -22,6 +22,7 @@
 #include "common/cursor.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "server/dev_priv.h"
 
 /* The header block: magic, version, uuid, blocks, CRC-32C of what is before it. */
 #define DEV_MAGIC     UINT64_C(0x31564544574f43) /* "COWDEV1" */
@@ -61,13 +62,22 @@ static int dev_header_check(const uint8_t *blk, const uint8_t uuid[16], uint64_t
 	return 0;
 }
 
-static uint64_t iov_bytes(const struct iovec *iov, int iovcnt)
+uint64_t dev_iov_bytes(const struct iovec *iov, int iovcnt)
 {
 	uint64_t sum = 0;
 
 	for (int i = 0; i < iovcnt; i++)
 		sum += iov[i].iov_len;
 	return sum;
+}
+
+int dev_check_range(const struct dev *dev, pblk_t blk, uint64_t len_bytes)
+{
+	if (blk.n < dev->nblks && len_bytes <= (dev->nblks - blk.n) << BLK_SHIFT)
+		return 0;
+	log_event(LOG_ERROR, "device-range", "block=%llu bytes=%llu", (unsigned long long)blk.n,
+		  (unsigned long long)len_bytes);
+	return -ERR_IO;
 }
 
 /* One system call's worth: all of iov or an error; a short transfer is finished buffer by buffer.
@@ -111,19 +121,16 @@ static int dev_file_vec(struct dev *dev, bool write, pblk_t blk, const struct io
 {
 	struct dev_file *df = CONTAINER_OF(dev, struct dev_file, dev);
 	off_t off = (off_t)(blk.n << BLK_SHIFT);
-	uint64_t len = iov_bytes(iov, iovcnt);
-	int err = 0;
+	uint64_t len = dev_iov_bytes(iov, iovcnt);
+	int err = dev_check_range(dev, blk, len);
 
-	if (blk.n >= dev->nblks || len > (dev->nblks - blk.n) << BLK_SHIFT) {
-		log_event(LOG_ERROR, "device-range", "block=%llu bytes=%llu",
-			  (unsigned long long)blk.n, (unsigned long long)len);
-		return -ERR_IO;
-	}
+	if (err < 0)
+		return err;
 	while (iovcnt > 0 && err == 0) {
 		int n = iovcnt < DEV_IOV_BATCH ? iovcnt : DEV_IOV_BATCH;
 
 		err = dev_file_transfer(df->fd, write, off, iov, n);
-		off += (off_t)iov_bytes(iov, n);
+		off += (off_t)dev_iov_bytes(iov, n);
 		iov += n;
 		iovcnt -= n;
 	}
@@ -192,10 +199,9 @@ static bool dev_file_find_unwritten(int fd, uint64_t *off, uint64_t *end)
 }
 
 /* A block that is unwritten in part counts as unwritten. */
-static uint64_t dev_file_unwritten(struct dev *dev, pblk_t from, uint64_t within_nblks,
-				   pblk_t *first)
+uint64_t dev_file_find_run(int fd, const struct dev *dev, pblk_t from, uint64_t within_nblks,
+			   pblk_t *first)
 {
-	struct dev_file *df = CONTAINER_OF(dev, struct dev_file, dev);
 	uint64_t off = from.n << BLK_SHIFT;
 	uint64_t end;
 
@@ -204,10 +210,18 @@ static uint64_t dev_file_unwritten(struct dev *dev, pblk_t from, uint64_t within
 	if (within_nblks > dev->nblks - from.n)
 		within_nblks = dev->nblks - from.n;
 	end = (from.n + within_nblks) << BLK_SHIFT;
-	if (!dev_file_find_unwritten(df->fd, &off, &end))
+	if (!dev_file_find_unwritten(fd, &off, &end))
 		return 0;
 	*first = pblk(off >> BLK_SHIFT);
 	return blk_count(end) - first->n;
+}
+
+static uint64_t dev_file_unwritten(struct dev *dev, pblk_t from, uint64_t within_nblks,
+				   pblk_t *first)
+{
+	struct dev_file *df = CONTAINER_OF(dev, struct dev_file, dev);
+
+	return dev_file_find_run(df->fd, dev, from, within_nblks, first);
 }
 
 static void dev_file_close(struct dev *dev)
@@ -342,40 +356,40 @@ static int dev_file_open_fd(const char *path)
 	return fd;
 }
 
+int dev_file_probe(int fd, const uint8_t uuid[16], uint64_t *nblks)
+{
+	uint8_t *blk = aligned_alloc(BLK_BYTES, BLK_BYTES);
+	uint64_t bytes = 0;
+	int err = -ERR_FORMAT_OTHER;
+
+	if (!blk)
+		return -ERR_NOMEM;
+	if (pread(fd, blk, BLK_BYTES, 0) == BLK_BYTES)
+		err = dev_header_check(blk, uuid, nblks);
+	if (err == 0)
+		err = dev_file_size(fd, &bytes);
+	if (err == 0 && bytes >> BLK_SHIFT < *nblks)
+		err = -ERR_FORMAT_SIZE;
+	free(blk);
+	return err;
+}
+
 int dev_file_open(const char *path, const uint8_t uuid[16], struct dev **dev)
 {
 	struct dev_file *df = calloc(1, sizeof(*df));
-	uint8_t *blk = aligned_alloc(BLK_BYTES, BLK_BYTES);
-	uint64_t bytes = 0;
-	int err = -ERR_NOMEM;
+	int err;
 
-	if (!df || !blk)
-		goto fail_free;
+	if (!df)
+		return -ERR_NOMEM;
 	df->fd = dev_file_open_fd(path);
-	if (df->fd < 0) {
-		err = err_from_errno(errno);
-		goto fail_free;
+	err = df->fd < 0 ? err_from_errno(errno) : dev_file_probe(df->fd, uuid, &df->dev.nblks);
+	if (err < 0) {
+		if (df->fd >= 0)
+			close(df->fd);
+		free(df);
+		return err;
 	}
-	if (pread(df->fd, blk, BLK_BYTES, 0) != BLK_BYTES) {
-		err = -ERR_FORMAT_OTHER;
-		goto fail_close;
-	}
-	err = dev_header_check(blk, uuid, &df->dev.nblks);
-	if (err == 0)
-		err = dev_file_size(df->fd, &bytes);
-	if (err == 0 && bytes >> BLK_SHIFT < df->dev.nblks)
-		err = -ERR_FORMAT_SIZE;
-	if (err < 0)
-		goto fail_close;
 	df->dev.ops = &dev_file_ops;
-	free(blk);
 	*dev = &df->dev;
 	return 0;
-
-fail_close:
-	close(df->fd);
-fail_free:
-	free(blk);
-	free(df);
-	return err;
 }

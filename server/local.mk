@@ -37,6 +37,10 @@ libserver_la_SOURCES = \
 	server/daemon.h \
 	server/dev.h \
 	server/dev_file.c \
+	server/dev_flush.c \
+	server/dev_flush.h \
+	server/dev_mapped.c \
+	server/dev_priv.h \
 	server/dispatch.c \
 	server/dispatch.h \
 	server/dispatch_group.c \

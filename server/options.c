@@ -13,6 +13,7 @@
 #define WRITEBACK_MS_DEF 1000u
 #define WRITEBACK_MS_MAX 600000u
 #define OPTION_NAME_MAX	 32u
+#define DEVICE_MAPPED	 "dax:"
 
 enum {
 	OPT_STORE = 256,
@@ -61,7 +62,10 @@ const char *options_help(void)
 	       "  --size SIZE           bytes for data, when the store is made\n"
 	       "  --init                make the store and exit\n"
 	       "  --check               compare all metadata and checksums and exit\n"
-	       "  --device PATH         keep the data in this file or block device\n"
+	       "  --device PATH|dax:PATH\n"
+	       "                        keep the data in this file or block device; dax: in a "
+	       "file\n"
+	       "                        that is mapped, on persistent memory\n"
 	       "  --listen unix:PATH|tcp:HOST:PORT\n"
 	       "                        serve there; may be given up to 16 times\n"
 	       "  --insecure-plaintext  allow TCP addresses other than loopback\n"
@@ -203,6 +207,16 @@ static int take_listen(struct options *o, char *why, size_t why_len)
 	return 0;
 }
 
+static int take_device(struct options *o, char *why, size_t why_len)
+{
+	o->mapped = strncmp(optarg, DEVICE_MAPPED, strlen(DEVICE_MAPPED)) == 0;
+	o->device = optarg + (o->mapped ? strlen(DEVICE_MAPPED) : 0);
+	if (o->device[0] != '\0')
+		return 0;
+	snprintf(why, why_len, "--device: '%s' has no path", optarg);
+	return -ERR_INVAL;
+}
+
 static int take_value(struct options *o, int opt, char *why, size_t why_len)
 {
 	unsigned long n = 0;
@@ -266,8 +280,7 @@ static int take_option(struct options *o, int opt, char *why, size_t why_len)
 		o->store = optarg;
 		return 0;
 	case OPT_DEVICE:
-		o->device = optarg;
-		return 0;
+		return take_device(o, why, why_len);
 	case OPT_INSECURE:
 		o->insecure_plaintext = true;
 		return 0;

@@ -25,6 +25,7 @@ struct options {
 	enum options_action action;
 	const char *store;
 	const char *device;  /* NULL: a file in the store's directory */
+	bool mapped;	     /* device: dax:, through a mapping */
 	uint64_t size_bytes; /* 0: not given */
 	const char *listen[OPTIONS_LISTEN_MAX];
 	unsigned int nlisten;

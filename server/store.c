@@ -342,6 +342,16 @@ static int store_create_in(const struct store_config *config, const char *dir, c
 	return err;
 }
 
+/* What is to be mapped can be: a block device cannot. */
+static int store_check_mapped(const struct store_config *config, char *why, size_t why_len)
+{
+	struct stat st;
+
+	if (!config->mapped || stat(config->device, &st) < 0 || S_ISREG(st.st_mode))
+		return 0;
+	return why_err(why, why_len, "cannot map", config->device, -ERR_NOT_FILE);
+}
+
 int store_create(const struct store_config *config, char *why, size_t why_len)
 {
 	char dir[PATH_MAX];
@@ -358,7 +368,9 @@ int store_create(const struct store_config *config, char *why, size_t why_len)
 	}
 	if (err != -ERR_NOENT)
 		return err;
-	err = store_size(config, &size_bytes, why, why_len);
+	err = store_check_mapped(config, why, why_len);
+	if (err == 0)
+		err = store_size(config, &size_bytes, why, why_len);
 	if (err < 0)
 		return err;
 	len = strlen(config->dir);
@@ -483,7 +495,8 @@ int store_open(const struct store_config *config, struct store *store, char *why
 		why_err(why, why_len, "cannot open the map", map, err);
 		goto fail;
 	}
-	err = dev_file_open(data, map_geometry(s.map)->uuid, &s.dev);
+	err = (config->mapped ? dev_mapped_open : dev_file_open)(data, map_geometry(s.map)->uuid,
+								 &s.dev);
 	if (err < 0) {
 		why_err(why, why_len, "cannot open the data device", data, err);
 		goto fail;

@@ -5,7 +5,8 @@
  *
  *	DIR/lock  held (flock) while the store is in use; the holder's pid is in it
  *	DIR/map	  the map (map.h)
- *	DIR/data  the data device, where it is not a file or block device elsewhere (--device)
+ *	DIR/data  the data device, where it is not a file or block device elsewhere (--device); a file
+ *		  there may be used by a mapping at one start and by reads and writes at another
  *
  * A store is built in DIR.new-XXXXXX beside DIR, made durable, and renamed: DIR is never half a
  * store.  What a crash leaves of such a directory is removed when a store is made there again.
@@ -13,6 +14,7 @@
 #ifndef SERVER_STORE_H
 #define SERVER_STORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +44,7 @@
 struct store_config {
 	const char *dir;
 	const char *device;  /* NULL: DIR/data */
+	bool mapped;	     /* device: through a mapping (dev_mapped_open()) */
 	uint64_t size_bytes; /* 0: not given */
 };
 

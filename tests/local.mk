@@ -52,6 +52,7 @@ unit_tests = \
 	tests/unit/test_cowctl_errors \
 	tests/unit/test_dev \
 	tests/unit/test_diffstream \
+	tests/unit/test_dev_mapped \
 	tests/unit/test_dispatch \
 	tests/unit/test_dispatch_ranges \
 	tests/unit/test_dispatch_group \
@@ -107,6 +108,7 @@ unit_tests = \
 	tests/unit/test_object_journal \
 	tests/unit/test_object_limits \
 	tests/unit/test_object_map \
+	tests/unit/test_object_mapped \
 	tests/unit/test_object_names \
 	tests/unit/test_object_order \
 	tests/unit/test_object_ranges \

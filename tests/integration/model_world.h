@@ -52,6 +52,7 @@ struct world {
 	int kinds[CONNECTIONS];
 	unsigned int flags[CONNECTIONS]; /* their objects are opened with */
 	bool mixed;			 /* each request may be direct */
+	bool remaps;			 /* the device is mapped at each second start */
 	struct rnd rnd;
 	struct file files[OBJECTS];
 	unsigned int names; /* given out */

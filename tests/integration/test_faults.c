@@ -31,6 +31,8 @@
 #define BYTES	   (BLOCKS * BLOCK)
 #define FAULTS_MAX 5u /* the first to the fifth call fail, one after the other */
 
+static const char *device_kind; /* daemon_config.device, of the trials to come */
+
 struct trial {
 	struct daemon d;
 	char calls[96]; /* the file in which the device notes each call */
@@ -57,7 +59,8 @@ static void trial_close(struct trial *t)
 /* A store with object "a", whose content is that of number 1, all of it durable. */
 static void trial_init(struct trial *t, const char *program)
 {
-	struct daemon_config config = {.program = program, .size = "64M", .writeback_ms = "50"};
+	struct daemon_config config = {
+	    .program = program, .size = "64M", .writeback_ms = "50", .device = device_kind};
 	uint8_t data[BYTES];
 
 	memset(t, 0, sizeof(*t));
@@ -193,6 +196,40 @@ static void test_write_errors_are_told(void **state)
 	trial_close(&t);
 	daemon_stop(&t.d);
 	trial_fini(&t);
+}
+
+/* A write that goes to the device at once fails itself, and nobody else is told. */
+static void direct_write_error_is_told(unsigned int flags)
+{
+	struct trial t;
+	uint8_t was[BYTES], is[BYTES];
+
+	trial_init(&t, "COWD_FAULT");
+	trial_start_faulty(&t, "COWD_FAULT_WRITE_EIO", "1+");
+	rnd_fill(was, BYTES, 1);
+	rnd_fill(is, BYTES, 2);
+	MUST(cow_pwrite_with(t.obj, is, BYTES, 0, flags) == -COW_EIO, "a write to nowhere");
+	expect_content(&t, was);
+	MUST(cow_fsync(t.obj) == 0, "%s", cow_error(t.cow)); /* there is nothing to be synced */
+	trial_restart_sound(&t);
+	expect_content(&t, was);
+	MUST(cow_pwrite_with(t.obj, is, BYTES, 0, flags) == BYTES, "%s", cow_error(t.cow));
+	expect_content(&t, is);
+	trial_close(&t);
+	daemon_stop(&t.d);
+	trial_fini(&t);
+}
+
+static void test_direct_write_error_is_told(void **state)
+{
+	(void)state;
+	direct_write_error_is_told(COW_IO_DIRECT);
+}
+
+static void test_mapped_write_error_is_told(void **state)
+{
+	(void)state;
+	direct_write_error_is_told(0);
 }
 
 /* Writes of which nothing reached the device must not keep a stop from its end. */
@@ -412,7 +449,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_write_error_is_healed),
 	    cmocka_unit_test(test_write_errors_are_told),
+	    cmocka_unit_test(test_direct_write_error_is_told),
 	    cmocka_unit_test(test_stop_with_write_errors),
+	    cmocka_unit_test(test_sync_error),
+	    cmocka_unit_test(test_read_error_once),
+	    cmocka_unit_test(test_partial_write_needs_read),
+	    cmocka_unit_test(test_corrupt_block),
+	};
+	const struct CMUnitTest mapped[] = {
+	    cmocka_unit_test(test_write_error_is_healed),
+	    cmocka_unit_test(test_mapped_write_error_is_told),
 	    cmocka_unit_test(test_sync_error),
 	    cmocka_unit_test(test_read_error_once),
 	    cmocka_unit_test(test_partial_write_needs_read),
@@ -420,5 +466,8 @@ int main(void)
 	};
 
 	(void)rnd_seed();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	if (cmocka_run_group_tests(tests, NULL, NULL) != 0)
+		return EXIT_FAILURE;
+	device_kind = "dax:";
+	return cmocka_run_group_tests(mapped, NULL, NULL);
 }

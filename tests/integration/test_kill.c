@@ -32,6 +32,7 @@
 #define WRITER_FILES  4
 #define WRITE_MAX     (512u << 10)
 #define KILLS_DEFAULT 20u
+#define KILLS_PART    4u    /* of them for a path that shares all but the data's way with others */
 #define ANSWERS_MAX   1500u /* before a kill */
 
 /* One of "pending" is what was sent and not answered. */
@@ -48,6 +49,7 @@ struct file {
 struct crash {
 	struct daemon d;
 	struct rnd rnd;
+	bool direct;	       /* every other handle is */
 	atomic_uint answers;   /* since the start */
 	unsigned int deadline; /* the number of answers at which it is killed */
 	bool by_writer;	       /* at once, by the thread that got the answer */
@@ -125,7 +127,9 @@ static bool run_clone(struct writer *w, struct file *f, struct file *src)
 
 static bool need_handle(struct writer *w, struct file *f)
 {
-	return f->handle || is_answered(w->c, w->cow, cow_open(w->cow, f->name, 0, &f->handle));
+	unsigned int flags = w->c->direct && rnd_one_in(&w->rnd, 2) ? COW_OPEN_DIRECT : 0;
+
+	return f->handle || is_answered(w->c, w->cow, cow_open(w->cow, f->name, flags, &f->handle));
 }
 
 static bool run_remove(struct writer *w, struct file *f)
@@ -343,13 +347,13 @@ static void restart(struct crash *c)
 	daemon_start(&c->d);
 }
 
-static void crash_init(struct crash *c, uint64_t stream)
+static void crash_init(struct crash *c, const struct daemon_config *config, uint64_t stream)
 {
 	memset(c, 0, sizeof(*c));
 	must_end_within(800);
 	c->rnd = rnd_stream(stream);
 	MUST(sem_init(&c->due, 0, 0) == 0, "semaphore");
-	daemon_init(&c->d, NULL);
+	daemon_init(&c->d, config);
 	daemon_start(&c->d);
 }
 
@@ -390,14 +394,14 @@ static void disconnect_writers(struct writer *writers)
 	}
 }
 
-static void test_kill_writers(void **state)
+static void kill_writers(const struct daemon_config *config, bool direct, uint64_t stream,
+			 uint64_t kills)
 {
 	static struct writer writers[WRITERS];
 	struct crash c;
-	uint64_t kills = rnd_env("TEST_KILLS", KILLS_DEFAULT);
 
-	(void)state;
-	crash_init(&c, 1);
+	crash_init(&c, config, stream);
+	c.direct = direct;
 	for (size_t i = 0; i < WRITERS; i++) {
 		writers[i] = (struct writer){.c = &c, .kind = i % 2 ? DAEMON_TCP : DAEMON_UNIX};
 		writers[i].rnd = rnd_stream(100 + i);
@@ -422,6 +426,32 @@ static void test_kill_writers(void **state)
 			oracle_fini(&f->oracle);
 	}
 	crash_fini(&c);
+}
+
+static uint64_t kill_count(void)
+{
+	return rnd_env("TEST_KILLS", KILLS_DEFAULT);
+}
+
+static void test_kill_writers(void **state)
+{
+	(void)state;
+	kill_writers(NULL, false, 1, kill_count());
+}
+
+/* Of what is written to the device and in no record yet nothing may show. */
+static void test_kill_direct_writers(void **state)
+{
+	(void)state;
+	kill_writers(NULL, true, 3, kill_count() / KILLS_PART);
+}
+
+static void test_kill_writers_of_a_mapped_device(void **state)
+{
+	struct daemon_config config = {.device = "dax:"};
+
+	(void)state;
+	kill_writers(&config, false, 4, kill_count() / KILLS_PART);
 }
 
 /* ---- several writers of one object ----------------------------------------------------------- */
@@ -555,7 +585,7 @@ static void test_kill_shared_object(void **state)
 	cow_t *cow;
 
 	(void)state;
-	crash_init(&c, 2);
+	crash_init(&c, NULL, 2);
 	cow = daemon_connect(&c.d, DAEMON_UNIX);
 	MUST(cow_create(cow, "shared", ORACLE_BYTES) == 0, "%s", cow_error(cow));
 	cow_free(cow);
@@ -575,6 +605,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_kill_writers),
+	    cmocka_unit_test(test_kill_direct_writers),
+	    cmocka_unit_test(test_kill_writers_of_a_mapped_device),
 	    cmocka_unit_test(test_kill_shared_object),
 	};
 

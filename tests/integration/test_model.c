@@ -596,6 +596,8 @@ static void restart(struct world *w)
 	disconnect_all(w);
 	daemon_stop(&w->d);
 	daemon_check(&w->d);
+	if (w->remaps)
+		w->d.config.device = w->d.config.device[0] ? "" : "dax:";
 	daemon_start(&w->d);
 	connect_all(w);
 	compare_all(w);
@@ -714,13 +716,34 @@ static void test_model_mixed_small_cache(void **state)
 	run_world(w, &config, op_count() / OPS_PART);
 }
 
+/* The device is mapped: every write is placed, and what is read is not kept. */
+static void test_model_mapped(void **state)
+{
+	struct daemon_config config = {.device = "dax:"};
+
+	(void)state;
+	run_world(world_new(DAEMON_UNIX, DAEMON_UNIX, 5), &config, op_count() / OPS_PART);
+}
+
+/* Now and then through the mapping, and now and then not, with a direct handle on each object. */
+static void test_model_mapped_mixed(void **state)
+{
+	struct daemon_config config = {
+	    .device = "dax:", .cache = "16M", .writeback_ms = "50", .size = "600M"};
+	struct world *w = world_new(DAEMON_UNIX, DAEMON_UNIX, 6);
+
+	(void)state;
+	w->flags[0] = COW_OPEN_DIRECT;
+	w->remaps = true;
+	run_world(w, &config, op_count() / OPS_PART);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_model_unix),
-	    cmocka_unit_test(test_model_tcp_small_cache),
-	    cmocka_unit_test(test_model_direct),
-	    cmocka_unit_test(test_model_mixed_small_cache),
+	    cmocka_unit_test(test_model_unix),	 cmocka_unit_test(test_model_tcp_small_cache),
+	    cmocka_unit_test(test_model_direct), cmocka_unit_test(test_model_mixed_small_cache),
+	    cmocka_unit_test(test_model_mapped), cmocka_unit_test(test_model_mapped_mixed),
 	};
 
 	(void)rnd_seed();

@@ -55,7 +55,8 @@ void daemon_init(struct daemon *d, const struct daemon_config *config)
 	(void)snprintf(d->dir, sizeof(d->dir), "%s/cowd-test-XXXXXX", tmp);
 	MUST(mkdtemp(d->dir) != NULL, "%s", d->dir);
 	(void)snprintf(d->store, sizeof(d->store), "%s/store", d->dir);
-	(void)snprintf(d->device, sizeof(d->device), "%s/data", d->store);
+	(void)snprintf(d->device, sizeof(d->device), "%s/data",
+		       d->config.device ? d->dir : d->store);
 	(void)snprintf(d->socket, sizeof(d->socket), "%s/socket", d->dir);
 	(void)snprintf(d->log, sizeof(d->log), "%s/log", d->dir);
 	(void)snprintf(d->uri[DAEMON_UNIX], DAEMON_URI_MAX, "cow+unix:///?socket=%s", d->socket);
@@ -102,6 +103,15 @@ static NORETURN void daemon_exec(const struct daemon *d, struct daemon_args *a, 
 	_exit(127);
 }
 
+/* Where it is not in the store's directory. */
+static void daemon_device_arg(struct daemon_args *a, const struct daemon *d, char *buf, size_t len)
+{
+	if (!d->config.device)
+		return;
+	(void)snprintf(buf, len, "%s%s", d->config.device, d->device);
+	daemon_arg(a, "--device", buf);
+}
+
 static void daemon_listen_arg(struct daemon_args *a, const struct daemon *d, char *buf, size_t len)
 {
 	(void)snprintf(buf, len, "unix:%s", d->socket);
@@ -113,13 +123,14 @@ static void daemon_listen_arg(struct daemon_args *a, const struct daemon *d, cha
 static int daemon_launch(struct daemon *d)
 {
 	struct daemon_args a = {.v = {daemon_program(d)}, .n = 1};
-	char listen[128], number[8];
+	char listen[128], device[128], number[8];
 	int ready[2], log;
 
 	MUST(d->pid == 0, "runs already");
 	daemon_arg(&a, "--store", d->store);
 	if (!d->made)
 		daemon_arg(&a, "--size", d->config.size ? d->config.size : "512M");
+	daemon_device_arg(&a, d, device, sizeof(device));
 	daemon_listen_arg(&a, d, listen, sizeof(listen));
 	daemon_arg(&a, "--cache", d->config.cache);
 	daemon_arg(&a, "--workers", d->config.workers);
@@ -234,9 +245,11 @@ static void daemon_slurp(int fd, char *buf, size_t len)
 int daemon_check_status(struct daemon *d, char *said, size_t len)
 {
 	struct daemon_args a = {.v = {daemon_program(d)}, .n = 1};
+	char device[128];
 	int out[2], status;
 
 	daemon_arg(&a, "--store", d->store);
+	daemon_device_arg(&a, d, device, sizeof(device));
 	a.v[a.n++] = "--check";
 	MUST(d->pid == 0, "the daemon runs");
 	MUST(pipe2(out, O_CLOEXEC) == 0, "pipe");

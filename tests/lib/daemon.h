@@ -27,6 +27,8 @@ struct daemon_config {
 	const char *cache;   /* NULL: the default of cowd; so with the others */
 	const char *workers;
 	const char *writeback_ms;
+	const char
+	    *device; /* NULL: in the store; else before the path of a file beside it: "", "dax:" */
 	const char *env[DAEMON_ENV_MAX]; /* NAME=VALUE, for the daemon only; ends in NULL */
 };
 

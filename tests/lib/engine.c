@@ -98,6 +98,12 @@ void engine_wait_calls(struct engine *e, enum gate_op op, uint64_t n)
 		(void)engine_free_nblks(e);
 }
 
+static int engine_open_dev(const struct engine *e, struct dev **dev)
+{
+	return (e->mapped ? dev_mapped_open : dev_file_open)(e->dev_path,
+							     map_geometry(e->map)->uuid, dev);
+}
+
 void engine_start(struct engine *e)
 {
 	struct objects_config config = {.cache_bytes = e->cache_bytes,
@@ -110,7 +116,7 @@ void engine_start(struct engine *e)
 	e->loop = loop_new();
 	assert_non_null(e->loop);
 	assert_int_equal(map_open(e->map_path, &e->map), 0);
-	assert_int_equal(dev_file_open(e->dev_path, map_geometry(e->map)->uuid, &dev), 0);
+	assert_int_equal(engine_open_dev(e, &dev), 0);
 	assert_int_equal(recover_run(e->map, dev, &recovered), 0);
 	config.journal_key = recovered.journal_key;
 	config.journal_head = recovered.head;
@@ -148,7 +154,7 @@ void engine_check(struct engine *e)
 	struct dev *dev;
 
 	assert_int_equal(map_open(e->map_path, &e->map), 0);
-	assert_int_equal(dev_file_open(e->dev_path, map_geometry(e->map)->uuid, &dev), 0);
+	assert_int_equal(engine_open_dev(e, &dev), 0);
 	assert_int_equal(check_map(e->map, report_difference, NULL, &totals), 0);
 	assert_int_equal(recover_preview(e->map, dev, &recovered, &preview), 0);
 	assert_int_equal(check_map(e->map, report_difference, NULL, &totals), 0);
@@ -325,6 +331,13 @@ uint64_t engine_free_nblks(struct engine *e)
 	return res.space.free_nblks;
 }
 
+static bool engine_mapped;
+
+void engine_map_devices(bool mapped)
+{
+	engine_mapped = mapped;
+}
+
 static int engine_make(void **state, uint64_t cache_bytes, uint64_t dev_bytes, uint64_t meta_bytes)
 {
 	struct engine *e = calloc(1, sizeof(*e));
@@ -336,6 +349,7 @@ static int engine_make(void **state, uint64_t cache_bytes, uint64_t dev_bytes, u
 	e->cache_bytes = cache_bytes;
 	e->writeback_ms = 200;
 	e->nworkers = 4;
+	e->mapped = engine_mapped;
 	(void)snprintf(e->dir, sizeof(e->dir), "/tmp/cowd-object.XXXXXX");
 	assert_non_null(mkdtemp(e->dir));
 	(void)snprintf(e->map_path, sizeof(e->map_path), "%s/map", e->dir);

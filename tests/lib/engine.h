@@ -30,6 +30,7 @@ struct engine {
 	uint64_t cache_bytes;
 	unsigned int writeback_ms;
 	unsigned int nworkers;
+	bool mapped; /* the device */
 };
 
 #define ENGINE_RUNS_MAX 256u
@@ -45,6 +46,9 @@ struct result {
 	struct object_run runs[ENGINE_RUNS_MAX];
 	uint32_t nruns;
 };
+
+/* Stores that are made from now on are used through a mapping, or not. */
+void engine_map_devices(bool mapped);
 
 /* For cmocka's setup and teardown: a store of 96 MiB, started; stopped, checked and removed. */
 int engine_setup(void **state);

@@ -134,7 +134,8 @@ struct dev *fault_dev_wrap(struct dev *inner)
 
 	if (!fd)
 		err(EXIT_FAILURE, "fault_dev");
-	fd->dev = (struct dev){.ops = &fault_dev_ops, .nblks = inner->nblks};
+	fd->dev =
+	    (struct dev){.ops = &fault_dev_ops, .nblks = inner->nblks, .mapped = inner->mapped};
 	fd->inner = inner;
 	fault_plan(&fd->read, "read", "COWD_FAULT_READ_EIO");
 	fault_plan(&fd->write, "write", "COWD_FAULT_WRITE_EIO");

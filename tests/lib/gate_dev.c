@@ -80,7 +80,7 @@ struct gate_dev *gate_dev_new(struct dev *inner)
 		perror("gate");
 		abort();
 	}
-	gate->dev = (struct dev){.ops = &gate_ops, .nblks = inner->nblks};
+	gate->dev = (struct dev){.ops = &gate_ops, .nblks = inner->nblks, .mapped = inner->mapped};
 	gate->inner = inner;
 	pthread_mutex_init(&gate->lock, NULL);
 	pthread_cond_init(&gate->changed, NULL);

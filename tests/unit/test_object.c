@@ -459,5 +459,8 @@ int main(void)
 
 	rng = seed ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL) | 1;
 	printf("TEST_SEED=%llu\n", (unsigned long long)rng);
-	return cmocka_run_group_tests_name("object", tests, NULL, NULL);
+	if (cmocka_run_group_tests_name("object", tests, NULL, NULL) != 0)
+		return EXIT_FAILURE;
+	engine_map_devices(true);
+	return cmocka_run_group_tests_name("object, mapped", tests, NULL, NULL);
 }

@@ -653,5 +653,8 @@ int main(void)
 	    TEST(after_a_crash_all_space_comes_back),
 	};
 
-	return cmocka_run_group_tests_name("object store", tests, NULL, NULL);
+	if (cmocka_run_group_tests_name("object store", tests, NULL, NULL) != 0)
+		return EXIT_FAILURE;
+	engine_map_devices(true);
+	return cmocka_run_group_tests_name("object store, mapped", tests, NULL, NULL);
 }

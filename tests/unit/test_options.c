@@ -117,6 +117,21 @@ static void test_slips_of_the_fingers(void **state)
 	}
 }
 
+static void test_a_device_may_be_mapped(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, "--store=/s", "--device", "/dev/x"), 0);
+	assert_false(o.mapped);
+	assert_int_equal(PARSE(&o, "--store=/s", "--device", "dax:/pmem/x"), 0);
+	assert_true(o.mapped);
+	assert_string_equal(o.device, "/pmem/x");
+	assert_int_equal(PARSE(&o, "--store=/s", "--device", "./dax:x"), 0);
+	assert_false(o.mapped);
+	assert_string_equal(o.device, "./dax:x");
+}
+
 static void test_bad_values_are_named(void **state)
 {
 	static const struct {
@@ -128,6 +143,7 @@ static void test_bad_values_are_named(void **state)
 	    {"--workers", "0"},	  {"--workers", "65"},	  {"--workers", "2x"},
 	    {"--workers", "-1"},  {"--writeback-ms", ""}, {"--writeback-ms", "600001"},
 	    {"--ready-fd", "-1"}, {"--log", "loud"},	  {"--listen", "foo:1"},
+	    {"--device", "dax:"}, {"--device", ""},
 	};
 	struct options o;
 
@@ -206,6 +222,7 @@ int main(void)
 	    cmocka_unit_test(test_everything_at_once),
 	    cmocka_unit_test(test_version_and_help_need_nothing_else),
 	    cmocka_unit_test(test_slips_of_the_fingers),
+	    cmocka_unit_test(test_a_device_may_be_mapped),
 	    cmocka_unit_test(test_bad_values_are_named),
 	    cmocka_unit_test(test_what_is_missing_or_contradicts),
 	    cmocka_unit_test(test_init_and_check_take_nothing_about_serving),

@@ -260,6 +260,33 @@ static void test_device_elsewhere(void **state)
 	assert_open_is_refused(fx, -ERR_NOENT, fx->device);
 }
 
+/* The same file, mapped or not, from one start to the next. */
+static void test_device_mapped(void **state)
+{
+	struct fixture *fx = *state;
+
+	fx->config.device = fx->device;
+	fx->config.mapped = true;
+	must_create(fx);
+	assert_is_whole(fx);
+	fx->config.mapped = false;
+	assert_is_whole(fx);
+	fx->config.mapped = true;
+	assert_int_equal(truncate(fx->device, (off_t)SIZE_BYTES / 2), 0);
+	assert_open_is_refused(fx, -ERR_FORMAT_SIZE, fx->device);
+}
+
+static void test_only_a_file_is_mapped(void **state)
+{
+	struct fixture *fx = *state;
+
+	fx->config.device = "/dev/null";
+	fx->config.mapped = true;
+	assert_int_equal(create(fx), -ERR_NOT_FILE);
+	assert_why(fx, "not a regular file");
+	assert_false(is_there(fx, "s"));
+}
+
 static void test_device_beside_data_inside_is_refused(void **state)
 {
 	struct fixture *fx = *state;
@@ -460,6 +487,8 @@ int main(void)
 	    STORE_CASE(test_create_in_a_directory_that_cannot_be_replaced),
 	    STORE_CASE(test_create_that_finds_no_space_leaves_nothing),
 	    STORE_CASE(test_device_elsewhere),
+	    STORE_CASE(test_device_mapped),
+	    STORE_CASE(test_only_a_file_is_mapped),
 	    STORE_CASE(test_device_beside_data_inside_is_refused),
 	    STORE_CASE(test_open_twice_in_one_process),
 	    STORE_CASE(test_open_while_another_process_has_it),
