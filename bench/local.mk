@@ -19,6 +19,7 @@ bench_programs = \
 	bench/cow \
 	bench/generations \
 	bench/metadata \
+	bench/paths \
 	bench/recovery \
 	bench/share \
 	$(NULL)
@@ -31,6 +32,7 @@ bench_clone_LDADD = $(bench_ldadd)
 bench_cow_LDADD = $(bench_ldadd)
 bench_generations_LDADD = $(bench_ldadd)
 bench_metadata_LDADD = $(bench_ldadd)
+bench_paths_LDADD = $(bench_ldadd)
 bench_recovery_LDADD = $(bench_ldadd)
 bench_share_LDADD = $(bench_ldadd)
 

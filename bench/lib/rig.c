@@ -186,13 +186,18 @@ void rig_snapshot(struct rig *rig, const char *spec)
 	rig_wait(rig, &res);
 }
 
-struct handle *rig_open_object(struct rig *rig, const char *name)
+struct handle *rig_open_object_as(struct rig *rig, const char *name, unsigned int flags)
 {
 	struct rig_result res = {0};
 
-	object_open(rig->objs, name, 0, "bench", rig_open_cb, &res);
+	object_open(rig->objs, name, flags, "bench", rig_open_cb, &res);
 	rig_wait(rig, &res);
 	return res.handle;
+}
+
+struct handle *rig_open_object(struct rig *rig, const char *name)
+{
+	return rig_open_object_as(rig, name, 0);
 }
 
 void rig_fsync(struct rig *rig, struct handle *handle)

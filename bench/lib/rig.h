@@ -72,6 +72,8 @@ void rig_create(struct rig *rig, const char *name, uint64_t size_bytes);
 void rig_clone(struct rig *rig, const char *src, const char *dst);
 void rig_snapshot(struct rig *rig, const char *spec);
 struct handle *rig_open_object(struct rig *rig, const char *name);
+/* With flags as of object_open(). */
+struct handle *rig_open_object_as(struct rig *rig, const char *name, unsigned int flags);
 void rig_fsync(struct rig *rig, struct handle *handle);
 /* All durable, folded, and the journal empty. */
 void rig_flush(struct rig *rig);
