@@ -245,7 +245,7 @@ static LOOP_FN bool objects_idle(void *ctx)
 	const struct objects *objs = ctx;
 
 	return TAILQ_EMPTY(&objs->parked) && TAILQ_EMPTY(&objs->fetcher.order) &&
-	       !epoch_any_moving(objs) && !objs->latched;
+	       objs->nplacing == 0 && !epoch_any_moving(objs) && !objs->latched;
 }
 
 static int objects_start_prepare(struct objects *objs)

@@ -190,10 +190,12 @@ thread_tests = \
 	tests/unit/test_object_adopt \
 	tests/unit/test_object_cache \
 	tests/unit/test_object_diff \
+	tests/unit/test_object_direct \
 	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
 	tests/unit/test_object_journal \
 	tests/unit/test_object_limits \
+	tests/unit/test_object_mapped \
 	tests/unit/test_object_names \
 	tests/unit/test_object_order \
 	tests/unit/test_object_removal \
@@ -346,6 +348,11 @@ tests_integration_test_flushes_LDADD = $(integration_ldadd)
 tests_integration_test_group_LDADD = $(integration_ldadd)
 tests_integration_test_kill_LDADD = $(integration_ldadd)
 tests_integration_test_model_LDADD = $(integration_ldadd)
+tests_integration_test_model_SOURCES = \
+	tests/integration/model_world.c \
+	tests/integration/model_world.h \
+	tests/integration/test_model.c \
+	$(NULL)
 tests_integration_test_set_LDADD = $(integration_ldadd)
 
 # What quickstart runs; a program of its own, so that it is compiled by make check too.

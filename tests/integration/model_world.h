@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "client/cow.h"
@@ -72,5 +73,40 @@ static inline void ok_at(struct world *w, ssize_t result, const char *call, int 
 		    cow_strerror((int)result), cow_error(w->cow[0]), cow_error(w->cow[1]), w->op,
 		    rnd_seed());
 }
+
+/* The name of an object, or of a version of it. */
+struct spec {
+	char text[64];
+};
+
+static inline struct spec spec_of(const struct file *f, const struct version *v)
+{
+	struct spec spec;
+
+	(void)snprintf(spec.text, sizeof(spec.text), "%s%s%s", f->name, v ? "@" : "",
+		       v ? v->name : "");
+	return spec;
+}
+
+static inline cow_t *any_cow(struct world *w)
+{
+	return w->cow[rnd_below(&w->rnd, CONNECTIONS)];
+}
+
+void world_connect(struct world *w);
+void world_disconnect(struct world *w);
+void world_close_handles(struct world *w, struct file *f);
+
+/* The object is gone. */
+void world_forget(struct file *f);
+
+/* What is told of the object. */
+void world_compare_info(struct world *w, struct file *f);
+
+/* Stops the daemon, checks the store, starts it, and compares all that there is. */
+void world_restart(struct world *w);
+
+/* Removes all objects, and waits until so many bytes are free. */
+void world_remove_all(struct world *w, uint64_t free_bytes);
 
 #endif

@@ -19,7 +19,6 @@
 #include "common/annot.h"
 #include "tests/integration/model_world.h"
 #include "tests/lib/check_extents.h"
-#include "tests/lib/ctl.h"
 
 /* ---- picking --------------------------------------------------------------------------------- */
 
@@ -58,20 +57,6 @@ static struct version *pick_version(struct world *w, struct file *f, bool live)
 	return NULL;
 }
 
-/* The name of an object, or of a version of it. */
-struct spec {
-	char text[64];
-};
-
-static struct spec spec_of(const struct file *f, const struct version *v)
-{
-	struct spec spec;
-
-	(void)snprintf(spec.text, sizeof(spec.text), "%s%s%s", f->name, v ? "@" : "",
-		       v ? v->name : "");
-	return spec;
-}
-
 /* A range for a read or a write, within what the object may become. */
 static void pick_range(struct world *w, const struct file *f, uint64_t *off, size_t *len)
 {
@@ -106,24 +91,10 @@ static unsigned int io_flags(struct world *w)
 	return w->mixed && rnd_one_in(&w->rnd, 2) ? COW_IO_DIRECT : 0;
 }
 
-static void close_handles(struct world *w, struct file *f)
-{
-	for (size_t c = 0; c < CONNECTIONS; c++) {
-		if (f->handles[c])
-			OK(cow_close(f->handles[c]));
-		f->handles[c] = NULL;
-	}
-}
-
 static void name_file(struct world *w, struct file *f)
 {
 	(void)snprintf(f->name, sizeof(f->name), "dir/object-%u", w->names++);
 	f->live = true;
-}
-
-static cow_t *any_cow(struct world *w)
-{
-	return w->cow[rnd_below(&w->rnd, CONNECTIONS)];
 }
 
 /* ---- the operations -------------------------------------------------------------------------- */
@@ -155,23 +126,13 @@ static void op_clone(struct world *w, struct file *f)
 	OK(cow_clone(any_cow(w), spec_of(f, v).text, made->name));
 }
 
-static void forget(struct file *f)
-{
-	model_fini(&f->model);
-	for (size_t i = 0; i < VERSIONS; i++) {
-		model_fini(&f->versions[i].model);
-		f->versions[i].live = false;
-	}
-	f->live = false;
-}
-
 static void op_remove(struct world *w, struct file *f)
 {
 	if (pick_free(w) && !rnd_one_in(&w->rnd, 4))
 		return;
 	if (f->handles[0] || f->handles[1])
 		MUST(cow_remove(any_cow(w), f->name) == -COW_EBUSY, "%s is open", f->name);
-	close_handles(w, f);
+	world_close_handles(w, f);
 	if (pick_version(w, f, true)) {
 		MUST(cow_remove(any_cow(w), f->name) == -COW_EBUSY, "%s has versions", f->name);
 		OK(cow_remove_with(any_cow(w), f->name, COW_REMOVE_VERSIONS));
@@ -179,7 +140,7 @@ static void op_remove(struct world *w, struct file *f)
 		OK(cow_remove(any_cow(w), f->name));
 	}
 	MUST(cow_remove(any_cow(w), f->name) == -COW_ENOENT, "%s is gone", f->name);
-	forget(f);
+	world_forget(f);
 }
 
 /* A version is made, or the one there is removed or gets another name. */
@@ -215,7 +176,7 @@ static void op_reset(struct world *w, struct file *f)
 	if (!v)
 		return;
 	if (rnd_one_in(&w->rnd, 2))
-		close_handles(w, f);
+		world_close_handles(w, f);
 	OK(cow_reset(any_cow(w), spec_of(f, v).text, NULL));
 	model_fini(&f->model);
 	model_copy(&f->model, &v->model);
@@ -480,15 +441,6 @@ static void op_diff(struct world *w, struct file *f)
 	cow_info_clear(&info);
 }
 
-static void op_info(struct world *w, struct file *f)
-{
-	struct cow_info info;
-
-	OK(cow_get_info(any_cow(w), f->name, &info));
-	MUST(info.size == f->model.size && strcmp(info.name, f->name) == 0, "%s", f->name);
-	cow_info_clear(&info);
-}
-
 static void op_fsync(struct world *w, struct file *f)
 {
 	OK(cow_fsync(handle_of(w, f)));
@@ -500,11 +452,11 @@ struct op_row {
 };
 
 static const struct op_row ops[] = {
-    {op_write, 26},	 {op_read, 20},	       {op_fsync, 5},	    {op_resize, 5},
-    {op_extents, 4},	 {op_clone, 4},	       {op_remove, 3},	    {op_create, 2},
-    {op_version, 3},	 {op_reset, 2},	       {op_rename, 2},	    {op_read_version, 2},
-    {close_handles, 3},	 {op_info, 2},	       {op_zero, 2},	    {op_trim, 2},
-    {op_clone_range, 3}, {op_write_ranges, 5}, {op_read_ranges, 3}, {op_diff, 2},
+    {op_write, 26},	      {op_read, 20},	       {op_fsync, 5},	    {op_resize, 5},
+    {op_extents, 4},	      {op_clone, 4},	       {op_remove, 3},	    {op_create, 2},
+    {op_version, 3},	      {op_reset, 2},	       {op_rename, 2},	    {op_read_version, 2},
+    {world_close_handles, 3}, {world_compare_info, 2}, {op_zero, 2},	    {op_trim, 2},
+    {op_clone_range, 3},      {op_write_ranges, 5},    {op_read_ranges, 3}, {op_diff, 2},
 };
 
 static void run_one(struct world *w)
@@ -520,106 +472,6 @@ static void run_one(struct world *w)
 	while (pick >= ops[i].weight)
 		pick -= ops[i++].weight;
 	ops[i].run(w, f);
-}
-
-/* ---- restarts -------------------------------------------------------------------------------- */
-
-static void connect_all(struct world *w)
-{
-	for (size_t c = 0; c < CONNECTIONS; c++)
-		w->cow[c] = daemon_connect(&w->d, w->kinds[c]);
-}
-
-static void disconnect_all(struct world *w)
-{
-	for (size_t i = 0; i < OBJECTS; i++)
-		close_handles(w, &w->files[i]);
-	for (size_t c = 0; c < CONNECTIONS; c++)
-		cow_free(w->cow[c]);
-}
-
-/* All that is there by "cowctl cat", and of a sparse object each window and the holes' edges. */
-static void compare_content(struct world *w, const char *name, const struct model *model)
-{
-	const char *uri = w->d.uri[w->kinds[0]];
-	uint64_t off = 0, len = 0;
-
-	if (model->size <= DENSE_MAX + WRITE_MAX) {
-		ctl_compare(uri, name, model, 0, model->size);
-		return;
-	}
-	while (model_next_run(model, &off, &len)) {
-		ctl_compare(uri, name, model, off, len + 5000);
-		off += len;
-	}
-	ctl_compare(uri, name, model, model->size - 1, 2);
-}
-
-static void compare_file(struct world *w, struct file *f)
-{
-	struct cow_info *infos;
-	size_t count, live = 0;
-
-	op_info(w, f);
-	compare_content(w, f->name, &f->model);
-	OK(cow_list_versions(w->cow[0], f->name, &infos, &count));
-	for (size_t i = 0; i < VERSIONS; i++) {
-		const struct version *v = &f->versions[i];
-
-		if (!v->live)
-			continue;
-		live++;
-		compare_content(w, spec_of(f, v).text, &v->model);
-	}
-	MUST(count == live, "%s has %zu versions, not %zu", f->name, count, live);
-	cow_list_free(infos, count);
-}
-
-static void compare_all(struct world *w)
-{
-	struct cow_info *infos;
-	size_t count, live = 0;
-
-	OK(cow_list(w->cow[0], "dir/", &infos, &count));
-	for (size_t i = 0; i < OBJECTS; i++) {
-		if (!w->files[i].live)
-			continue;
-		live++;
-		compare_file(w, &w->files[i]);
-	}
-	MUST(count == live, "%zu objects, not %zu", count, live);
-	cow_list_free(infos, count);
-}
-
-static void restart(struct world *w)
-{
-	disconnect_all(w);
-	daemon_stop(&w->d);
-	daemon_check(&w->d);
-	if (w->remaps)
-		w->d.config.device = w->d.config.device[0] ? "" : "dax:";
-	daemon_start(&w->d);
-	connect_all(w);
-	compare_all(w);
-}
-
-/* What was removed is free again in the end: all but what the store had when it was new. */
-static void remove_all(struct world *w, uint64_t free_bytes)
-{
-	struct cow_statfs st = {.free = 0};
-
-	for (size_t i = 0; i < OBJECTS; i++) {
-		struct file *f = &w->files[i];
-
-		if (!f->live)
-			continue;
-		close_handles(w, f);
-		OK(cow_remove_with(w->cow[0], f->name, COW_REMOVE_VERSIONS));
-		forget(f);
-	}
-	while (st.free != free_bytes)
-		OK(cow_get_statfs(w->cow[0], &st));
-	MUST(st.objects == 0 && st.mapped == 0, "something is left");
 }
 
 static uint8_t *need_buffer(size_t len)
@@ -653,16 +505,16 @@ static void run_world(struct world *w, const struct daemon_config *config, uint6
 	rnd_fill(w->data, 2 * WRITE_MAX, rnd_u64(&w->rnd));
 	daemon_init(&w->d, config);
 	daemon_start(&w->d);
-	connect_all(w);
+	world_connect(w);
 	OK(cow_get_statfs(w->cow[0], &st));
 	for (w->op = 1; w->op <= count; w->op++) {
 		run_one(w);
 		if (w->op % (count / RESTARTS + 1) == 0)
-			restart(w);
+			world_restart(w);
 	}
-	restart(w);
-	remove_all(w, st.free);
-	disconnect_all(w);
+	world_restart(w);
+	world_remove_all(w, st.free);
+	world_disconnect(w);
 	daemon_stop(&w->d);
 	daemon_check(&w->d);
 	daemon_fini(&w->d);
