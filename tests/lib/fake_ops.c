@@ -517,6 +517,7 @@ static void (*const ops[WIRE_OP_END])(struct answer *a) = {
 static void serve_one(struct fake_conn *conn, const struct fake_frame *f)
 {
 	struct answer *a = calloc(1, sizeof(*a));
+	bool mute;
 
 	MUST(a && f->h.op < WIRE_OP_END && ops[f->h.op], "operation %u", f->h.op);
 	a->st = conn->ctx;
@@ -524,11 +525,13 @@ static void serve_one(struct fake_conn *conn, const struct fake_frame *f)
 	fake_store_lock(a->st);
 	a->st->requests[f->h.op]++;
 	ops[f->h.op](a);
+	mute = f->h.op == WIRE_OP_WRITE && a->st->mute_writes > 0;
+	a->st->mute_writes -= mute;
 	fake_store_unlock(a->st);
 	MUST(a->len >= 0, "encoding %u", f->h.op);
 	if (a->status != 0)
 		fake_reply_error(conn, f, a->status, a->text);
-	else if (f->h.op != WIRE_OP_WRITE || !a->st->mute_writes)
+	else if (!mute)
 		fake_reply(conn, f, 0, a->body, (size_t)a->len, a->payload, a->payload_len);
 	free(a->payload);
 	free(a);

@@ -44,7 +44,7 @@ struct fake_store {
 	uint32_t fail_status;
 	unsigned int remove_fails; /* so many REMOVEs are answered with remove_status */
 	uint32_t remove_status;
-	bool mute_writes;	  /* WRITE is not answered */
+	unsigned int mute_writes; /* so many WRITEs are not answered */
 	uint32_t short_by;	  /* a READV says that its first range has so many bytes less */
 	enum wire_op shuts_down;  /* its next request is answered with SHUTDOWN, and that was it */
 	unsigned int clone_batch; /* answer so many CLONEs together, the last one first */

@@ -11,6 +11,8 @@
 #include "common/err.h"
 #include "tests/unit/cowctl_fixture.h"
 
+#include <limits.h>
+
 /* ---- rm -------------------------------------------------------------------------------------- */
 
 static void test_cowctl_dry_rm_goes_on_as_rm_does(void **state)
@@ -123,7 +125,7 @@ static void expect_lost_copy(struct fixture *f)
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, "data", 4), 4);
 	assert_int_equal(close(fd), 0);
-	f->st->mute_writes = true;
+	f->st->mute_writes = UINT_MAX;
 	(void)snprintf(line, sizeof(line), "--timeout=1 cp %s o", path);
 	run(f, CTL_UNREACHABLE, line);
 	assert_int_equal(unlink(path), 0);

