@@ -79,7 +79,7 @@ struct writeback_batch {
 	struct commit_req commit; /* oid, size_bytes, time_ns, holes of its change */
 	struct writeback_blk *blks;
 	uint32_t nblks;
-	bool outlined; /* it is not to be inlined, however small it is */
+	bool outlined;		 /* it is not to be inlined, however small it is */
 	unsigned int placed_gen; /* commit_sync_gen() from before what is placed was written */
 	bool only_places;
 	/* LOOP_FN: the data is written; the owner calls writeback_commit() when it is its turn */

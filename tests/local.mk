@@ -296,6 +296,7 @@ libtest_la_SOURCES = \
 	tests/unit/writeback_fixture.h \
 	tests/unit/written.h \
 	tests/vectors/codec.c \
+	tests/vectors/codec_table.c \
 	tests/vectors/codec.h \
 	tests/vectors/vectors.c \
 	tests/vectors/vectors.h \

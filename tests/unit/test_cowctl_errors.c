@@ -3,6 +3,7 @@
  * What cowctl ($COWCTL) says of commands that fail, in part or as a whole, against a store in memory.
  */
 #include <errno.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include "client/ctl.h"
@@ -10,8 +11,6 @@
 #include "common/annot.h"
 #include "common/err.h"
 #include "tests/unit/cowctl_fixture.h"
-
-#include <limits.h>
 
 /* ---- rm -------------------------------------------------------------------------------------- */
 

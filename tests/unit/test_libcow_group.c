@@ -61,6 +61,24 @@ static void test_open_objects_are_one_request(void **state)
 	assert_int_equal(fx->st->requests[WIRE_OP_FSYNC_ALL], 2);
 }
 
+/* A new connection would not be tied, and what is written on it not in order: so there is none. */
+static void test_a_group_ends_with_its_connection(void **state)
+{
+	struct fixture *fx = *state;
+	cow_object_t *again;
+
+	assert_int_equal(cow_group_tie(fx->objs, 1), 0);
+	fx->st->shuts_down = WIRE_OP_PING;
+	assert_int_equal(cow_ping(fx->cow), 0);
+	assert_int_equal(cow_fsync(fx->objs[0]), -COW_ECONN);
+	assert_non_null(strstr(cow_error(fx->cow), "group"));
+	assert_int_equal(cow_group_fsync(fx->objs, 2), -COW_ECONN);
+	assert_int_equal(cow_fsync(fx->objs[1]), 0);
+	assert_int_equal(cow_open(fx->cow, "a", 0, &again), 0);
+	assert_int_equal(cow_fsync(again), 0);
+	assert_int_equal(cow_close(again), 0);
+}
+
 static void test_names_are_one_request(void **state)
 {
 	static const struct cow_pair pairs[] = {{"a", "a@v"}, {"b", "b@v"}, {"a", "c"}};
@@ -145,8 +163,11 @@ static void test_open_objects_are_of_one_connection(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_open_objects_are_one_request),	     TEST(test_names_are_one_request),
-	    TEST(test_long_names_fit_as_far_as_a_body_goes), TEST(test_mistakes),
+	    TEST(test_open_objects_are_one_request),
+	    TEST(test_a_group_ends_with_its_connection),
+	    TEST(test_names_are_one_request),
+	    TEST(test_long_names_fit_as_far_as_a_body_goes),
+	    TEST(test_mistakes),
 	    TEST(test_open_objects_are_of_one_connection),
 	};
 
