@@ -350,6 +350,7 @@ tests_integration_test_group_LDADD = $(integration_ldadd)
 tests_integration_test_kill_LDADD = $(integration_ldadd)
 tests_integration_test_model_LDADD = $(integration_ldadd)
 tests_integration_test_model_SOURCES = \
+	tests/integration/model_group.c \
 	tests/integration/model_world.c \
 	tests/integration/model_world.h \
 	tests/integration/test_model.c \

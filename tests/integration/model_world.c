@@ -21,6 +21,7 @@ void world_forget(struct file *f)
 		model_fini(&f->versions[i].model);
 		f->versions[i].live = false;
 	}
+	f->label[0] = '\0';
 	f->live = false;
 }
 
@@ -30,6 +31,8 @@ void world_compare_info(struct world *w, struct file *f)
 
 	OK(cow_get_info(any_cow(w), f->name, &info));
 	MUST(info.size == f->model.size && strcmp(info.name, f->name) == 0, "%s", f->name);
+	MUST(info.nlabels == (f->label[0] != '\0') && !info.readonly, "attributes of %s", f->name);
+	MUST(info.nlabels == 0 || strcmp(info.labels[0].value, f->label) == 0, "%s", f->name);
 	cow_info_clear(&info);
 }
 

@@ -42,6 +42,7 @@ struct file {
 	bool live;
 	bool sparse;
 	char name[32];
+	char label[16]; /* "times"; "": none */
 	struct model model;
 	struct version versions[VERSIONS];
 	cow_object_t *handles[CONNECTIONS];
@@ -99,6 +100,10 @@ void world_close_handles(struct world *w, struct file *f);
 
 /* The object is gone. */
 void world_forget(struct file *f);
+
+/* model_group.c: operations on several objects, and on attributes. */
+void world_group(struct world *w, struct file *f);
+void world_set(struct world *w, struct file *f);
 
 /* What is told of the object. */
 void world_compare_info(struct world *w, struct file *f);

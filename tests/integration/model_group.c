@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * model_group.c: what the model test does to several objects at once, and to what is said of them.
+ */
+#include <string.h>
+
+#include "tests/integration/model_world.h"
+#include "tests/lib/must.h"
+
+#define GROUP_MAX 4u
+
+struct group {
+	struct file *files[GROUP_MAX];
+	cow_object_t *handles[GROUP_MAX];
+	size_t n;
+};
+
+/* f and some of those behind it, each once, with handles of one connection. */
+static struct group pick_group(struct world *w, struct file *f)
+{
+	size_t first = (size_t)(f - w->files);
+	size_t c = rnd_below(&w->rnd, CONNECTIONS);
+	struct group g = {.n = 0};
+
+	for (size_t i = 0; i < OBJECTS && g.n < GROUP_MAX; i++) {
+		struct file *other = &w->files[(first + i) % OBJECTS];
+
+		if (!other->live || (g.n > 0 && rnd_one_in(&w->rnd, 3)))
+			continue;
+		if (!other->handles[c])
+			OK(cow_open(w->cow[c], other->name, w->flags[c], &other->handles[c]));
+		g.files[g.n] = other;
+		g.handles[g.n++] = other->handles[c];
+	}
+	return g;
+}
+
+static struct version *unused_version(struct file *f)
+{
+	for (size_t i = 0; i < VERSIONS; i++)
+		if (!f->versions[i].live)
+			return &f->versions[i];
+	return NULL;
+}
+
+/* A version of each that has room for one, all of them in one request. */
+static void group_snap(struct world *w, const struct group *g)
+{
+	struct spec specs[2 * GROUP_MAX];
+	struct cow_pair pairs[GROUP_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < g->n; i++) {
+		struct version *v = unused_version(g->files[i]);
+
+		if (!v)
+			continue;
+		(void)snprintf(v->name, sizeof(v->name), "v%u", w->names++);
+		model_copy(&v->model, &g->files[i]->model);
+		v->live = true;
+		specs[2 * n] = spec_of(g->files[i], NULL);
+		specs[2 * n + 1] = spec_of(g->files[i], v);
+		pairs[n] = (struct cow_pair){specs[2 * n].text, specs[2 * n + 1].text};
+		n++;
+	}
+	if (n > 0)
+		OK(cow_group_clone(any_cow(w), pairs, n, NULL));
+}
+
+void world_group(struct world *w, struct file *f)
+{
+	struct group g = pick_group(w, f);
+
+	switch (rnd_below(&w->rnd, 3)) {
+	case 0:
+		OK(cow_group_fsync(g.handles, g.n));
+		break;
+	case 1:
+		OK(cow_group_tie(g.handles, g.n));
+		break;
+	default:
+		group_snap(w, &g);
+		break;
+	}
+}
+
+/* A label that says how often, and now and then no writes for a moment. */
+void world_set(struct world *w, struct file *f)
+{
+	cow_t *cow = any_cow(w);
+
+	(void)snprintf(f->label, sizeof(f->label), "%u", w->names++);
+	OK(cow_set_label(cow, f->name, "times", f->label));
+	if (!rnd_one_in(&w->rnd, 4))
+		return;
+	OK(cow_set_readonly(cow, f->name, 1));
+	for (size_t c = 0; c < CONNECTIONS; c++)
+		if (f->handles[c])
+			MUST(cow_pwrite(f->handles[c], "x", 1, 0) == -COW_EPERM, "%s", f->name);
+	OK(cow_set_readonly(cow, f->name, 0));
+}
