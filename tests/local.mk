@@ -148,6 +148,14 @@ integration_tests = \
 	tests/integration/test_set \
 	$(NULL)
 
+# The conformance script, by each of the two clients.
+conformance_tests = tests/conformance/conform_libcow
+conformance_scripts = \
+	tests/conformance/conform_cowproto.py \
+	tests/conformance/document_cowproto.py \
+	tests/conformance/vectors_cowproto.py \
+	$(NULL)
+
 integration_scripts = \
 	tests/integration/test_attrs.sh \
 	tests/integration/test_cli.sh \
@@ -213,6 +221,7 @@ thread_tests = \
 lint_tests = \
 	tests/lint/banned.py \
 	tests/lint/budget.py \
+	tests/lint/conformance.py \
 	tests/lint/drivertest.sh \
 	tests/lint/exports.py \
 	tests/lint/format.py \
@@ -226,11 +235,12 @@ lint_tests = \
 	tests/lint/vectors.sh \
 	$(NULL)
 
-run_tests = $(unit_tests) $(fuzz_tests) $(integration_tests) $(integration_scripts)
+run_tests = $(unit_tests) $(fuzz_tests) $(integration_tests) $(integration_scripts) \
+	$(conformance_tests) $(conformance_scripts)
 TESTS = $(lint_tests) $(run_tests)
 
 if HAVE_CMOCKA
-check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(integration_tests)
+check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(integration_tests) $(conformance_tests)
 check_LTLIBRARIES += libtest.la
 else
 check-local:
@@ -356,6 +366,17 @@ tests_integration_test_model_SOURCES = \
 	tests/integration/test_model.c \
 	$(NULL)
 tests_integration_test_set_LDADD = $(integration_ldadd)
+tests_conformance_conform_libcow_LDADD = $(integration_ldadd)
+tests_conformance_conform_libcow_SOURCES = \
+	tests/conformance/conform_libcow.c \
+	tests/conformance/script.c \
+	tests/conformance/script.h \
+	tests/conformance/verbs.c \
+	tests/conformance/verbs.h \
+	tests/conformance/verbs_data.c \
+	tests/conformance/verbs_name.c \
+	tests/conformance/verbs_priv.h \
+	$(NULL)
 
 # What quickstart runs; a program of its own, so that it is compiled by make check too.
 check_PROGRAMS += tests/quickstart/job
@@ -391,7 +412,11 @@ installcheck-local:
 EXTRA_DIST += \
 	$(integration_scripts) \
 	$(lint_tests) \
+	$(conformance_scripts) \
 	tests/README.md \
+	tests/conformance/cowproto.py \
+	tests/conformance/script.py \
+	tests/conformance/script.txt \
 	tests/driver.sh \
 	tests/installcheck.sh \
 	tests/integration/damage.py \

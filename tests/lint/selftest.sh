@@ -45,11 +45,22 @@ clean_tree() {
 	printf '%s\n' '# SPDX-License-Identifier: BSD-2-Clause' \
 		'L = common/err.h common/err.c server/map.h server/map_a.h client/cow.h' \
 		'L += client/libcow.map tests/unit/test_err tests/run.sh tests/tool.py man/cowd.8' \
-		'L += tests/lint/layers.txt' | put Makefile.am
+		'L += tests/lint/layers.txt docs/protocol.md tests/conformance/script.txt' | put Makefile.am
 	printf '# SPDX-License-Identifier: BSD-2-Clause\n' | put configure.ac
+	protocol
 	# shellcheck disable=SC2016 # Markdown's marks, not the shell's
 	printf '%s\n' '### `common/`' '| `err.[ch]` | errors |' '### `server/`' '| `map.h`, `map_*.h` | |' \
 		'### `client/`' '| `cow.h`, `libcow.map` | |' | put DESIGN.md
+}
+
+# The protocol of one operation, and its script.
+protocol() {
+	# shellcheck disable=SC2016 # as above
+	printf '%s\n' '| number | operation |' '|---|---|' '| 1 | `PING` |' '' '### 4.1 PING' \
+		'`NOENT` or `IO`.' '' '## 5. Statuses' '| number | status |' '|---|---|' '| 0 | `OK` |' \
+		'| 2 | `NOENT` | |' '| 3 | `EXIST` | |' '| 7 | `IO` | |' '' | put docs/protocol.md
+	printf '%s\n' '# SPDX-License-Identifier: BSD-2-Clause' 'section a' 'ping -> ok' \
+		'wire @2 ping a=1 -> NOENT' 'end both=1 wire=1' | put tests/conformance/script.txt
 }
 
 result() {
@@ -105,7 +116,7 @@ function_of() {
 }
 
 clean_tree
-for name in banned budget exports format headers includes man manifest scripts spdx; do
+for name in banned budget conformance exports format headers includes man manifest scripts spdx; do
 	passes $name
 done
 
@@ -187,6 +198,21 @@ fails manifest 'map of DESIGN' 'a source file that DESIGN.md does not name'
 # shellcheck disable=SC2016
 printf '%s\n' '### `common/`' '| `err.[ch]`, `log.c` | |' | put DESIGN.md
 fails manifest 'map of DESIGN' 'a name in DESIGN.md without a file'
+
+script() {
+	printf '%s\n' "$@" | put tests/conformance/script.txt
+}
+script 'section a' 'ping -> EXIST' 'wire ping -> NOENT' 'end both=1 wire=1'
+fails conformance 'succeeds' 'an operation that never succeeds'
+script 'section a' 'ping -> ok' 'end both=1 wire=0'
+reports conformance 2 '^not ok' 'an operation that never fails'
+script 'section a' 'ping -> ok' 'ping -> EXIST' 'end both=2 wire=0'
+fails conformance 'every status' 'a status that no line has'
+script 'section a' 'ping -> ok' 'ping -> NOENT' 'end both=1 wire=0'
+fails conformance 'how many lines' 'a line that is not counted'
+# shellcheck disable=SC2016 # Markdown's marks
+echo '| 4 | `EXTRA` |' | sed -i '3r /dev/stdin' "$dir/tree/docs/protocol.md"
+reports conformance 2 '^not ok' 'an operation without a line'
 
 c client/cow.h '#ifndef COW_H' '#define COW_H' 'int cow_ping(void);' 'int cow_open(void);' '#endif'
 fails exports 'agree' 'a function that is declared and not exported'
