@@ -477,7 +477,8 @@ int cow_fsync_if(cow_object_t *obj, const uint64_t *if_generation, uint64_t *gen
  * cow_group_tie() keeps them so as long as they are open here: whatever is acknowledged on any of them
  * is committed in that order, so that after a crash, fsync or not, nothing is there without all that
  * was acknowledged on any of them before.  Objects that were tied before bring those that they are tied
- * to; one that is closed leaves the others.  Tied objects fail together.
+ * to; one that is closed leaves the others.  Tied objects fail together.  The group ends with its
+ * connection: the objects are not opened again, but answer -COW_ECONN and are to be closed.
  */
 int cow_group_fsync(cow_object_t *const *objs, size_t count);
 int cow_group_tie(cow_object_t *const *objs, size_t count);
