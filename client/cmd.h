@@ -90,6 +90,9 @@ int cmd_fsync(struct ctl *ctl);
 int cmd_clone_all(struct ctl *ctl);
 int cmd_snap_add_all(struct ctl *ctl); /* of several operands; they name versions */
 
+/* cmd_unshare.c */
+int cmd_unshare(struct ctl *ctl);
+
 /* cmd_cp.c */
 int cmd_cp(struct ctl *ctl);
 

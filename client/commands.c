@@ -24,6 +24,7 @@
 #define RECURSIVE ARGS_BIT(ARGS_RECURSIVE)
 #define ZERO	  (WRITE | YES | ARGS_BIT(ARGS_LENGTH))
 #define RANGES	  (RANGE | YES | ARGS_BIT(ARGS_TO))
+#define UNSHARE	  (WRITE | ARGS_BIT(ARGS_LENGTH) | ARGS_BIT(ARGS_PROGRESS))
 #define DU	  (TABLE | RECURSIVE | ARGS_BIT(ARGS_IF_DELETED))
 #define REMOVE	  (YES | ARGS_BIT(ARGS_DRY_RUN) | ARGS_BIT(ARGS_WAIT) | ARGS_BIT(ARGS_PROGRESS))
 #define EXPECT	  (ARGS_BIT(ARGS_IF) | ARGS_BIT(ARGS_UNLESS))
@@ -77,6 +78,8 @@ const struct ctl_command commands[] = {
      "give back the whole blocks of a range, as zeros", 1, 1, ZERO, cmd_trim},
     {"clone-range", "reflink", "[--offset=SIZE] [--to=SIZE] [--length=SIZE] [-y] SRC DST",
      "make a range of DST an instant copy of one of SRC", 2, 2, RANGES, cmd_clone_range},
+    {"unshare", NULL, "[--offset=SIZE] [--length=SIZE] [--fsync] [--progress=FD] OBJ",
+     "give an object copies of its own of what it shares", 1, 1, UNSHARE, cmd_unshare},
     {"map", NULL, "[-s] [--offset=SIZE] [--length=SIZE] [-o FIELDS] [-H] OBJ",
      "show where data, holes and zeros are, and what is shared", 1, 1,
      TABLE | RANGE | ARGS_BIT(ARGS_SUMMARY), cmd_map},

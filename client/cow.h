@@ -509,6 +509,15 @@ int cow_clone_range(cow_object_t *src, uint64_t src_offset, uint64_t len, cow_ob
 		    uint64_t dst_offset);
 
 /*
+ * As Linux FALLOC_FL_UNSHARE_RANGE: data of the range, as far as the object goes, that others share gets
+ * a place of its own, in whole blocks, so that later writes there free what they replace and no other
+ * object keeps it.  What the object contains stays, and so do its generation and times.  It takes space:
+ * -COW_ENOSPC.  Long ranges take many requests, and after an error a part is done: *copied, unless
+ * copied is NULL, are the bytes that were copied, also after an error.  Durable after cow_fsync().
+ */
+int cow_unshare(cow_object_t *obj, uint64_t offset, uint64_t len, uint64_t *copied);
+
+/*
  * Where data and holes are, from offset on, consecutive; data not yet durable counts as data.
  * Fills up to max entries (at least 1) and returns how many; 0 at or past the end.  What is not
  * covered by the entries is asked for with another call.

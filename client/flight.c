@@ -17,7 +17,8 @@
 /*
  * Every operation has its line: what is added to the protocol does not compile before it has been
  * decided.  A RESET is not repeated, as others may have written since; nor is a CHECK, as the first
- * would be in the way of the second.
+ * would be in the way of the second.  An UNSHARE changes where the content is: after a crash some of it may
+ * be shared again, which who waits for the fsync has to be told.
  */
 static unsigned int flight_traits(enum wire_op op)
 {
@@ -27,6 +28,7 @@ static unsigned int flight_traits(enum wire_op op)
 	case WIRE_OP_RESIZE:
 	case WIRE_OP_CLONE_RANGE:
 	case WIRE_OP_WRITEV:
+	case WIRE_OP_UNSHARE:
 		return FLIGHT_REPEAT | FLIGHT_CHANGE;
 	case WIRE_OP_PING:
 	case WIRE_OP_OPEN:

@@ -35,6 +35,7 @@ libclient_la_SOURCES = \
 	client/ranges.c \
 	client/store.c \
 	client/transfer.c \
+	client/unshare.c \
 	client/uri.c \
 	client/uri.h \
 	$(NULL)
@@ -79,6 +80,7 @@ libctl_la_SOURCES = \
 	client/cmd_snap.c \
 	client/cmd_space.c \
 	client/cmd_tree.c \
+	client/cmd_unshare.c \
 	client/commands.c \
 	client/commands.h \
 	client/copy.c \

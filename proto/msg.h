@@ -274,6 +274,18 @@ struct msg_clone_range_reply {
 	uint64_t left; /* bytes that are to be asked for again */
 };
 
+struct msg_unshare {
+	uint32_t handle;
+	uint64_t offset;
+	uint64_t len;
+};
+
+struct msg_unshare_reply {
+	uint64_t len;	 /* bytes of the range that are done */
+	uint64_t left;	 /* bytes that are to be asked for again */
+	uint64_t copied; /* bytes that were shared, and are not any more */
+};
+
 #define MSG_EXTENTS_DETAILS 1u /* entries end where anything changes, and have all that is known */
 
 struct msg_extents {
@@ -389,6 +401,8 @@ MSG_DECLARE(msg_resize);
 MSG_DECLARE(msg_zero);
 MSG_DECLARE(msg_clone_range);
 MSG_DECLARE(msg_clone_range_reply);
+MSG_DECLARE(msg_unshare);
+MSG_DECLARE(msg_unshare_reply);
 MSG_DECLARE(msg_readv);
 MSG_DECLARE(msg_readv_reply);
 MSG_DECLARE(msg_writev);

@@ -208,6 +208,34 @@ static void msg_clone_range_reply_get(struct cursor *c, struct msg_clone_range_r
 	m->left = cursor_u64(c);
 }
 
+static void msg_unshare_put(struct cursor *c, const struct msg_unshare *m)
+{
+	cursor_put_u32(c, m->handle);
+	cursor_put_u64(c, m->offset);
+	cursor_put_u64(c, m->len);
+}
+
+static void msg_unshare_get(struct cursor *c, struct msg_unshare *m)
+{
+	m->handle = cursor_u32(c);
+	m->offset = cursor_u64(c);
+	m->len = cursor_u64(c);
+}
+
+static void msg_unshare_reply_put(struct cursor *c, const struct msg_unshare_reply *m)
+{
+	cursor_put_u64(c, m->len);
+	cursor_put_u64(c, m->left);
+	cursor_put_u64(c, m->copied);
+}
+
+static void msg_unshare_reply_get(struct cursor *c, struct msg_unshare_reply *m)
+{
+	m->len = cursor_u64(c);
+	m->left = cursor_u64(c);
+	m->copied = cursor_u64(c);
+}
+
 static void msg_extents_put(struct cursor *c, const struct msg_extents *m)
 {
 	cursor_put_u32(c, m->handle);
@@ -255,6 +283,8 @@ MSG_DEFINE(msg_resize)
 MSG_DEFINE(msg_zero)
 MSG_DEFINE(msg_clone_range)
 MSG_DEFINE(msg_clone_range_reply)
+MSG_DEFINE(msg_unshare)
+MSG_DEFINE(msg_unshare_reply)
 MSG_DEFINE(msg_extents)
 MSG_DEFINE(msg_diff)
 

@@ -66,7 +66,8 @@
 	X(DIFF, 30)        \
 	X(TIE, 31)         \
 	X(FSYNC_ALL, 32)   \
-	X(CLONE_ALL, 33)
+	X(CLONE_ALL, 33)   \
+	X(UNSHARE, 34)
 
 enum wire_op {
 #define X(name, num) WIRE_OP_##name = num,

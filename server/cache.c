@@ -258,6 +258,13 @@ bool cache_is_dirty(struct cache_object *co, lblk_t blk)
 	return folio && folio->dirty & folio_bit(blk);
 }
 
+bool cache_is_busy(struct cache_object *co, lblk_t blk)
+{
+	struct folio *folio = cache_folio_find(co, blk.n >> FOLIO_SHIFT);
+
+	return folio && (folio->dirty | folio->staged) & folio_bit(blk);
+}
+
 bool cache_is_dirty_folio(struct cache_object *co, lblk_t blk)
 {
 	struct folio *folio = cache_folio_find(co, blk.n >> FOLIO_SHIFT);

@@ -102,9 +102,10 @@ void cache_object_fini(struct cache_object *co) LOOP_FN;
 /* The block's page (no reference is taken), the page of zeros for a hole, or NULL: to be filled. */
 struct page *cache_find(struct cache_object *co, lblk_t blk) LOOP_FN;
 
-/* Is the block in the object's open epoch?  Is it, and has a reservation, since it is not placed?  Is
- * any block of its folio in that epoch? */
+/* Is the block in the object's open epoch?  In that or a frozen one?  In the open one, and has a
+ * reservation, since it is not placed?  Is any block of its folio in that epoch? */
 bool cache_is_dirty(struct cache_object *co, lblk_t blk) LOOP_FN;
+bool cache_is_busy(struct cache_object *co, lblk_t blk) LOOP_FN;
 bool cache_is_promised(struct cache_object *co, lblk_t blk) LOOP_FN;
 bool cache_is_dirty_folio(struct cache_object *co, lblk_t blk) LOOP_FN;
 

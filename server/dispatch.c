@@ -77,6 +77,7 @@ DECODER(write)
 DECODER(resize)
 DECODER(zero)
 DECODER(clone_range)
+DECODER(unshare)
 DECODER(extents)
 DECODER(diff)
 DECODER(snap)
@@ -137,6 +138,8 @@ static const struct dispatch_row rows[] = {
     {WIRE_OP_FSYNC_ALL, SESSION_READY, false, handles_decode, dispatch_prepare_handles,
      dispatch_fsync_all},
     {WIRE_OP_CLONE_ALL, SESSION_READY, false, dispatch_decode_clone_all, NULL, dispatch_clone_all},
+    {WIRE_OP_UNSHARE, SESSION_READY, false, unshare_decode, dispatch_prepare_unshare,
+     dispatch_unshare},
 };
 
 _Static_assert(ARRAY_LEN(rows) == WIRE_OP_END - 1, "every operation has a row");

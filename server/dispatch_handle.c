@@ -382,6 +382,35 @@ void dispatch_clone_range(struct request *req)
 			     clone_range_cb, req);
 }
 
+int dispatch_prepare_unshare(struct request *req)
+{
+	return slot_pin(req, req->m.unshare.handle);
+}
+
+static void unshare_cb(void *ctx, int err, uint64_t len_bytes, uint64_t left_bytes,
+		       uint64_t copied_nblks)
+{
+	struct request *req = dispatch_request_of(ctx);
+	struct msg_unshare_reply msg = {
+	    .len = len_bytes, .left = left_bytes, .copied = copied_nblks << BLK_SHIFT};
+	uint8_t body[sizeof(msg)];
+	int n = err;
+
+	if (err == 0)
+		n = msg_unshare_reply_encode(body, sizeof(body), &msg);
+	if (n < 0)
+		dispatch_error_name(req, n, object_name(req->slot->handle));
+	else
+		dispatch_finish(req, 0, body, (size_t)n, NULL, 0);
+}
+
+void dispatch_unshare(struct request *req)
+{
+	const struct msg_unshare *m = &req->m.unshare;
+
+	object_unshare(req->slot->handle, m->offset, m->len, unshare_cb, req);
+}
+
 int dispatch_prepare_extents(struct request *req)
 {
 	int err = slot_pin(req, req->m.extents.handle);

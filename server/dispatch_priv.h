@@ -101,6 +101,8 @@ int dispatch_prepare_zero(struct request *req);
 void dispatch_zero(struct request *req);
 int dispatch_prepare_clone_range(struct request *req);
 void dispatch_clone_range(struct request *req);
+int dispatch_prepare_unshare(struct request *req);
+void dispatch_unshare(struct request *req);
 int dispatch_prepare_extents(struct request *req);
 void dispatch_extents(struct request *req);
 int dispatch_prepare_diff(struct request *req);

@@ -128,6 +128,7 @@ libserver_la_SOURCES = \
 	server/object_table.h \
 	server/object_tie.c \
 	server/object_tie.h \
+	server/object_unshare.c \
 	server/object_walk.c \
 	server/object_walk.h \
 	server/object_write.c \

@@ -368,6 +368,21 @@ typedef void (*object_share_cb)(void *ctx, int err, uint64_t len_bytes, uint64_t
 void object_share(struct handle *dst, uint64_t dst_off, struct handle *src, uint64_t src_off,
 		  uint64_t len_bytes, object_share_cb cb, void *ctx) LOOP_FN;
 
+/* So many bytes of the range are done, so many are left; of copied_nblks blocks there are copies now. */
+typedef void (*object_unshare_cb)(void *ctx, int err, uint64_t len_bytes, uint64_t left_bytes,
+				  uint64_t copied_nblks);
+
+/*
+ * Linux FALLOC_FL_UNSHARE_RANGE: blocks that have bytes of the range, as far as the object goes, and
+ * are shared get copies of their own.  The content stays, and so do generation and times; holes, what is
+ * dirty and what is exclusive are left alone.  Like a write it is durable with the next fsync.  It may not
+ * come to the end of the range at once: at most 2 MiB are copied, in at most 64 places, and not too much
+ * of the map is looked at.  Errors as of object_write(): nothing of this call is done, what earlier ones
+ * have copied stays.
+ */
+void object_unshare(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes,
+		    object_unshare_cb cb, void *ctx) LOOP_FN;
+
 /*
  * At most max runs, consecutive from off_bytes on, within off_bytes + len_bytes and the size; fewer where
  * many look-ups were needed, but at least one if there is any.  "details": runs end where any member

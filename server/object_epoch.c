@@ -60,13 +60,19 @@ void epoch_settle(struct object *obj)
 	TAILQ_REMOVE(&obj->objs->busy, obj, busy_link);
 }
 
+void epoch_begin(struct object *obj)
+{
+	ASSERT_LOOP();
+	if (!epoch_open_any(obj))
+		obj->open.since_ms = clock_now_ms();
+	epoch_busy(obj);
+}
+
 void epoch_touch(struct object *obj)
 {
 	ASSERT_LOOP();
 	epoch_pass_generation(obj, epoch_next_generation(obj), 0);
-	if (!epoch_open_any(obj))
-		obj->open.since_ms = clock_now_ms();
-	epoch_busy(obj);
+	epoch_begin(obj);
 }
 
 /* ---- waiters --------------------------------------------------------------------------------- */

@@ -17,6 +17,9 @@ void epoch_touch(struct object *obj) LOOP_FN;
 /* A block becomes dirty that is placed: "sync_gen" is from before its data was written. */
 void epoch_note_placed(struct object *obj, unsigned int sync_gen) LOOP_FN;
 
+/* The same where blocks become dirty and the content stays: its generation, too. */
+void epoch_begin(struct object *obj) LOOP_FN;
+
 /* Is there anything in the open epoch? */
 bool epoch_open_any(const struct object *obj) LOOP_FN;
 

@@ -10,8 +10,8 @@
  *	   |                  `- a fill failed
  *	   `- no memory; or another generation than the change is for
  *
- * Filled: the first and the last block of a piece, where something of them is kept and they are not
- * uptodate.
+ * Filled: the first and the last block of a piece, or each of a "whole" one, where something of them is
+ * kept and they are not uptodate.
  *
  * A change that goes past the cache takes a round through the device first:
  *
@@ -48,7 +48,7 @@ static void mutate_unpin(struct mutate *m)
 
 static void mutate_fini(struct mutate *m)
 {
-	if (m->max <= MUTATE_PIECES)
+	if (m->want == m->some_want)
 		return;
 	free(m->want);
 	free(m->pinned);
@@ -93,29 +93,67 @@ static LOOP_FN void mutate_filled(struct cache_waiter *waiter, int err)
 		mutate_step(m);
 }
 
-/* Starts the fill of a block if it is needed. */
-static void mutate_fill(struct mutate *m, lblk_t blk, struct mutate_wait *wait)
+static bool mutate_lacks(struct mutate *m, lblk_t blk)
+{
+	return m->fns->keeps(m, blk) && !object_page(m->obj, blk);
+}
+
+/* Starts the fill of blocks of one folio, of which the first is lacking. */
+static void mutate_start_fill(struct mutate *m, lblk_t blk, uint32_t nblks,
+			      struct mutate_wait *wait)
 {
 	int err;
 
-	if (m->err < 0 || !m->fns->keeps(m, blk) || object_page(m->obj, blk))
-		return;
 	*wait = (struct mutate_wait){.waiter.ready = mutate_filled, .m = m};
-	err = (m->place ? cache_fill_past : cache_fill)(&m->obj->cache, blk, 1, &wait->waiter);
+	err = (m->place ? cache_fill_past : cache_fill)(&m->obj->cache, blk, nblks, &wait->waiter);
 	if (err < 0)
 		m->err = err;
 	else
 		m->pending++;
 }
 
+/* Starts the fill of a block if it is needed. */
+static void mutate_fill(struct mutate *m, lblk_t blk, struct mutate_wait *wait)
+{
+	if (m->err == 0 && mutate_lacks(m, blk))
+		mutate_start_fill(m, blk, 1, wait);
+}
+
+/* The same for all blocks of a piece, each of which has a wait: in runs, since what is a hole of an
+ * epoch is never fetched. */
+static void mutate_fill_whole(struct mutate *m, const struct mutate_piece *piece,
+			      struct mutate_wait *waits)
+{
+	uint32_t n;
+
+	for (uint32_t i = 0; i < piece->nblks && m->err == 0; i += n > 0 ? n : 1) {
+		lblk_t blk = lblk(piece->first.n + i);
+		uint32_t max = FOLIO_BLKS - (uint32_t)(blk.n & (FOLIO_BLKS - 1));
+
+		if (max > piece->nblks - i)
+			max = piece->nblks - i;
+		for (n = 0; n < max && mutate_lacks(m, lblk(blk.n + n)); n++)
+			;
+		if (n > 0)
+			mutate_start_fill(m, blk, n, &waits[i]);
+	}
+}
+
 /* True: what is kept can be merged now, or m->err is set. */
 static bool mutate_filled_in(struct mutate *m)
 {
+	uint32_t nblks = 0;
+
 	if (m->err < 0)
 		return true;
 	for (uint32_t i = 0; i < m->npinned; i++) {
 		const struct mutate_piece *piece = &m->pinned[i];
 
+		if (m->whole) {
+			mutate_fill_whole(m, piece, &m->waits[nblks]);
+			nblks += piece->nblks;
+			continue;
+		}
 		mutate_fill(m, piece->first, &m->waits[2 * i]);
 		if (piece->nblks > 1)
 			mutate_fill(m, lblk(piece->first.n + piece->nblks - 1),
@@ -467,20 +505,30 @@ void mutate_init_some(struct mutate *m)
 	m->waits = m->some_waits;
 }
 
-int mutate_init(struct mutate *m, uint32_t max)
+static int mutate_alloc(struct mutate *m, uint32_t max, size_t nwaits)
 {
-	ASSERT_LOOP();
-	mutate_init_some(m);
-	if (max <= MUTATE_PIECES)
-		return 0;
 	m->max = max;
 	m->want = calloc(max, sizeof(*m->want));
 	m->pinned = calloc(max, sizeof(*m->pinned));
-	m->waits = calloc(2 * (size_t)max, sizeof(*m->waits));
+	m->waits = calloc(nwaits, sizeof(*m->waits));
 	if (m->want && m->pinned && m->waits)
 		return 0;
 	mutate_fini(m);
 	return -ERR_NOMEM;
+}
+
+int mutate_init(struct mutate *m, uint32_t max)
+{
+	ASSERT_LOOP();
+	mutate_init_some(m);
+	return max <= MUTATE_PIECES ? 0 : mutate_alloc(m, max, 2 * (size_t)max);
+}
+
+int mutate_init_whole(struct mutate *m, uint32_t max, uint32_t nblks)
+{
+	ASSERT_LOOP();
+	m->whole = true;
+	return mutate_alloc(m, max, nblks);
 }
 
 void mutate_start(struct mutate *m)

@@ -21,7 +21,7 @@ struct mutate_piece {
 
 struct mutate;
 
-/* One for the first block of each piece, and one for its last. */
+/* One for the first block of each piece, and one for its last; or one for each block. */
 struct mutate_wait {
 	struct cache_waiter waiter;
 	struct mutate *m;
@@ -36,8 +36,8 @@ struct mutate_fns {
 	int (*plan)(struct mutate *m);
 	/* Is something kept of what the block is now, so that it has to be there? */
 	bool (*keeps)(struct mutate *m, lblk_t blk);
-	/* All is there, and reserved: in one turn; calls epoch_touch().  -ERR_NOMEM: nothing has changed.  *unused: how
-	 * many of the reserved blocks did not become dirty. */
+	/* All is there, and reserved: in one turn; calls epoch_touch(), or epoch_begin().  -ERR_NOMEM: nothing
+	 * has changed.  *unused: how many of the reserved blocks did not become dirty. */
 	int (*apply)(struct mutate *m, uint64_t *unused);
 	void (*free)(struct mutate *m);
 	/* Puts what is kept of those blocks into their pages that m->place has in part; NULL: none. */
@@ -54,7 +54,8 @@ struct mutate {
 	uint64_t expected;
 	struct place *place; /* blocks of it that go to the device first; NULL: none does */
 
-	uint32_t max; /* mutate_init() sets these two */
+	bool whole;   /* every block of a piece is filled; mutate_init_whole() sets these three */
+	uint32_t max; /* mutate_init() the other two */
 	struct mutate_piece *want;
 	uint32_t nwant;
 	bool punches;  /* the epoch gets another hole: see plan */
@@ -75,6 +76,9 @@ struct mutate {
 /* Room for MUTATE_PIECES; for more.  -ERR_NOMEM: nothing was taken. */
 void mutate_init_some(struct mutate *m) LOOP_FN;
 int mutate_init(struct mutate *m, uint32_t max) LOOP_FN MUST_CHECK;
+
+/* The same for max pieces of at most nblks blocks together, of which each block may be kept. */
+int mutate_init_whole(struct mutate *m, uint32_t max, uint32_t nblks) LOOP_FN MUST_CHECK;
 
 /* Is the change allowed on this handle and within what an object may have? */
 int mutate_refused(const struct handle *handle, uint64_t off_bytes,

@@ -100,6 +100,7 @@ struct event;
 struct object;
 struct object_claim;
 struct object_walk;
+struct unshare_op;
 
 /* Waits for an epoch: an fsync, a clone, a flush. */
 struct epoch_waiter {
@@ -287,7 +288,9 @@ struct objects {
 	bool latched;
 	bool expiring; /* what has expired is being removed */
 	bool checking;
-	TAILQ_HEAD(, object_walk) walks; /* the first is under way, the others wait for it */
+	TAILQ_HEAD(, object_walk) walks;   /* the first is under way, the others wait for it */
+	TAILQ_HEAD(, unshare_op) unshares; /* likewise */
+	bool unshare_turn;		   /* the next of them is being begun */
 	bool was_crowded;
 	void (*progress)(struct objects *objs); /* space or memory may have become free */
 	/* the data of an inlined batch is in the journal only: its pages are kept for it */

@@ -324,6 +324,7 @@ int objects_new(const struct objects_config *config, struct objects **out)
 	TAILQ_INIT(&objs->parked);
 	TAILQ_INIT(&objs->claims);
 	TAILQ_INIT(&objs->walks);
+	TAILQ_INIT(&objs->unshares);
 	err = objects_load_space(objs);
 	if (err == 0)
 		err = objects_start_cache(objs);

@@ -122,6 +122,7 @@ struct request {
 		struct msg_resize resize;
 		struct msg_zero zero;
 		struct msg_clone_range clone_range;
+		struct msg_unshare unshare;
 		struct msg_fsync_if fsync_if;
 		struct msg_extents extents;
 		struct msg_diff diff;

@@ -117,6 +117,7 @@ unit_tests = \
 	tests/unit/test_object_share \
 	tests/unit/test_object_store \
 	tests/unit/test_object_tie \
+	tests/unit/test_object_unshare \
 	tests/unit/test_options \
 	tests/unit/test_page \
 	tests/unit/test_prepare \
@@ -210,6 +211,7 @@ thread_tests = \
 	tests/unit/test_object_share \
 	tests/unit/test_object_store \
 	tests/unit/test_object_tie \
+	tests/unit/test_object_unshare \
 	tests/unit/test_prepare \
 	tests/unit/test_recover_crash \
 	tests/unit/test_writeback \

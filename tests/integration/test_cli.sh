@@ -187,6 +187,42 @@ bad 'clone-range to what is missing' 3 cowctl clone-range copy2 missing
 bad 'clone-range of nothing' 64 cowctl clone-range --length 0 copy2 ranges
 bad 'clone-range with one object' 64 cowctl clone-range copy2
 
+# ---- unsharing -----------------------------------------------------------------------------------
+
+head -c 2M /dev/urandom >"$dir/shared"
+run cowctl cp "$dir/shared" shared
+run cowctl resize shared 3M
+run cowctl clone shared shared2
+good 'du of what is shared' cowctl --json du --if-deleted shared
+json_is 'would free nothing' if_deleted.free 0
+exec 8>"$dir/progress"
+good 'unshare of a part in JSON' \
+	cowctl --json unshare --offset 4097 --length 65535 --progress=8 --fsync shared
+exec 8>&-
+json_is 'copies the blocks that it touches' copied 65536
+json_is 'of the range' bytes 65535
+check 'and tells the progress to its end' grep -qx 100/100 "$dir/progress"
+good 'unshare of all that is left' cowctl --json unshare --fsync shared
+json_is 'copies the others' copied $((2097152 - 65536))
+json_is 'of the range that there is' bytes 3145728
+good 'unshare of what is not shared' cowctl --json unshare shared
+json_is 'copies nothing' copied 0
+run cowctl set shared note=x # is answered when what was durable before it is in its place
+good 'map of what is not shared' cowctl --json map -s shared
+json_is 'has nothing shared' totals.shared 0
+good 'du of what is not shared' cowctl --json du --if-deleted shared
+json_is 'would free all' if_deleted.free 2097152
+check 'the data is what it was' cmp -s "$dir/shared" <(cowctl cat --length 2M shared)
+check 'and so is that of the clone' cmp -s "$dir/shared" <(cowctl cat --length 2M shared2)
+run cowctl snap add shared@v
+bad 'unshare of a version' 6 cowctl unshare shared@v
+run cowctl set shared readonly=yes
+bad 'unshare of what is read-only' 6 cowctl unshare shared
+bad 'unshare of what is missing' 3 cowctl unshare missing
+bad 'unshare with a bad length' 64 cowctl unshare --length x shared2
+bad 'unshare with a bad descriptor' 64 cowctl unshare --progress=99 shared2
+bad 'unshare without an object' 64 cowctl unshare
+
 # ---- what it is made of --------------------------------------------------------------------------
 
 head -c 65536 "$dir/random" >"$dir/small"

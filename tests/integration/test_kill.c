@@ -196,6 +196,13 @@ static bool run_zero(struct writer *w, struct file *f)
 	return true;
 }
 
+/* Changes nothing, wherever it is cut off. */
+static bool run_unshare(struct writer *w, struct file *f)
+{
+	return need_handle(w, f) &&
+	       is_answered(w->c, w->cow, cow_unshare(f->handle, 0, ORACLE_BYTES, NULL));
+}
+
 static bool run_fsync(struct writer *w, struct file *f)
 {
 	if (!need_handle(w, f) || !is_answered(w->c, w->cow, cow_fsync(f->handle)))
@@ -220,6 +227,8 @@ static bool run_one(struct writer *w)
 		return run_resize(w, f);
 	if (pick < 32)
 		return run_zero(w, f);
+	if (pick < 36)
+		return run_unshare(w, f);
 	return run_write(w, f);
 }
 

@@ -168,3 +168,30 @@ void fake_op_clone_range(struct answer *a)
 		dst->info.size_bytes = m.dst_offset + reply.len;
 	a->len = msg_clone_range_reply_encode(a->body, sizeof(a->body), &reply);
 }
+
+/* All of the range counts as shared. */
+void fake_op_unshare(struct answer *a)
+{
+	struct msg_unshare_reply reply = {0};
+	const struct fake_entry *e;
+	uint64_t max = a->st->unshare_max;
+	DECODE(msg_unshare, m);
+
+	e = fake_answer_entry(a, m.handle);
+	if (!e)
+		return;
+	if (a->st->unshare_room > 0 && m.offset >= a->st->unshare_room) {
+		fake_answer_fail(a, ERR_NOSPC, "no space");
+		return;
+	}
+	if (m.offset < e->info.size_bytes)
+		reply.len = e->info.size_bytes - m.offset;
+	if (m.len < reply.len)
+		reply.len = m.len;
+	if (max > 0 && reply.len > max) {
+		reply.left = reply.len - max;
+		reply.len = max;
+	}
+	reply.copied = reply.len;
+	a->len = msg_unshare_reply_encode(a->body, sizeof(a->body), &reply);
+}

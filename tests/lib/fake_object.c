@@ -314,6 +314,22 @@ void object_share(struct handle *dst, uint64_t dst_off, struct handle *src, uint
 	cb(ctx, err, len_bytes, 0);
 }
 
+/* A block of each request is copied, and the rest of it is left. */
+void object_unshare(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes,
+		    object_unshare_cb cb, void *ctx)
+{
+	uint64_t size = handle->fake->info.size_bytes;
+	uint64_t left = off_bytes < size ? size - off_bytes : 0;
+	int err = handle->readonly ? -ERR_PERM : fake_failure(handle->objs);
+
+	if (left > len_bytes)
+		left = len_bytes;
+	if (left > BLK_BYTES)
+		cb(ctx, err, BLK_BYTES, left - BLK_BYTES, 1);
+	else
+		cb(ctx, err, left, 0, left > 0);
+}
+
 /* All of it is data; in details it is shared, and the last run is a hole that is not committed. */
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
 		    bool details, object_extents_cb cb, void *ctx)

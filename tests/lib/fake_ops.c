@@ -512,6 +512,7 @@ static void (*const ops[WIRE_OP_END])(struct answer *a) = {
     [WIRE_OP_TIE] = fake_op_handles,
     [WIRE_OP_FSYNC_ALL] = fake_op_handles,
     [WIRE_OP_CLONE_ALL] = fake_op_clone_all,
+    [WIRE_OP_UNSHARE] = fake_op_unshare,
 };
 
 static void serve_one(struct fake_conn *conn, const struct fake_frame *f)

@@ -48,6 +48,7 @@ void fake_op_resize(struct answer *a);
 void fake_op_zero(struct answer *a);
 void fake_op_extents(struct answer *a);
 void fake_op_clone_range(struct answer *a);
+void fake_op_unshare(struct answer *a);
 void fake_op_readv(struct answer *a);
 void fake_op_writev(struct answer *a);
 void fake_op_fsync_if(struct answer *a);

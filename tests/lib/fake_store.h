@@ -49,9 +49,11 @@ struct fake_store {
 	enum wire_op shuts_down;  /* its next request is answered with SHUTDOWN, and that was it */
 	unsigned int clone_batch; /* answer so many CLONEs together, the last one first */
 	uint64_t clone_range_max; /* bytes that one CLONE_RANGE makes; 0: all */
-	uint32_t list_max;	  /* entries of a page; 0: as many as fit */
-	uint64_t reaping;	  /* what REAPING answers */
-	uint64_t reap_step;	  /* and by how much it is less the next time */
+	uint64_t unshare_max;  /* bytes that one UNSHARE does, all of which it has copied; 0: all */
+	uint64_t unshare_room; /* from this offset on there is no space; 0: there is */
+	uint32_t list_max;     /* entries of a page; 0: as many as fit */
+	uint64_t reaping;      /* what REAPING answers */
+	uint64_t reap_step;    /* and by how much it is less the next time */
 	struct msg_check_reply report; /* what CHECK answers */
 
 	/* What it saw. */

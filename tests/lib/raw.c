@@ -265,6 +265,7 @@ bool raw_add_ranges(struct raw *r, struct raw_bytes *b, struct rnd *rnd, enum wi
 	struct msg_writev writes = {
 	    .handle = handle, .count = 2, .ranges = {{5, len}, {5000, len}}};
 	struct msg_fsync_if sync = {handle, MSG_IF_GENERATION, rnd_below(rnd, 2)};
+	struct msg_unshare unsharing = {handle, len, 3 * (uint64_t)len};
 	size_t payload_len = 0;
 	uint8_t body[64];
 	int n;
@@ -276,6 +277,8 @@ bool raw_add_ranges(struct raw *r, struct raw_bytes *b, struct rnd *rnd, enum wi
 		payload_len = 2 * len + rnd_one_in(rnd, 8);
 	} else if (op == WIRE_OP_FSYNC_IF) {
 		n = msg_fsync_if_encode(body, sizeof(body), &sync);
+	} else if (op == WIRE_OP_UNSHARE) {
+		n = msg_unshare_encode(body, sizeof(body), &unsharing);
 	} else {
 		return false;
 	}

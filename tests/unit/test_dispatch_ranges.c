@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * test_dispatch_ranges.c: the operations on several ranges, and at a generation, before the engine.
+ * test_dispatch_ranges.c: the operations on several ranges, at a generation, and on what is shared,
+ * before the engine.
  */
 #include "tests/unit/session_fixture.h"
 
@@ -89,6 +90,27 @@ static void test_writes_of_ranges_are_looked_at_before_their_data(void **state)
 	assert_int_equal(begin_writev(fx, &m, 206, &bytes), -ERR_BAD_HANDLE);
 }
 
+static void test_an_unsharing_tells_how_far_it_came(void **state)
+{
+	struct fixture *fx = *state;
+	struct msg_unshare_reply reply;
+	uint32_t h;
+
+	fixture_ready(fx);
+	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a", .size_bytes = 9000), 0);
+	h = fixture_open(fx, "a");
+	assert_int_equal(
+	    RUN(fx, WIRE_OP_UNSHARE, msg_unshare, .handle = h, .offset = 100, .len = UINT64_MAX),
+	    0);
+	assert_int_equal(msg_unshare_reply_decode(fx->body, fx->body_len, &reply), 0);
+	assert_int_equal(reply.len, 4096);
+	assert_int_equal(reply.left, 9000 - 100 - 4096);
+	assert_int_equal(reply.copied, 4096);
+	assert_int_equal(RUN(fx, WIRE_OP_UNSHARE, msg_unshare, .handle = h + 1), ERR_INVAL);
+	fake_fail_next(fx->objs, -ERR_NOSPC);
+	assert_int_equal(RUN(fx, WIRE_OP_UNSHARE, msg_unshare, .handle = h, .len = 1), ERR_NOSPC);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -97,6 +119,7 @@ int main(void)
 	    TEST(test_a_conditional_fsync_tells_the_generation),
 	    TEST(test_reads_of_ranges_promise_their_pages),
 	    TEST(test_writes_of_ranges_are_looked_at_before_their_data),
+	    TEST(test_an_unsharing_tells_how_far_it_came),
 	};
 
 	return cmocka_run_group_tests_name("dispatch of ranges", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* libcow: zeroing, trimming, range clones, and seeking data and holes. */
+/* libcow: zeroing, trimming, range clones, unsharing, and seeking data and holes. */
 #include "client/cow.h"
 
 #include <setjmp.h>
@@ -141,14 +141,39 @@ static void test_clone_range(void **state)
 	assert_int_equal(cow_pread(fx->obj, buf, sizeof(buf), 8 * BLOCK), 5);
 }
 
+/* It comes to the end, and what was copied is told where it does not. */
+static void test_unshare(void **state)
+{
+	struct fixture *fx = *state;
+	uint64_t copied = 1;
+
+	for (uint64_t blk = 0; blk < 4; blk++)
+		put(fx, blk);
+	assert_int_equal(cow_unshare(fx->obj, 9 * BLOCK, 5, &copied), 0);
+	assert_int_equal(copied, 0);
+	fx->st->unshare_max = BLOCK;
+	assert_int_equal(cow_unshare(fx->obj, 5, UINT64_MAX, &copied), 0);
+	assert_int_equal(copied, 4 * BLOCK - 5);
+	assert_int_equal(fx->st->requests[WIRE_OP_UNSHARE], 1 + 4);
+	fx->st->unshare_room = 2 * BLOCK;
+	assert_int_equal(cow_unshare(fx->obj, 0, 3 * BLOCK, NULL), -COW_ENOSPC);
+	assert_int_equal(cow_unshare(fx->obj, 0, 3 * BLOCK, &copied), -COW_ENOSPC);
+	assert_int_equal(copied, 2 * BLOCK);
+	assert_int_equal(cow_unshare(fx->obj, 0, 2 * BLOCK, &copied), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_seek_in_an_empty_object), TEST(test_seek_finds_the_next_of_its_kind),
-	    TEST(test_seek_finds_the_end),	TEST(test_seek_over_long_runs),
-	    TEST(test_zero_and_trim),		TEST(test_clone_range),
+	    TEST(test_seek_in_an_empty_object),
+	    TEST(test_seek_finds_the_next_of_its_kind),
+	    TEST(test_seek_finds_the_end),
+	    TEST(test_seek_over_long_runs),
+	    TEST(test_zero_and_trim),
+	    TEST(test_clone_range),
+	    TEST(test_unshare),
 	};
 
 	return cmocka_run_group_tests_name("libcow_seek", tests, NULL, NULL);

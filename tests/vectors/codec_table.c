@@ -187,6 +187,18 @@ static const struct codec_field fields_msg_clone_range_reply[] = {
     F(msg_clone_range_reply, left, NUM),
 };
 
+static const struct codec_field fields_msg_unshare[] = {
+    F(msg_unshare, handle, NUM),
+    F(msg_unshare, offset, NUM),
+    F(msg_unshare, len, NUM),
+};
+
+static const struct codec_field fields_msg_unshare_reply[] = {
+    F(msg_unshare_reply, len, NUM),
+    F(msg_unshare_reply, left, NUM),
+    F(msg_unshare_reply, copied, NUM),
+};
+
 static const struct codec_field fields_msg_zero[] = {
     F(msg_zero, handle, NUM),
     F(msg_zero, flags, NUM),
@@ -310,6 +322,8 @@ static const struct codec_field fields_msg_statfs_reply[] = {
 	X(msg_fsync_if)          \
 	X(msg_clone_range)       \
 	X(msg_clone_range_reply) \
+	X(msg_unshare)           \
+	X(msg_unshare_reply)     \
 	X(msg_extents)           \
 	X(msg_diff)              \
 	X(msg_statfs_reply)      \

@@ -272,6 +272,14 @@ def generation(value):
     return [("generation", U64, value)]
 
 
+def unshare(h, offset, length):
+    return [("handle", U32, h), ("offset", U64, offset), ("len", U64, length)]
+
+
+def unshare_reply(length, left, copied):
+    return [("len", U64, length), ("left", U64, left), ("copied", U64, copied)]
+
+
 def extents(h, flags, offset, length, most):
     return [("handle", U32, h), ("flags", U32, flags), ("offset", U64, offset),
             ("len", U64, length), ("max", U32, most)]
@@ -360,6 +368,10 @@ MESSAGES = [
     ("msg_clone_range", clone_range(0x11223344, 0x55667788, 2**40 + 1, 4097, TOP64)),
     ("msg_clone_range_reply", clone_range_reply(2**24, 0)),
     ("msg_clone_range_reply", clone_range_reply(2**40, TOP64)),
+    ("msg_unshare", unshare(1, 4097, TOP64)),
+    ("msg_unshare", unshare(0x11223344, 0, 2**40)),
+    ("msg_unshare_reply", unshare_reply(2**21, 2**40, 4096)),
+    ("msg_unshare_reply", unshare_reply(TOP64, 0, 0)),
     ("msg_readv", readv(1, (4097, 17))),
     ("msg_readv", readv(0x11223344, (TOP64, 0), (0, 33554431), (5, 1))),
     ("msg_readv", readv(1, *((i, i) for i in range(100)))),
