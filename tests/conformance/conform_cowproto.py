@@ -406,6 +406,20 @@ def call_clone_range(run, number, verb, args):
                       len=reply.fields["left"])
 
 
+def call_unshare(run, number, verb, args):
+    """Asks again for what is left."""
+    fields, _ = request(run, verb, args)
+    copied = 0
+    while True:
+        reply = run.conn(number).call("UNSHARE", fields)
+        if reply.status != "OK":
+            return result(verb, reply)
+        copied += reply.fields["copied"]
+        if not reply.fields["left"]:
+            return "ok", {"copied": copied}
+        fields.update(offset=fields["offset"] + reply.fields["len"], len=reply.fields["left"])
+
+
 # ---- on the wire only --------------------------------------------------------------------------
 
 CHANGED = ("magic", "flags", "status", "body_len", "payload_len", "body_crc", "payload_crc")
@@ -530,6 +544,7 @@ CALLS = {
     "hello": call_hello, "open": call_open, "close": call_close,
     "list": call_list, "versions": call_list, "children": call_list,
     "extents": call_extents, "diff": call_diff, "clone_range": call_clone_range,
+    "unshare": call_unshare,
     "send": call_send, "await": call_await, "burst": call_burst, "scatter": call_scatter,
     "tieall": call_tieall, "raw": call_raw, "twins": call_twins, "cut": call_cut, "drop": call_drop,
 }

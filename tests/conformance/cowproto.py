@@ -246,6 +246,8 @@ MESSAGES = {
     "msg_clone_range": [("src", U32), ("dst", U32), ("src_offset", U64), ("dst_offset", U64),
                         ("len", U64)],
     "msg_clone_range_reply": [("len", U64), ("left", U64)],
+    "msg_unshare": [("handle", U32), ("offset", U64), ("len", U64)],
+    "msg_unshare_reply": [("len", U64), ("left", U64), ("copied", U64)],
     "msg_set": [("name", NAME), ("flags", flags(15)), ("ttl_ms", TTL), ("edits", EDITS),
                 ("expect", EDITS)],
     "msg_readv": [("handle", U32), ("count", Number(4, least=1, most=1024))],
@@ -347,6 +349,7 @@ OPERATIONS = {
     "TIE": Operation(31, "msg_handles"),
     "FSYNC_ALL": Operation(32, "msg_handles"),
     "CLONE_ALL": Operation(33, "msg_clone_all"),
+    "UNSHARE": Operation(34, "msg_unshare", "msg_unshare_reply"),
 }
 
 

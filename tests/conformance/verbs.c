@@ -305,6 +305,7 @@ static const struct {
     {"set", verbs_call_set, NULL},
     {"snap", verbs_call_snap, NULL},
     {"statfs", verbs_call_statfs, NULL},
+    {"unshare", verbs_call_unshare, NULL},
     {"usage", verbs_call_usage, NULL},
     {"versions", verbs_call_versions, NULL},
     {"diff", verbs_call_diff, NULL},

@@ -128,6 +128,19 @@ int verbs_call_clone_range(struct verbs_run *run, cow_t *cow, struct verbs_args 
 	return code;
 }
 
+int verbs_call_unshare(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
+		       struct verbs_result *r)
+{
+	cow_object_t *obj = verbs_object(run, a);
+	uint64_t off = verbs_number(a, "offset"), len = verbs_number(a, "len");
+	uint64_t copied = 0;
+	int code = cow_unshare(obj, off, len, &copied);
+
+	(void)cow;
+	verbs_has_number(r, "copied", copied);
+	return code;
+}
+
 /* ---- several ranges -------------------------------------------------------------------------- */
 
 struct ranges {

@@ -94,6 +94,8 @@ int verbs_call_snap(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		    struct verbs_result *r);
 int verbs_call_statfs(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		      struct verbs_result *r);
+int verbs_call_unshare(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
+		       struct verbs_result *r);
 int verbs_call_usage(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		     struct verbs_result *r);
 int verbs_call_versions(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
