@@ -30,6 +30,9 @@
 
 /* What a record may cost the map, in leaves: each may have to be copied, with the counts of 128 blocks. */
 #define RECORD_LEAVES 768u
+/* Of these a change may share 4,096, and of holes have 32: as much of a transaction as all leaves. */
+#define SHARED_PER_LEAF 5u
+#define LEAVES_PER_HOLE 24u
 
 /* ---- answers, in the loop -------------------------------------------------------------------- */
 
@@ -441,6 +444,19 @@ struct commit_cost {
 	size_t body;
 };
 
+/* What is shared counts its nodes or blocks, of which it has no more than go into a transaction. */
+static uint32_t commit_shared_leaves(const struct change *change)
+{
+	uint32_t leaves = 0;
+
+	for (uint32_t i = 0; i < change->nshares; i++) {
+		uint64_t n = change->shares[i].nblks / SHARED_PER_LEAF + 1;
+
+		leaves += n < RECORD_LEAVES ? (uint32_t)n : RECORD_LEAVES;
+	}
+	return leaves;
+}
+
 /* Adds the first unit of the queue. */
 static COMMIT_FN void commit_add_cost(const struct commit *commit, struct commit_cost *cost)
 {
@@ -455,7 +471,8 @@ static COMMIT_FN void commit_add_cost(const struct commit *commit, struct commit
 		if (change->inlined)
 			cost->body += (size_t)change->nblks * BLK_BYTES;
 		cost->nblks += change->nblks;
-		cost->leaves += change->nextents + change->nblks / MAP_FANOUT + 1;
+		cost->leaves += change->nextents + change->nblks / MAP_FANOUT + 1 +
+				commit_shared_leaves(change) + change->nholes * LEAVES_PER_HOLE;
 		tied = req->tied;
 		req = STAILQ_NEXT(req, link);
 	} while (tied);

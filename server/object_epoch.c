@@ -29,19 +29,26 @@ uint64_t epoch_next_generation(const struct object *obj)
 				: ((obj->generation >> GENERATION_SHIFT) + 1) << GENERATION_SHIFT;
 }
 
-void epoch_pass_generation(struct object *obj, uint64_t generation, int err)
-{
-	ASSERT_LOOP();
-	obj->generation = generation + (err < 0);
-	obj->has_changed = true;
-}
-
 void epoch_busy(struct object *obj)
 {
 	if (obj->is_busy)
 		return;
 	obj->is_busy = true;
 	TAILQ_INSERT_TAIL(&obj->objs->busy, obj, busy_link);
+}
+
+void epoch_pass_generation(struct object *obj, uint64_t generation, int err)
+{
+	ASSERT_LOOP();
+	obj->generation = generation + (err < 0);
+	obj->has_changed = true;
+	if (err == 0)
+		return;
+	/* what failed may be found after a crash: the next commit goes over it, and an fsync asks for it */
+	if (!epoch_open_any(obj))
+		obj->open.since_ms = clock_now_ms();
+	obj->open.meta = true;
+	epoch_busy(obj);
 }
 
 void epoch_note_placed(struct object *obj, unsigned int sync_gen)
@@ -381,19 +388,23 @@ void epoch_retry_due(struct object *obj)
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-void epoch_sync(struct object *obj, struct epoch_waiter *waiter)
+/* now: at once, however many are closed. */
+static void epoch_sync_open(struct object *obj, struct epoch_waiter *waiter, bool now)
 {
 	struct epoch *last;
 
-	ASSERT_LOOP();
 	if (obj->objs->latched) {
 		waiter->ready(waiter, -ERR_LATCHED);
 		return;
 	}
-	epoch_retry(obj);
+	TIE_FOREACH (other, obj)
+		epoch_retry(other); /* where one has failed none of them is closed */
 	if (epoch_open_any(obj)) {
 		STAILQ_INSERT_TAIL(&obj->open.waiters, waiter, link);
-		epoch_close(obj);
+		if (now)
+			(void)epoch_freeze(obj); /* who waits is told */
+		else
+			epoch_close(obj);
 		return;
 	}
 	last = TAILQ_LAST(&obj->closed, epoch_list);
@@ -401,6 +412,18 @@ void epoch_sync(struct object *obj, struct epoch_waiter *waiter)
 		STAILQ_INSERT_TAIL(&last->waiters, waiter, link);
 	else
 		waiter->ready(waiter, 0);
+}
+
+void epoch_sync(struct object *obj, struct epoch_waiter *waiter)
+{
+	ASSERT_LOOP();
+	epoch_sync_open(obj, waiter, false);
+}
+
+void epoch_sync_now(struct object *obj, struct epoch_waiter *waiter)
+{
+	ASSERT_LOOP();
+	epoch_sync_open(obj, waiter, true);
 }
 
 /* Is all that was acknowledged on it durable? */

@@ -94,6 +94,9 @@ void epoch_retry_due(struct object *obj) LOOP_FN;
  */
 void epoch_sync(struct object *obj, struct epoch_waiter *waiter) LOOP_FN;
 
+/* The same, of what is acknowledged in this turn and of nothing later: what is open is closed at once. */
+void epoch_sync_now(struct object *obj, struct epoch_waiter *waiter) LOOP_FN;
+
 /*
  * The same, and for all that it is tied to: for who changes it by another way than its epochs, so that
  * this comes behind all that was acknowledged before.

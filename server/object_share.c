@@ -8,12 +8,15 @@
  * there as a whole or not at all.
  *
  *	gated --> synced --> planned --> edges --> started, source synced --> committed --> in the map
- *	writes of the         ^           |        the source is as it was    in the turn in which the
- *	destination wait      `- the source's      at this moment             source's epoch is durable
- *				 size changed
+ *	writes of the  ^      ^           |        the source is as it was    in the turn in which the
+ *	destination    |      |- the source's      at this moment             source's epoch is durable
+ *	wait           |      |  size changed
+ *	               `- back: the source's content is being replaced, which is waited for first
  *
- * The source's writes do not wait: what its epoch has when it is closed is what is shared, and since
- * the change is submitted in the turn in which that epoch is durable, nothing comes between.  The
+ * The source's writes do not wait: what it has when it is started is closed at once, and what is
+ * written later is of another epoch.  Since the change is submitted in the turn in which that epoch is
+ * durable, nothing comes between.  Who waits for the gate of the source holds none meanwhile: so no two
+ * wait for each other.  The
  * destination's wait, so that nothing of it is dirty or on its way, and the change is never written
  * again later, when the source is another.  An edge is one block of each of the two.
  */
@@ -60,6 +63,8 @@ struct share_op {
 	struct page *pages[SHARE_EDGES]; /* the edges as they will be */
 	uint32_t nreserved;		 /* blocks, for them */
 	struct gate_waiter gate;
+	struct gate_waiter src_gate;
+	struct loop_msg msg;
 	struct objects_settle settle;
 	struct epoch_waiter waiter;
 	struct mutate m;
@@ -242,8 +247,11 @@ static LOOP_FN void share_written(struct writeback_batch *batch)
 	struct share_op *op = CONTAINER_OF(batch, struct share_op, batch);
 
 	op->written = true;
-	if (op->submitted)
+	if (op->submitted) {
+		/* a crash may show the record all the same: its number is nobody's */
+		epoch_pass_generation(op->dst, batch->commit.change.generation, batch->commit.err);
 		share_finish(op, batch->commit.err);
+	}
 }
 
 /* The source's epoch is durable, and nothing of it has been submitted since. */
@@ -306,7 +314,7 @@ static void share_start(struct share_op *op)
 	if (!op->written)
 		return; /* it failed, and share_done() will be called */
 	op->waiter.ready = share_src_synced;
-	epoch_sync(op->src, &op->waiter);
+	epoch_sync_now(op->src, &op->waiter);
 }
 
 /* ---- the edges ------------------------------------------------------------------------------- */
@@ -351,8 +359,28 @@ static bool share_fill(struct share_op *op)
 	return op->pending == 0;
 }
 
+/* The source's content is about to be another in the map: begins again when it is. */
+static void share_step_back(struct share_op *op)
+{
+	share_drop_plan(op);
+	object_close_gate(op->src, &op->src_gate);
+	object_open_gate(op->dst);
+}
+
+static LOOP_FN void share_src_replaced(struct gate_waiter *gate)
+{
+	struct share_op *op = CONTAINER_OF(gate, struct share_op, src_gate);
+
+	object_open_gate(op->src);
+	object_close_gate(op->dst, &op->gate);
+}
+
 static void share_source(struct share_op *op)
 {
+	if (op->fill_err == 0 && op->src != op->dst && op->src->gated) {
+		share_step_back(op);
+		return;
+	}
 	if (!share_fill(op))
 		return;
 	if (op->fill_err < 0) {
@@ -450,16 +478,26 @@ static void share_prepare(struct share_op *op)
 
 /* ---- the beginning --------------------------------------------------------------------------- */
 
+static LOOP_FN void share_go_on(struct loop_msg *msg)
+{
+	share_prepare(CONTAINER_OF(msg, struct share_op, msg));
+}
+
 /* All that was written to the destination, or to what it is tied to, is durable, and nothing more is
  * written to it. */
 static LOOP_FN void share_dst_synced(struct epoch_waiter *waiter, int err)
 {
 	struct share_op *op = CONTAINER_OF(waiter, struct share_op, waiter);
 
-	if (err < 0)
+	if (err < 0) {
 		share_finish(op, err);
-	else
+	} else if (op->dst->waking) {
+		/* others that wait for this moment are not to find what comes after it */
+		op->msg.fn = share_go_on;
+		loop_post(op->dst->objs->config.loop, &op->msg);
+	} else {
 		share_prepare(op);
+	}
 }
 
 static LOOP_FN void share_settled(struct objects_settle *settle, int err)
@@ -519,5 +557,6 @@ void object_share(struct handle *dst, uint64_t dst_off, struct handle *src, uint
 	object_get(op->dst);
 	object_get(op->src);
 	op->gate.ready = share_gated;
+	op->src_gate.ready = share_src_replaced;
 	object_close_gate(op->dst, &op->gate);
 }
