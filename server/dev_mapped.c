@@ -74,9 +74,7 @@ static void dev_mapped_on_sigbus(int sig, siginfo_t *info, void *context)
 /* In front of who has it now. */
 static void dev_mapped_take_sigbus(void)
 {
-	/* not blocked meanwhile, so that a jump need not unblock it */
-	struct sigaction sa = {.sa_sigaction = dev_mapped_on_sigbus,
-			       .sa_flags = SA_SIGINFO | SA_NODEFER};
+	struct sigaction sa = {.sa_sigaction = dev_mapped_on_sigbus, .sa_flags = SA_SIGINFO};
 	struct sigaction now;
 
 	sigemptyset(&sa.sa_mask);
@@ -106,7 +104,7 @@ static bool dev_mapped_try(const struct dev_mapped *dm, bool write, uint8_t *at,
 {
 	struct dev_mapped_copy copy = {.dm = dm};
 
-	if (sigsetjmp(copy.env, 0) != 0) {
+	if (sigsetjmp(copy.env, 1) != 0) { /* the jump unblocks the signal */
 		dev_mapped_copying = NULL;
 		return false;
 	}

@@ -296,8 +296,10 @@ static void test_silence(void **state)
 
 	for (unsigned int restarts = 0; restarts < 2; restarts++) {
 		assert_int_equal(cow_set_timeout(fx->cow, 30), 0);
+		fake_store_lock(fx->st); /* it may still be at what was given up before */
 		fx->st->mute_writes = 2; /* what comes again is answered */
 		fx->st->hello.incarnation += restarts;
+		fake_store_unlock(fx->st);
 		results[0] = results[1] = PENDING;
 		assert_int_equal(cow_aio_pwrite(fx->obj, "x", 1, 0, &how[0], NULL), 0);
 		assert_int_equal(cow_aio_pwrite(fx->obj, "x", 1, 1, &how[1], NULL), 0);
