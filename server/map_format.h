@@ -49,7 +49,7 @@
 #define MAP_NAMESPACE_VERSION 1
 
 #define MAP_MAGIC   UINT64_C(0x70616d2d64776f63) /* "cowd-map" */
-#define MAP_VERSION 2
+#define MAP_VERSION 3
 
 /* Feature bits.  A bit that is not known: compatible, ignored; read-only, the map must not be
  * written; incompatible, it must not be read either. */
