@@ -104,8 +104,11 @@ void commit_free(struct commit *commit);
 /* Queues a request; it is answered by req->done. */
 void commit_submit(struct commit *commit, struct commit_req *req) LOOP_FN;
 
-/* Queues a unit of changes, and empties the list.  Together they have no more blocks than one
- * may, no more inlined ones than commit_inline_max(), and their changes take no more than commit_unit_max() bytes (record_change_len()). */
+/*
+ * Queues a unit of changes, and empties the list.  Together they have no more blocks than one may,
+ * no more inlined ones than commit_inline_max(), and their changes take no more than
+ * commit_unit_max() bytes (record_change_len()).
+ */
 void commit_submit_unit(struct commit *commit, struct commit_list *unit) LOOP_FN;
 size_t commit_unit_max(const struct commit *commit);
 

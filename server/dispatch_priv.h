@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * dispatch_priv.h: what the dispatch files share.  dispatch.c has the table; dispatch_reply.c ends
- * requests; dispatch_name.c, dispatch_handle.c, dispatch_group.c and dispatch_store.c have the operations
- * on names, on open objects, on several at once and on the store as a whole.  Nobody else includes it; loop thread only.
+ * requests; dispatch_name.c, dispatch_handle.c, dispatch_group.c and dispatch_store.c have the
+ * operations on names, on open objects, on several at once and on the store as a whole.  Nobody else
+ * includes it; loop thread only.
  *
  * A function of the table is called with the request's "m" filled in, and sees to it that the
  * request is ended with exactly one reply.

@@ -282,8 +282,8 @@ void object_readv(struct handle *handle, const struct object_range *ranges, uint
 /*
  * Takes over the pages of pv (which is zeroed) whatever the outcome; pv->head is off_bytes modulo
  * BLK_BYTES and every page is filled in.  Grows the object where needed.  -ERR_PERM on a read-only
- * handle, -ERR_READONLY (the object), -ERR_TOO_LARGE, -ERR_NOSPC, -ERR_LATCHED, -ERR_IO and -ERR_CSUM when a partial block
- * could not be filled.
+ * handle, -ERR_READONLY (the object), -ERR_TOO_LARGE, -ERR_NOSPC, -ERR_LATCHED, -ERR_IO and
+ * -ERR_CSUM when a partial block could not be filled.
  */
 void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv, object_cb cb,
 		  void *ctx) LOOP_FN;

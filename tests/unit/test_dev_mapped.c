@@ -29,8 +29,8 @@
 static const uint8_t uuid[16] = {1, 2, 3};
 
 struct fixture {
-	char dir[64];
-	char path[96];
+	char dir[256];
+	char path[300];
 	struct dev *dev;
 	uint8_t *buf; /* 4 blocks */
 };
@@ -38,9 +38,11 @@ struct fixture {
 static int setup(void **state)
 {
 	struct fixture *fx = calloc(1, sizeof(*fx));
+	const char *tmp = getenv("TMPDIR");
 
 	assert_non_null(fx);
-	(void)snprintf(fx->dir, sizeof(fx->dir), "/var/tmp/cowd-mapped.XXXXXX");
+	(void)snprintf(fx->dir, sizeof(fx->dir), "%s/cowd-mapped-XXXXXX",
+		       tmp ? tmp : "/var/tmp"); /* a disk, rather than memory */
 	assert_non_null(mkdtemp(fx->dir));
 	(void)snprintf(fx->path, sizeof(fx->path), "%s/data", fx->dir);
 	assert_int_equal(dev_file_create(fx->path, NBLKS << BLK_SHIFT, 0, uuid), 0);
