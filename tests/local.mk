@@ -172,6 +172,8 @@ fuzz_tests = \
 	tests/fuzz/fuzz_wire \
 	$(NULL)
 
+sim_tests = tests/sim/sim
+
 # What runs under the thread sanitizer: where more than one thread is at work.
 thread_tests = \
 	tests/unit/test_blkcache \
@@ -237,12 +239,12 @@ lint_tests = \
 	tests/lint/vectors.sh \
 	$(NULL)
 
-run_tests = $(unit_tests) $(fuzz_tests) $(integration_tests) $(integration_scripts) \
+run_tests = $(unit_tests) $(fuzz_tests) $(sim_tests) $(integration_tests) $(integration_scripts) \
 	$(conformance_tests) $(conformance_scripts)
 TESTS = $(lint_tests) $(run_tests)
 
 if HAVE_CMOCKA
-check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(integration_tests) $(conformance_tests)
+check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(sim_tests) $(integration_tests) $(conformance_tests)
 check_LTLIBRARIES += libtest.la
 else
 check-local:
@@ -346,6 +348,43 @@ check_PROGRAMS += tests/lib/cowd_fault
 tests_lib_cowd_fault_SOURCES = tests/lib/cowd_fault.c tests/lib/fault_dev.c tests/lib/fault_dev.h
 tests_lib_cowd_fault_LDADD = libserver.la libcommon.la
 
+# The whole engine in simulated time, on a simulated device: the threads of the code under test are the
+# simulation's, and so are its locks, clocks and random numbers.
+tests_sim_sim_SOURCES = \
+	tests/lib/must.c \
+	tests/lib/must.h \
+	tests/lib/rnd.c \
+	tests/lib/rnd.h \
+	tests/sim/history.c \
+	tests/sim/history.h \
+	tests/sim/image.c \
+	tests/sim/image.h \
+	tests/sim/mapfile.c \
+	tests/sim/mapfile.h \
+	tests/sim/ops.c \
+	tests/sim/ops.h \
+	tests/sim/run.c \
+	tests/sim/run.h \
+	tests/sim/sched.c \
+	tests/sim/sched.h \
+	tests/sim/sim.c \
+	tests/sim/simdev.c \
+	tests/sim/simdev.h \
+	tests/sim/verify.c \
+	tests/sim/verify.h \
+	$(NULL)
+tests_sim_sim_LDADD = libserver.la libcommon.la
+wrap = -Wl,--wrap=
+tests_sim_sim_LDFLAGS = $(AM_LDFLAGS) \
+	$(wrap)pthread_create $(wrap)pthread_join \
+	$(wrap)pthread_mutex_init $(wrap)pthread_mutex_destroy \
+	$(wrap)pthread_mutex_lock $(wrap)pthread_mutex_unlock \
+	$(wrap)pthread_cond_init $(wrap)pthread_cond_destroy $(wrap)pthread_cond_wait \
+	$(wrap)pthread_cond_signal $(wrap)pthread_cond_broadcast \
+	$(wrap)pthread_rwlock_init $(wrap)pthread_rwlock_destroy $(wrap)pthread_rwlock_rdlock \
+	$(wrap)pthread_rwlock_wrlock $(wrap)pthread_rwlock_unlock \
+	$(wrap)getrandom $(wrap)kv_write_commit
+
 tests_fuzz_fuzz_record_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_record.c
 tests_fuzz_fuzz_wire_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_wire.c
 fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
@@ -399,11 +438,12 @@ check-threads: all
 check-lint: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)'
 
-# Not part of check: a million operations of the model, half of them with a small cache, and a thousand
-# kills.  Some 40 minutes; TEST_SEED repeats a run.
+# Not part of check: a million operations of the model, half of them with a small cache, a thousand
+# kills, and a million states of the simulation.  More than an hour; TEST_SEED repeats a run.
 check-long: all
-	TEST_OPS=500000 TEST_KILLS=1000 TEST_TIMEOUT=7200 $(MAKE) $(AM_MAKEFLAGS) check \
-		TESTS='tests/integration/test_model tests/integration/test_kill tests/integration/test_group'
+	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=1000000 TEST_TIMEOUT=7200 $(MAKE) $(AM_MAKEFLAGS) check \
+		TESTS='$(sim_tests) tests/integration/test_model tests/integration/test_kill \
+			tests/integration/test_group'
 .PHONY: check-run check-threads check-lint check-long
 
 installcheck-local:

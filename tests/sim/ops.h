@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ops.h: random operations on the objects of a run (run.h), and what their answers say of the history.
+ * All of it is of the loop's thread.
+ */
+#ifndef TESTS_SIM_OPS_H
+#define TESTS_SIM_OPS_H
+
+#include "server/loop.h"
+#include "server/object.h"
+#include "tests/sim/history.h"
+#include "tests/sim/simdev.h"
+
+struct run_stats {
+	bool tells;	 /* its runs say what they do */
+	uint64_t states; /* that were recovered from */
+	uint64_t ops;
+	uint64_t refused; /* of these, for want of space or by a fault */
+	uint64_t faults;  /* calls of the device that failed */
+	uint64_t latches; /* runs that ended so */
+	uint64_t turns;
+};
+
+/* What is going on with an object. */
+struct run_obj {
+	struct handle *handle; /* NULL: it is not open */
+	unsigned int light;    /* fsyncs under way */
+	bool busy;	       /* anything else is */
+};
+
+struct run {
+	struct loop *loop;
+	struct map *map;
+	struct simdev *sd;
+	struct objects *objs;
+	struct history *history;
+	struct run_obj at[HISTORY_OBJS];
+	struct rnd rnd;
+	struct run_stats *stats;
+	const char *path;
+	char verify_path[96];
+	bool faults;
+	bool tells;	  /* what it does */
+	const char *kind; /* of the operation that is being begun */
+	bool latched;	  /* or an operation on names failed: what is true is known after a start */
+	unsigned int under_way;
+};
+
+/* Begins one operation on some object that is free for it, or none. */
+void ops_begin(struct run *run);
+
+/* Opens an object; answered by and by. */
+void ops_open(struct run *run, unsigned int i);
+
+#endif

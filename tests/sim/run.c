@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/sim/run.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/err.h"
+#include "server/recover.h"
+#include "tests/lib/must.h"
+#include "tests/sim/sched.h"
+
+#define CACHE_BYTES   (UINT64_C(512) << 10)
+#define UNDER_WAY     6u
+#define TURNS_AT_REST 400000u /* without an answer: it hangs */
+
+static LOOP_FN void run_latched(void *ctx)
+{
+	struct run *run = ctx;
+
+	MUST(run->faults, "latched without a fault");
+	run->latched = true;
+	run->stats->latches++;
+}
+
+/* From now on things fail, in a run with faults. */
+static void run_arm(struct run *run)
+{
+	if (!run->faults)
+		return;
+	run->sd->fail_one_in[SIMDEV_READ] = 400;
+	run->sd->fail_one_in[SIMDEV_WRITE] = 200;
+	run->sd->fail_one_in[SIMDEV_SYNC] = 30;
+	mapfile_fail(&run->sd->rnd, 20);
+}
+
+struct run *run_start(const struct left *left, const char *path, struct history *history,
+		      uint64_t seed, bool faults, struct run_stats *stats)
+{
+	struct objects_config config = {
+	    .cache_bytes = CACHE_BYTES, .nworkers = 2, .writeback_ms = 50};
+	struct run *run = calloc(1, sizeof(*run));
+	struct recover_result recovered;
+
+	MUST(run, "memory");
+	sched_start(seed);
+	run->rnd = (struct rnd){sched_random()};
+	run->history = history;
+	run->stats = stats;
+	run->path = path;
+	run->faults = faults;
+	run->tells = stats->tells;
+	(void)snprintf(run->verify_path, sizeof(run->verify_path), "%s.verify", path);
+	run->sd = simdev_new(&left->image, sched_random());
+	mapfile_put(&left->map, path);
+	run->loop = loop_new();
+	MUST(run->loop && map_open(path, &run->map) == 0, "the map");
+	MUST(recover_run(run->map, &run->sd->dev, &recovered) == 0, "recovery");
+	run->sd->yields = true;
+	run->sd->dev.mapped = rnd_one_in(&run->rnd, 4);
+	config.journal_key = recovered.journal_key;
+	config.journal_head = recovered.head;
+	config.loop = run->loop;
+	config.map = run->map;
+	config.dev = &run->sd->dev;
+	MUST(objects_new(&config, &run->objs) == 0, "the engine");
+	objects_on_latch(run->objs, run_latched, run);
+	run_arm(run);
+	return run;
+}
+
+static void run_take(struct run *run, struct left *left)
+{
+	*left = (struct left){0};
+	simdev_cut(run->sd, &run->rnd, &left->image);
+	mapfile_take(&left->map, run->path);
+}
+
+/* The power is cut here, and all goes on as if it had not been. */
+static void run_judge(struct run *run)
+{
+	struct verify_found found[HISTORY_OBJS];
+	struct left left;
+
+	run_take(run, &left);
+	mapfile_fail(NULL, 0);
+	run->stats->states += verify(&left, run->verify_path, run->history, &run->rnd, found);
+	run_arm(run);
+	left_fini(&left);
+}
+
+static void run_settle(struct run *run, const struct left *left, const struct verify_found *found)
+{
+	static uint8_t bytes[HISTORY_BYTES];
+
+	for (unsigned int i = 0; i < HISTORY_OBJS; i++) {
+		struct history_obj *o = &run->history->objs[i];
+
+		if (!found[i].there) {
+			history_end(o);
+			continue;
+		}
+		verify_bytes(left, run->verify_path, o->spec, bytes);
+		history_settle(run->history, o, &found[i].state, bytes);
+	}
+}
+
+/* The store lies where it is, and so does all memory of the run: it never goes on. */
+static void run_end(struct run *run, struct left *left)
+{
+	struct verify_found found[HISTORY_OBJS];
+
+	run_take(run, left);
+	mapfile_fail(NULL, 0);
+	run->stats->states += verify(left, run->verify_path, run->history, &run->rnd, found);
+	run->stats->faults += run->sd->failed;
+	run_settle(run, left, found);
+}
+
+void run_go(struct run *run, unsigned int nops, unsigned int nstates, struct left *left)
+{
+	uint64_t end = run->stats->ops + nops;
+	uint64_t ops = run->stats->ops;
+	unsigned int at_rest = 0;
+
+	while (run->stats->ops < end && !run->latched) {
+		if (run->under_way < UNDER_WAY && rnd_one_in(&run->rnd, 3))
+			ops_begin(run);
+		sched_turn(run->loop);
+		run->stats->turns++;
+		at_rest = run->stats->ops == ops ? at_rest + 1 : 0;
+		ops = run->stats->ops;
+		MUST(at_rest < TURNS_AT_REST, "an operation does not end");
+		if (rnd_one_in(&run->rnd, 8 * nops / nstates + 1))
+			run_judge(run);
+	}
+	run_end(run, left);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sim.c: crash states of the whole engine, by simulation.  A seed is a run: the operations, which of the
+ * threads goes on when, which calls of the device and commits of LMDB fail, where the power is cut and
+ * what that leaves, and how recovery is cut off in its turn.  Each state is judged by verify.h.
+ *
+ *	sim		$TEST_STATES states, from the seed $TEST_SEED on
+ *	sim SEED	the run of this seed alone, saying what it does
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/err.h"
+#include "common/log.h"
+#include "common/thread.h"
+#include "server/dev.h"
+#include "server/map.h"
+#include "tests/lib/must.h"
+#include "tests/sim/run.h"
+#include "tests/sim/sched.h"
+
+#define DEV_NBLKS_MIN 256u
+#define DEV_NBLKS_MAX 1024u
+#define JOURNAL_NBLKS 64u
+#define META_BYTES    (UINT64_C(4) << 20)
+#define ROUNDS	      8u
+#define OPS	      120u
+#define STATES	      40u
+#define JOBS	      2u
+
+#ifdef __SANITIZE_ADDRESS__
+#define STATES_ALL 3000u
+#else
+#define STATES_ALL 20000u
+#endif
+
+static char dir[64];
+
+/* ---- a new store ----------------------------------------------------------------------------- */
+
+static void make_empty(struct rnd *rnd, const char *path, struct left *left)
+{
+	struct map_geometry geo = {.journal_nblks = JOURNAL_NBLKS, .meta_bytes = META_BYTES};
+
+	geo.dev_nblks = DEV_NBLKS_MIN + rnd_below(rnd, DEV_NBLKS_MAX - DEV_NBLKS_MIN);
+	memset(geo.uuid, 7, sizeof(geo.uuid));
+	MUST(map_create(path, &geo) == 0, "a new map");
+	mapfile_take(&left->map, path);
+	image_init(&left->image, geo.dev_nblks);
+	(void)unlink(path);
+}
+
+/* ---- one seed -------------------------------------------------------------------------------- */
+
+/* The map's, and that of states to be judged; LMDB has one more beside each. */
+static void path_of(char *path, size_t len, uint64_t seed)
+{
+	(void)snprintf(path, len, "%s/map-%" PRIu64, dir, seed);
+}
+
+static void remove_files(uint64_t seed)
+{
+	static const char *const ends[] = {"", "-lock", ".verify", ".verify-lock"};
+	char path[96];
+	char file[128];
+
+	path_of(path, sizeof(path), seed);
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		(void)snprintf(file, sizeof(file), "%s%s", path, ends[i]);
+		(void)unlink(file);
+	}
+}
+
+static void run_seed(uint64_t seed, struct run_stats *stats)
+{
+	struct left left = {0};
+	struct history history;
+	struct rnd rnd = {seed};
+	char path[96];
+
+	path_of(path, sizeof(path), seed);
+	sched_start(seed);
+	history_init(&history);
+	make_empty(&rnd, path, &left);
+	for (unsigned int r = 0; r < ROUNDS; r++) {
+		bool faults = rnd_one_in(&rnd, 3);
+		struct run *run = run_start(&left, path, &history, rnd_u64(&rnd), faults, stats);
+
+		left_fini(&left);
+		run_go(run, OPS, STATES, &left);
+	}
+}
+
+/* ---- many ------------------------------------------------------------------------------------ */
+
+struct job {
+	pid_t pid; /* 0: none */
+	uint64_t seed;
+	struct run_stats *stats; /* shared with the process */
+};
+
+static void job_init(struct job *job)
+{
+	job->stats = mmap(NULL, sizeof(*job->stats), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	MUST(job->stats != MAP_FAILED, "memory");
+}
+
+/* In a process of its own, since a run leaves its engines as they are. */
+static void job_start(struct job *job, uint64_t seed, bool tells)
+{
+	*job->stats = (struct run_stats){.tells = tells};
+	job->seed = seed;
+	job->pid = fork();
+	MUST(job->pid >= 0, "a process");
+	if (job->pid > 0)
+		return;
+	run_seed(seed, job->stats);
+	(void)fflush(stdout);
+	_exit(0);
+}
+
+/* Waits for one of them, adds what it has done, and says which seed failed. */
+static bool job_end(struct job *jobs, unsigned int n, struct run_stats *sum)
+{
+	int status;
+	pid_t pid = wait(&status);
+	unsigned int j = 0;
+
+	while (j < n && jobs[j].pid != pid)
+		j++;
+	MUST(j < n, "a process of nobody");
+	jobs[j].pid = 0;
+	remove_files(jobs[j].seed);
+	sum->states += jobs[j].stats->states;
+	sum->ops += jobs[j].stats->ops;
+	sum->refused += jobs[j].stats->refused;
+	sum->faults += jobs[j].stats->faults;
+	sum->latches += jobs[j].stats->latches;
+	sum->turns += jobs[j].stats->turns;
+	if (status != 0)
+		(void)printf("FAILED: sim %" PRIu64 " (status %d)\n", jobs[j].seed, status);
+	return status == 0;
+}
+
+static struct job *job_free(struct job *jobs)
+{
+	for (unsigned int j = 0; j < JOBS; j++)
+		if (jobs[j].pid == 0)
+			return &jobs[j];
+	return NULL;
+}
+
+/* One seed after the other, until there are so many states, or one fails. */
+static bool run_many(uint64_t seed, uint64_t states, bool tells, struct run_stats *sum)
+{
+	struct job jobs[JOBS] = {0};
+	unsigned int running = 0;
+	bool good = true;
+
+	for (unsigned int j = 0; j < JOBS; j++)
+		job_init(&jobs[j]);
+	while (running > 0 || (good && sum->states < states)) {
+		struct job *job = good && sum->states < states ? job_free(jobs) : NULL;
+
+		if (job && !(tells && running > 0)) {
+			job_start(job, seed++, tells);
+			running++;
+		} else {
+			good = job_end(jobs, JOBS, sum) && good;
+			running--;
+		}
+	}
+	return good;
+}
+
+int main(int argc, char **argv)
+{
+	const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+	uint64_t seed = rnd_env("TEST_SEED", (uint64_t)getpid() * 1000003u + (uint64_t)time(NULL));
+	uint64_t states = rnd_env("TEST_STATES", STATES_ALL);
+	struct run_stats sum = {0};
+	bool good;
+
+	if (argc > 1) {
+		seed = strtoull(argv[1], NULL, 10);
+		states = 1; /* one run has many */
+	}
+	thread_set_role(THREAD_LOOP);
+	log_set_level(argc > 1 ? LOG_DEBUG : LOG_ERROR);
+	(void)snprintf(dir, sizeof(dir), "%s/cowd-sim.%d", tmp, (int)getpid());
+	MUST(mkdir(dir, 0700) == 0, "%s", dir);
+	(void)printf("seed=%" PRIu64 "\n", seed);
+	(void)fflush(stdout);
+	good = run_many(seed, states, argc > 1, &sum);
+	(void)printf("%" PRIu64 " states, %" PRIu64 " operations (%" PRIu64 " refused), %" PRIu64
+		     " faults, %" PRIu64 " latched, %" PRIu64 " turns\n",
+		     sum.states, sum.ops, sum.refused, sum.faults, sum.latches, sum.turns);
+	(void)rmdir(dir);
+	return good ? 0 : 1;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/sim/verify.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/crc32c.h"
+#include "common/err.h"
+#include "common/thread.h"
+#include "server/check.h"
+#include "server/recover.h"
+#include "tests/lib/must.h"
+#include "tests/sim/sched.h"
+#include "tests/sim/simdev.h"
+
+#define RECRASHES 2u
+
+void left_fini(struct left *left)
+{
+	image_fini(&left->image);
+	mapfile_fini(&left->map);
+}
+
+static void verify_report(void *ctx, const char *text)
+{
+	(void)ctx;
+	(void)fprintf(stderr, "difference: %s\n", text);
+}
+
+static int verify_read(void *ctx, pblk_t blk, uint64_t nblks, uint8_t *buf)
+{
+	struct iovec iov = {buf, nblks * BLK_BYTES};
+
+	return dev_read(ctx, blk, &iov, 1);
+}
+
+/* ---- what is there --------------------------------------------------------------------------- */
+
+static void verify_state(struct map_view *view, const struct map_obj *info,
+			 struct history_state *state)
+{
+	static const uint8_t zeros[BLK_BYTES];
+	uint32_t zeros_csum = crc32c(0, zeros, BLK_BYTES);
+	uint64_t blk = 0;
+
+	memset(state, 0, sizeof(*state));
+	state->size = info->size_bytes;
+	while (blk < HISTORY_BLKS) {
+		uint32_t csums[HISTORY_BLKS];
+		struct map_lookup found;
+
+		MUST(map_begin(view, info->id, lblk(blk), HISTORY_BLKS - blk, MAP_FOR_READ, &found,
+			       csums) == 0,
+		     "look-up");
+		for (uint64_t i = 0; i < found.nblks && found.src.kind == MAP_MAPPED; i++)
+			state->csums[blk + i] = csums[i] == zeros_csum ? 0 : csums[i];
+		blk += found.nblks;
+	}
+}
+
+static void verify_obj(struct map_view *view, const struct history_obj *o, struct verify_found *f)
+{
+	struct map_obj info;
+	uint32_t k;
+	int err;
+
+	*f = (struct verify_found){0};
+	if (o->life == HISTORY_NONE)
+		return;
+	err = map_obj_by_name(view, o->spec, &info);
+	MUST(err == 0 || (err == -ERR_NOENT && o->life != HISTORY_THERE), "%s: %s", o->spec,
+	     err_name(err));
+	if (err < 0)
+		return;
+	f->there = true;
+	verify_state(view, &info, &f->state);
+	MUST(history_allows(o, &f->state, &k), "%s is as it never was: size %llu", o->spec,
+	     (unsigned long long)f->state.size);
+}
+
+static void verify_objs(struct map *map, const struct history *history, struct verify_found *found)
+{
+	const struct history_state *states[HISTORY_OBJS];
+	struct map_space space;
+	struct map_view *view;
+	uint64_t n = 0;
+
+	MUST(map_view_begin(map, &view) == 0, "a view");
+	for (unsigned int i = 0; i < HISTORY_OBJS; i++) {
+		verify_obj(view, &history->objs[i], &found[i]);
+		n += found[i].there;
+		states[i] = found[i].there ? &found[i].state : NULL;
+	}
+	MUST(history_allows_tied(history, states), "objects that are tied show different moments");
+	MUST(map_get_space(view, &space) == 0 && space.objects + space.versions == n,
+	     "objects that nobody has made");
+	map_view_end(view);
+}
+
+static void verify_map(struct map *map, struct dev *dev)
+{
+	struct check_totals totals;
+
+	MUST(check_map(map, verify_report, NULL, &totals) == 0, "the checker");
+	MUST(check_data(map, verify_read, verify_report, dev, &totals) == 0, "checksums of data");
+}
+
+/* ---- recovering ------------------------------------------------------------------------------ */
+
+/* One attempt; false: the power has gone in the middle. */
+static bool verify_recover(struct left *left, const char *path, struct rnd *rnd, bool cut,
+			   const struct history *history, struct verify_found *found)
+{
+	struct simdev *sd = simdev_new(&left->image, rnd_u64(rnd));
+	struct recover_result result;
+	struct map *map;
+	int err;
+
+	mapfile_put(&left->map, path);
+	MUST(map_open(path, &map) == 0, "the map");
+	sd->off_at = cut ? 1 + rnd_below(rnd, 6) : 0;
+	err = recover_run(map, &sd->dev, &result);
+	MUST(err == 0 || sd->off, "recovery: %s", err_name(err));
+	if (!sd->off) {
+		verify_map(map, &sd->dev);
+		verify_objs(map, history, found);
+	}
+	map_close(map);
+	mapfile_take(&left->map, path);
+	image_fini(&left->image);
+	simdev_cut(sd, rnd, &left->image);
+	cut = sd->off;
+	dev_close(&sd->dev);
+	return !cut;
+}
+
+unsigned int verify(struct left *left, const char *path, const struct history *history,
+		    struct rnd *rnd, struct verify_found *found)
+{
+	enum thread_role role = thread_role();
+	unsigned int n = 1;
+
+	sched_pause(true);
+	while (
+	    !verify_recover(left, path, rnd, n <= RECRASHES && rnd_one_in(rnd, 4), history, found))
+		n++;
+	sched_pause(false);
+	thread_set_role(role);
+	return n;
+}
+
+void verify_bytes(const struct left *left, const char *path, const char *spec, uint8_t *bytes)
+{
+	struct map_lookup found;
+	struct map_view *view;
+	struct map_obj info;
+	struct map *map;
+	uint64_t blk = 0;
+
+	sched_pause(true);
+	memset(bytes, 0, HISTORY_BYTES);
+	mapfile_put(&left->map, path);
+	MUST(map_open(path, &map) == 0 && map_view_begin(map, &view) == 0, "the map");
+	MUST(map_obj_by_name(view, spec, &info) == 0, "%s", spec);
+	for (; blk < HISTORY_BLKS; blk += found.nblks) {
+		MUST(map_begin(view, info.id, lblk(blk), HISTORY_BLKS - blk, MAP_FOR_READ, &found,
+			       NULL) == 0,
+		     "look-up");
+		for (uint64_t i = 0; i < found.nblks && found.src.kind == MAP_MAPPED; i++)
+			image_read(&left->image, found.src.blk.n + i,
+				   bytes + (blk + i) * BLK_BYTES);
+	}
+	map_view_end(view);
+	map_close(map);
+	sched_pause(false);
+}
