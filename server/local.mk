@@ -108,6 +108,7 @@ libserver_la_SOURCES = \
 	server/object_mutate.h \
 	server/holes.c \
 	server/holes.h \
+	server/object_gate.c \
 	server/object_group.c \
 	server/object_handle.c \
 	server/object_io.h \

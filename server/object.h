@@ -36,10 +36,18 @@ struct handle;	/* an open object, of one session */
 /* Handles or pairs that one operation takes at most, and handles that are tied in one group. */
 #define OBJECT_GROUP_MAX 128u
 
+/* Objects that one write takes at most. */
+#define OBJECT_PARTS_MAX 512u
+
 typedef void (*object_cb)(void *ctx, int err);
 /* generation: on success of the object as the change left it, and no later; else as it is. */
 typedef void (*object_changed_cb)(void *ctx, int err, uint64_t generation);
 typedef void (*object_info_cb)(void *ctx, int err, const struct map_obj *info);
+
+/* generations: on success of each object as the change left it, in order.  On an error "at" is the object
+ * that it is about, or how many there are if it is about none of them; of -ERR_CHANGED generations[at] is
+ * what that is at. */
+typedef void (*object_all_cb)(void *ctx, int err, uint32_t at, const uint64_t *generations);
 
 /* On success "handle" is the caller's until object_close(). */
 typedef void (*object_open_cb)(void *ctx, int err, struct handle *handle,
@@ -304,6 +312,32 @@ int object_payload(const struct object_range *ranges, uint32_t n, struct pagevec
 void object_writev(struct handle *handle, const struct object_range *ranges, struct pagevec *pvs,
 		   uint32_t n, const uint64_t *if_generation, object_changed_cb cb,
 		   void *ctx) LOOP_FN;
+
+/* What a write of several objects does to one of them. */
+struct object_part {
+	struct handle *handle;
+	const struct object_range *ranges; /* as of object_writev() */
+	uint32_t nranges;		   /* 1 or more */
+	const uint64_t *if_generation;
+};
+
+/*
+ * object_payload() of n of these, 1 or more, of which only the ranges are looked at: one array of
+ * vectors, those of each part behind those of the part before.  *npvs: how many.
+ */
+int object_payload_all(const struct object_part *parts, uint32_t n, struct pagevec **pvs,
+		       uint32_t *npvs, uint64_t *npages) MUST_CHECK;
+
+/*
+ * Writes to several objects, at most OBJECT_PARTS_MAX, as one change: all or nothing, for readers and
+ * after a crash, whether or not they are tied otherwise.  They are tied by it until it is committed.
+ * parts and their ranges are not needed any more when it returns; pvs is as of object_writev().  Each
+ * part goes the way that its handle says, past the cache or not.  -ERR_SAME_OBJECT: two parts are of one
+ * object.  -ERR_LIMIT: with what they are tied to they are more than the engine ties.  As
+ * object_writev().
+ */
+void object_write_all(const struct object_part *parts, uint32_t n, struct pagevec *pvs,
+		      object_all_cb cb, void *ctx) LOOP_FN;
 
 /*
  * The same bytes, past the cache: what has to be read is not kept, and nothing is read ahead; what is

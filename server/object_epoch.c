@@ -331,7 +331,7 @@ static void epoch_join(struct object *a, struct object *b)
 		obj->open.close_wanted = true;
 }
 
-int epoch_tie(struct object *const *objs, uint32_t n, const struct epoch_needs *needs)
+int epoch_make_room_all(struct object *const *objs, uint32_t n, const struct epoch_needs *needs)
 {
 	struct epoch_load load;
 	int err = 0;
@@ -346,6 +346,14 @@ int epoch_tie(struct object *const *objs, uint32_t n, const struct epoch_needs *
 	}
 	if (err == 0 && load.nobjs > EPOCH_TIED_MAX)
 		err = -ERR_LIMIT;
+	return err;
+}
+
+int epoch_tie(struct object *const *objs, uint32_t n, const struct epoch_needs *needs)
+{
+	int err = epoch_make_room_all(objs, n, needs);
+
+	ASSERT_LOOP();
 	for (uint32_t i = 1; i < n && err == 0; i++)
 		epoch_join(objs[0], objs[i]);
 	return err;

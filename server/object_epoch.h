@@ -42,6 +42,13 @@ struct epoch_needs {
  */
 int epoch_make_room(struct object *obj, const struct epoch_needs *needs) LOOP_FN MUST_CHECK;
 
+/*
+ * The same for n objects that are about to be changed as one: after it, and in this turn, epoch_tie()
+ * closes nothing and cannot fail.  Also -ERR_LIMIT, as that.
+ */
+int epoch_make_room_all(struct object *const *objs, uint32_t n,
+			const struct epoch_needs *needs) LOOP_FN MUST_CHECK;
+
 /* The generation that the next change of the content gets. */
 uint64_t epoch_next_generation(const struct object *obj) LOOP_FN;
 

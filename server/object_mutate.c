@@ -21,6 +21,11 @@
  * filled once more, and applied in one turn as any other: those of its blocks that are placed need no
  * reservation, they own their space.  Until it is applied, and if it fails, all that is in the cache
  * of these blocks stays as it was; then they take its place, as with a write in memory (invariant 11).
+ *
+ * A change of several objects takes the same steps, each for all of its parts before the next:
+ *
+ *	all planned, pinned --> all filled --> all gates open --> room for the sum --> space for all
+ *	    --> tied, all applied --> answered
  */
 #include "server/object_mutate.h"
 
@@ -35,7 +40,22 @@
 #include "server/object_place.h"
 #include "server/object_table.h"
 
-static void mutate_step(struct mutate *m);
+/* Visits the parts of a change, its lead first. */
+#define MUTATE_FOREACH(var, of) for (struct mutate *var = (of); var; (var) = (var)->next)
+
+/* A part cannot be, so the change cannot. */
+static void mutate_fail(struct mutate *m, int err)
+{
+	struct mutate_all *all = m->all;
+
+	m->lead->err = err;
+	for (uint32_t i = 0; all && i < all->n; i++) {
+		if (all->objs[i] != m->obj)
+			continue;
+		all->at = i;
+		all->generations[i] = m->obj->generation;
+	}
+}
 
 static void mutate_unpin(struct mutate *m)
 {
@@ -55,6 +75,32 @@ static void mutate_fini(struct mutate *m)
 	free(m->waits);
 }
 
+static void mutate_free(struct mutate *m)
+{
+	mutate_unpin(m);
+	mutate_fini(m);
+	place_free(m->place);
+	m->fns->free(m);
+}
+
+static void mutate_finish_all(struct mutate *lead, int err)
+{
+	struct objects *objs = lead->obj->objs;
+	struct mutate_all *all = lead->all;
+	struct mutate *next;
+
+	for (struct mutate *m = lead; m; m = next) {
+		next = m->next;
+		mutate_free(m);
+	}
+	all->cb(all->ctx, err, all->at, all->generations);
+	cache_shrink(objs->cache);
+	objects_check_room(objs);
+	for (uint32_t i = 0; i < all->n; i++)
+		object_put(all->objs[i]);
+	free(all);
+}
+
 /* "generation": of the object as the change has left it. */
 static void mutate_finish_at(struct mutate *m, int err, uint64_t generation)
 {
@@ -63,10 +109,11 @@ static void mutate_finish_at(struct mutate *m, int err, uint64_t generation)
 	object_cb cb = m->cb;
 	void *ctx = m->ctx;
 
-	mutate_unpin(m);
-	mutate_fini(m);
-	place_free(m->place);
-	m->fns->free(m);
+	if (m->all) {
+		mutate_finish_all(m, err);
+		return;
+	}
+	mutate_free(m);
 	if (changed_cb)
 		changed_cb(ctx, err, generation);
 	else
@@ -88,9 +135,9 @@ static LOOP_FN void mutate_filled(struct cache_waiter *waiter, int err)
 	struct mutate *m = CONTAINER_OF(waiter, struct mutate_wait, waiter)->m;
 
 	if (err < 0)
-		m->err = err;
-	if (--m->pending == 0)
-		mutate_step(m);
+		mutate_fail(m, err);
+	if (--m->lead->pending == 0)
+		mutate_step(m->lead);
 }
 
 static bool mutate_lacks(struct mutate *m, lblk_t blk)
@@ -107,15 +154,15 @@ static void mutate_start_fill(struct mutate *m, lblk_t blk, uint32_t nblks,
 	*wait = (struct mutate_wait){.waiter.ready = mutate_filled, .m = m};
 	err = (m->place ? cache_fill_past : cache_fill)(&m->obj->cache, blk, nblks, &wait->waiter);
 	if (err < 0)
-		m->err = err;
+		mutate_fail(m, err);
 	else
-		m->pending++;
+		m->lead->pending++;
 }
 
 /* Starts the fill of a block if it is needed. */
 static void mutate_fill(struct mutate *m, lblk_t blk, struct mutate_wait *wait)
 {
-	if (m->err == 0 && mutate_lacks(m, blk))
+	if (m->lead->err == 0 && mutate_lacks(m, blk))
 		mutate_start_fill(m, blk, 1, wait);
 }
 
@@ -126,7 +173,7 @@ static void mutate_fill_whole(struct mutate *m, const struct mutate_piece *piece
 {
 	uint32_t n;
 
-	for (uint32_t i = 0; i < piece->nblks && m->err == 0; i += n > 0 ? n : 1) {
+	for (uint32_t i = 0; i < piece->nblks && m->lead->err == 0; i += n > 0 ? n : 1) {
 		lblk_t blk = lblk(piece->first.n + i);
 		uint32_t max = FOLIO_BLKS - (uint32_t)(blk.n & (FOLIO_BLKS - 1));
 
@@ -139,13 +186,10 @@ static void mutate_fill_whole(struct mutate *m, const struct mutate_piece *piece
 	}
 }
 
-/* True: what is kept can be merged now, or m->err is set. */
-static bool mutate_filled_in(struct mutate *m)
+static void mutate_fill_in(struct mutate *m)
 {
 	uint32_t nblks = 0;
 
-	if (m->err < 0)
-		return true;
 	for (uint32_t i = 0; i < m->npinned; i++) {
 		const struct mutate_piece *piece = &m->pinned[i];
 
@@ -159,7 +203,15 @@ static bool mutate_filled_in(struct mutate *m)
 			mutate_fill(m, lblk(piece->first.n + piece->nblks - 1),
 				    &m->waits[2 * i + 1]);
 	}
-	return m->pending == 0;
+}
+
+/* True: what is kept can be merged now, or there is an error. */
+static bool mutate_filled_in(struct mutate *lead)
+{
+	MUTATE_FOREACH(m, lead)
+	if (lead->err == 0)
+		mutate_fill_in(m);
+	return lead->pending == 0;
 }
 
 /* ---- planning -------------------------------------------------------------------------------- */
@@ -186,21 +238,33 @@ static bool mutate_is_pinned(const struct mutate *m)
 	return same;
 }
 
-/* The object may have changed since the last step: what is pinned is what the change is about. */
-static void mutate_plan(struct mutate *m)
+static int mutate_plan_part(struct mutate *m)
 {
-	if (m->obj->objs->latched)
-		m->err = -ERR_LATCHED;
-	if (m->err == 0 && m->obj->info.readonly)
-		m->err = -ERR_READONLY; /* since it began */
-	if (m->err == 0 && m->conditional && m->obj->generation != m->expected)
-		m->err = -ERR_CHANGED;
-	if (m->err == 0)
-		m->err = m->fns->plan(m);
-	if (m->err < 0 || mutate_is_pinned(m))
-		return;
+	int err;
+
+	if (m->obj->info.readonly)
+		return -ERR_READONLY; /* since it began */
+	if (m->conditional && m->obj->generation != m->expected)
+		return -ERR_CHANGED;
+	err = m->fns->plan(m);
+	if (err < 0 || mutate_is_pinned(m))
+		return err;
 	mutate_unpin(m);
-	m->err = mutate_pin(m);
+	return mutate_pin(m);
+}
+
+/* The objects may have changed since the last step: what is pinned is what the change is about. */
+static void mutate_plan(struct mutate *lead)
+{
+	if (lead->obj->objs->latched)
+		lead->err = -ERR_LATCHED;
+	MUTATE_FOREACH(m, lead)
+	{
+		int err = lead->err == 0 ? mutate_plan_part(m) : 0;
+
+		if (err < 0)
+			mutate_fail(m, err);
+	}
 }
 
 /* ---- room and space -------------------------------------------------------------------------- */
@@ -231,121 +295,112 @@ static void mutate_park(struct mutate *m, int err)
 		mutate_finish(m, err);
 }
 
-void object_retry_parked(struct objects *objs)
-{
-	struct mutate_list list = TAILQ_HEAD_INITIALIZER(list);
-	struct mutate *m;
-
-	ASSERT_LOOP();
-	TAILQ_CONCAT(&list, &objs->parked, link);
-	while ((m = TAILQ_FIRST(&list))) {
-		TAILQ_REMOVE(&list, m, link);
-		mutate_step(m);
-		if (!TAILQ_EMPTY(&objs->parked))
-			break; /* no room for this one: the others keep their places behind it */
-	}
-	TAILQ_CONCAT(&objs->parked, &list, link);
-}
-
-void object_close_gate(struct object *obj, struct gate_waiter *waiter)
-{
-	ASSERT_LOOP();
-	if (obj->gated) {
-		TAILQ_INSERT_TAIL(&obj->gate_waiters, waiter, link);
-		return;
-	}
-	obj->gated = true;
-	waiter->ready(waiter);
-}
-
-/* Who waited at the gate goes on, as long as it stays open. */
-static void gate_pass(struct object *obj)
-{
-	struct mutate_list list = TAILQ_HEAD_INITIALIZER(list);
-	struct mutate *m;
-
-	object_step_reads(obj);
-	TAILQ_CONCAT(&list, &obj->gate, link);
-	while ((m = TAILQ_FIRST(&list))) {
-		TAILQ_REMOVE(&list, m, link);
-		mutate_step(m);
-	}
-}
-
-void object_open_gate(struct object *obj)
-{
-	struct gate_waiter *waiter;
-
-	ASSERT_LOOP();
-	obj->gated = false;
-	if (obj->opening)
-		return; /* by a waiter that has ended at once: the loop below goes on */
-	obj->opening = true;
-	while (!obj->gated) {
-		gate_pass(obj);
-		waiter = TAILQ_FIRST(&obj->gate_waiters);
-		if (!waiter || obj->gated)
-			break;
-		TAILQ_REMOVE(&obj->gate_waiters, waiter, link);
-		obj->gated = true;
-		waiter->ready(waiter);
-	}
-	obj->opening = false;
-}
-
 struct mutate_needs {
 	struct epoch_needs epoch; /* blocks that are not in the open one yet, and folios */
 	uint64_t space;		  /* blocks that need a reservation */
 };
 
+/* Some of it is to go to the device first. */
+static bool mutate_is_placing(struct mutate *lead)
+{
+	MUTATE_FOREACH(m, lead)
+	if (m->place && !lead->placed)
+		return true;
+	return false;
+}
+
 /*
- * What the change needs; folios each once, since pieces ascend.  What is to be placed needs its space
- * first; what is placed needs none.  A block that was placed before has none to hand on: it owns a
- * block, not a promise.
+ * Adds what a part needs; folios each once, since pieces ascend.  What is placed needs no space.  A
+ * block that was placed before has none to hand on: it owns a block, not a promise.
  */
-static struct mutate_needs mutate_needs(struct mutate *m)
+static void mutate_add_needs(struct mutate *m, struct mutate_needs *needs)
 {
 	struct cache_object *co = &m->obj->cache;
-	struct mutate_needs needs = {.epoch.hole = m->punches};
 	uint64_t counted = UINT64_MAX;
 
-	if (m->place && !m->placed) {
-		needs.epoch.nblks = place_count(m->place);
-		needs.space = needs.epoch.nblks;
-		return needs;
-	}
+	needs->epoch.hole = needs->epoch.hole || m->punches;
+	m->space = 0;
 	for (uint32_t i = 0; i < m->npinned; i++) {
 		for (uint32_t k = 0; k < m->pinned[i].nblks; k++) {
 			lblk_t blk = lblk(m->pinned[i].first.n + k);
 			uint64_t folio = blk.n >> FOLIO_SHIFT;
 			bool promised = cache_is_promised(co, blk);
 
-			needs.epoch.nblks +=
+			needs->epoch.nblks +=
 			    !promised && (co->nplaced == 0 || !cache_is_dirty(co, blk));
-			needs.space += !promised && !mutate_is_placed(m, blk);
-			needs.epoch.nfolios += folio != counted && !cache_is_dirty_folio(co, blk);
+			m->space += !promised && !mutate_is_placed(m, blk);
+			needs->epoch.nfolios += folio != counted && !cache_is_dirty_folio(co, blk);
 			counted = folio;
 		}
+	}
+	needs->space += m->space;
+}
+
+/* What all parts need together, and each of them in its "space".  What is to be placed needs that
+ * first, and the rest nothing yet. */
+static struct mutate_needs mutate_needs(struct mutate *lead)
+{
+	struct mutate_needs needs = {0};
+	bool placing = mutate_is_placing(lead);
+
+	MUTATE_FOREACH(m, lead)
+	{
+		if (!placing) {
+			mutate_add_needs(m, &needs);
+			continue;
+		}
+		m->space = m->place ? place_count(m->place) : 0;
+		needs.epoch.nblks += m->space;
+		needs.space += m->space;
 	}
 	return needs;
 }
 
+/* Room in the open epoch, or in those of all parts together. */
+static int mutate_make_room(struct mutate *lead, const struct epoch_needs *needs)
+{
+	const struct mutate_all *all = lead->all;
+
+	if (mutate_is_placing(lead))
+		return 0;
+	return all ? epoch_make_room_all(all->objs, all->n, needs)
+		   : epoch_make_room(lead->obj, needs);
+}
+
+static void mutate_unreserve(struct mutate *m, uint64_t nblks)
+{
+	alloc_unreserve(m->obj->objs->alloc, nblks);
+}
+
+/* The space of all parts, or none. */
+static int mutate_reserve(struct mutate *lead)
+{
+	MUTATE_FOREACH(m, lead)
+	{
+		int err = alloc_reserve(m->obj->objs->alloc, m->space);
+
+		if (err == 0)
+			continue;
+		for (struct mutate *done = lead; done != m; done = done->next)
+			mutate_unreserve(done, done->space);
+		return err;
+	}
+	return 0;
+}
+
 /*
- * True: the change may be applied, or placed, the space for *space blocks is reserved.  Else it is
- * parked or finished.
+ * True: the change may be applied, or placed, its space is reserved.  Else it is parked or finished.
  */
-static bool mutate_admit(struct mutate *m, uint64_t *space)
+static bool mutate_admit(struct mutate *m)
 {
 	struct objects *objs = m->obj->objs;
-	bool placing = m->place && !m->placed;
 	struct mutate_needs needs = mutate_needs(m);
-	int err = placing ? 0 : epoch_make_room(m->obj, &needs.epoch);
+	int err = mutate_make_room(m, &needs.epoch);
 	size_t busy = cache_busy_pages(objs->cache);
 	uint64_t meta_used;
 	uint64_t meta_total;
 
 	needs = mutate_needs(m); /* of the next epoch, where that was closed */
-	*space = needs.space;
 	if (err == -ERR_WRITEBACK) {
 		mutate_park(m, err);
 		return false;
@@ -370,7 +425,7 @@ static bool mutate_admit(struct mutate *m, uint64_t *space)
 		mutate_park(m, -ERR_NOSPC_META);
 		return false;
 	}
-	if (alloc_reserve(objs->alloc, needs.space) < 0) {
+	if (mutate_reserve(m) < 0) {
 		mutate_park(m, -ERR_NOSPC);
 		return false;
 	}
@@ -392,32 +447,48 @@ static void mutate_kick(struct object *obj)
 static LOOP_FN void mutate_placed(void *ctx, int err)
 {
 	struct mutate *m = ctx;
+	struct mutate *lead = m->lead;
 	struct objects *objs = m->obj->objs;
 
 	objs->nplacing--;
-	m->placed = true;
 	if (err < 0)
-		m->err = err;
-	mutate_step(m);
+		mutate_fail(m, err);
+	if (--lead->pending > 0)
+		return;
+	lead->placed = true;
+	mutate_step(lead);
 	if (!TAILQ_EMPTY(&objs->parked))
 		objs->progress(objs); /* who waited for this one */
 }
 
-/* To the device, with what is kept of blocks as they are now. */
-static void mutate_place(struct mutate *m, uint64_t space)
+static int mutate_place_part(struct mutate *m)
 {
-	struct objects *objs = m->obj->objs;
 	int err;
 
 	if (m->fns->complete)
 		m->fns->complete(m);
-	objs->nplacing++;
 	err = place_start(m->place, mutate_placed, m);
-	if (err == 0)
-		return;
-	objs->nplacing--;
-	alloc_unreserve(objs->alloc, space);
-	mutate_finish(m, err);
+	if (err < 0)
+		return err;
+	m->obj->objs->nplacing++;
+	m->lead->pending++;
+	return 0;
+}
+
+/* To the device, with what is kept of blocks as they are now. */
+static void mutate_place(struct mutate *lead)
+{
+	MUTATE_FOREACH(m, lead)
+	{
+		int err = m->place && lead->err == 0 ? mutate_place_part(m) : 0;
+
+		if (err < 0)
+			mutate_fail(m, err);
+		if (lead->err < 0)
+			mutate_unreserve(m, m->space); /* of what was not started */
+	}
+	if (lead->pending == 0)
+		mutate_finish(lead, lead->err);
 }
 
 bool mutate_is_placed(struct mutate *m, lblk_t blk)
@@ -440,47 +511,84 @@ void mutate_write(struct mutate *m, lblk_t blk, struct page *page)
 	place_take(m->place, blk, page);
 }
 
-static void mutate_apply(struct mutate *m, uint64_t space)
+static int mutate_apply_part(struct mutate *m)
 {
-	struct object *obj = m->obj;
 	uint64_t unused = 0;
 	int err = m->fns->apply(m, &unused);
-	uint64_t generation = obj->generation; /* others may be applied before the answer */
 
-	alloc_unreserve(obj->objs->alloc, err < 0 ? space : unused);
+	mutate_unreserve(m, err < 0 ? m->space : unused);
 	for (uint32_t i = 0; i < m->npinned && err == 0; i++)
-		object_forget_pages(obj, m->pinned[i].first, m->pinned[i].nblks);
+		object_forget_pages(m->obj, m->pinned[i].first, m->pinned[i].nblks);
+	return err;
+}
+
+/* All parts, into epochs that are closed together.  None is closed before the last is applied. */
+static void mutate_apply_all(struct mutate *lead)
+{
+	struct mutate_all *all = lead->all;
+	uint32_t i = 0;
+	int err = epoch_tie(all->objs, all->n, &(struct epoch_needs){0});
+
+	assert(err == 0); /* there is room for all of it */
+	MUTATE_FOREACH(m, lead)
+	{
+		err = mutate_apply_part(m);
+		assert(err == 0);
+		all->generations[i++] = m->obj->generation;
+	}
+	mutate_kick(lead->obj);
+	mutate_finish_all(lead, 0);
+}
+
+static void mutate_apply(struct mutate *m)
+{
+	int err;
+	uint64_t generation;
+
+	if (m->all) {
+		mutate_apply_all(m);
+		return;
+	}
+	err = mutate_apply_part(m);
+	generation = m->obj->generation; /* others may be applied before the answer */
 	if (err == 0)
-		mutate_kick(obj);
+		mutate_kick(m->obj);
 	mutate_finish_at(m, err, generation);
 }
 
 /* There is room, and space. */
-static void mutate_go_on(struct mutate *m, uint64_t space)
+static void mutate_go_on(struct mutate *m)
 {
-	if (m->place && !m->placed)
-		mutate_place(m, space);
+	if (mutate_is_placing(m))
+		mutate_place(m);
 	else
-		mutate_apply(m, space);
+		mutate_apply(m);
 }
 
-/* Takes the change as far as it comes; called again when what it waits for has happened. */
-static void mutate_step(struct mutate *m)
+/* An object of it whose gate is closed, where that keeps it waiting; or NULL. */
+static struct object *mutate_gated(struct mutate *lead)
 {
-	struct object *obj = m->obj;
-	uint64_t space;
+	MUTATE_FOREACH(m, lead)
+	if (m->obj->gated && !m->has_gate)
+		return m->obj;
+	return NULL;
+}
 
+void mutate_step(struct mutate *m)
+{
+	struct object *gated;
+
+	ASSERT_LOOP();
 	mutate_plan(m);
 	if (!mutate_filled_in(m))
 		return;
-	if (obj->gated && !m->has_gate && m->err == 0) {
-		TAILQ_INSERT_TAIL(&obj->gate, m, link);
-		return;
-	}
-	if (m->err < 0)
+	gated = m->err == 0 ? mutate_gated(m) : NULL;
+	if (gated)
+		TAILQ_INSERT_TAIL(&gated->gate, m, link);
+	else if (m->err < 0)
 		mutate_finish(m, m->err);
-	else if (mutate_admit(m, &space))
-		mutate_go_on(m, space);
+	else if (mutate_admit(m))
+		mutate_go_on(m);
 }
 
 int mutate_refused(const struct handle *handle, uint64_t off_bytes, uint64_t len)
@@ -531,10 +639,47 @@ int mutate_init_whole(struct mutate *m, uint32_t max, uint32_t nblks)
 	return mutate_alloc(m, max, nblks);
 }
 
+void mutate_drop(struct mutate *m)
+{
+	ASSERT_LOOP();
+	mutate_free(m);
+}
+
 void mutate_start(struct mutate *m)
 {
 	ASSERT_LOOP();
 	assert(m->max > 0);
+	m->lead = m;
 	object_get(m->obj);
 	mutate_step(m);
+}
+
+struct mutate_all *mutate_all_new(uint32_t n, object_all_cb cb, void *ctx)
+{
+	struct mutate_all *all =
+	    calloc(1, sizeof(*all) + n * (sizeof(all->generations[0]) + sizeof(all->objs[0])));
+
+	ASSERT_LOOP();
+	if (!all)
+		return NULL;
+	all->cb = cb;
+	all->ctx = ctx;
+	all->n = n;
+	all->at = n;
+	all->objs = (struct object **)(all->generations + n);
+	return all;
+}
+
+void mutate_start_all(struct mutate_all *all, struct mutate *const *parts)
+{
+	ASSERT_LOOP();
+	for (uint32_t i = 0; i < all->n; i++) {
+		assert(parts[i]->max > 0);
+		parts[i]->all = all;
+		parts[i]->lead = parts[0];
+		parts[i]->next = i + 1 < all->n ? parts[i + 1] : NULL;
+		all->objs[i] = parts[i]->obj;
+		object_get(parts[i]->obj);
+	}
+	mutate_step(parts[0]);
 }

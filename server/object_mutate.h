@@ -4,6 +4,21 @@
  * write, a resize, a zeroing each embed a struct mutate and say by its functions what is their own.
  *
  * It is the loop's, from mutate_start() to its "free".
+ *
+ * A change of several objects is a list of these, its parts, of which each has another object.  Its
+ * first part leads: it is what waits, and has the outcome; a change of one object leads itself.  All
+ * parts take each step together, so that they are applied in one turn, and as they are tied then
+ * (object_epoch.h) a crash shows all of them or none.  What is held, of all parts, while it waits:
+ *
+ *	for a fill		  pins
+ *	for a gate, any of them	  pins; of what has been placed its place, which is space
+ *	parked			  the same
+ *	for a placing		  pins; the space of what is being placed
+ *
+ * Neither keeps another change from going on; space does, so who is parked is tried again whenever
+ * something has come to rest, and fails when nothing is under way that may give back any: of two that
+ * have placed blocks and lack space for others the first to fail gives back what the other one needs.
+ * Nothing else is reserved, and nobody is tied, before all of it can be applied.
  */
 #ifndef SERVER_OBJECT_MUTATE_H
 #define SERVER_OBJECT_MUTATE_H
@@ -44,6 +59,17 @@ struct mutate_fns {
 	void (*complete)(struct mutate *m);
 };
 
+/* What the parts of a change of several objects have in common: in one piece, from calloc(), and freed
+ * behind its callback. */
+struct mutate_all {
+	object_all_cb cb;
+	void *ctx;
+	uint32_t n;
+	uint32_t at;	      /* the part that an error is about; n: none of them */
+	struct object **objs; /* of the parts, in order */
+	uint64_t generations[];
+};
+
 struct mutate {
 	const struct mutate_fns *fns; /* these and has_gate are the caller's, the others 0 */
 	struct object *obj;
@@ -61,12 +87,17 @@ struct mutate {
 	bool punches;  /* the epoch gets another hole: see plan */
 	bool has_gate; /* it is for who closed the object's gate, and does not wait there */
 
+	struct mutate_all *all; /* or NULL; mutate_start_all() sets these three */
+	struct mutate *next;	/* part */
+	struct mutate *lead;
+
 	struct mutate_piece *pinned; /* private from here on */
 	uint32_t npinned;
-	uint32_t pending;
-	bool placed; /* it is there */
-	int err;
+	uint64_t space; /* blocks that are reserved for it, in the turn that takes them */
 	struct mutate_wait *waits;
+	uint32_t pending; /* these three and the link are the lead's */
+	bool placed;	  /* it is there */
+	int err;
 	struct mutate_piece some_want[MUTATE_PIECES];
 	struct mutate_piece some_pinned[MUTATE_PIECES];
 	struct mutate_wait some_waits[2 * MUTATE_PIECES];
@@ -84,8 +115,21 @@ int mutate_init_whole(struct mutate *m, uint32_t max, uint32_t nblks) LOOP_FN MU
 int mutate_refused(const struct handle *handle, uint64_t off_bytes,
 		   uint64_t len) LOOP_FN MUST_CHECK;
 
+/* Takes the change as far as it comes; called again, of a lead, when what it waits for has happened. */
+void mutate_step(struct mutate *m) LOOP_FN;
+
+/* Instead of beginning: frees all of it. */
+void mutate_drop(struct mutate *m) LOOP_FN;
+
 /* Begins; m->cb is called once, perhaps before this returns. */
 void mutate_start(struct mutate *m) LOOP_FN;
+
+/* For n parts, to be started by mutate_start_all().  NULL: no memory. */
+struct mutate_all *mutate_all_new(uint32_t n, object_all_cb cb, void *ctx) LOOP_FN;
+
+/* Begins the parts, all->n of them and each of another object, as one change; all->cb takes the place of
+ * theirs.  "apply" of a part does not fail. */
+void mutate_start_all(struct mutate_all *all, struct mutate *const *parts) LOOP_FN;
 
 /* From "apply": has the block, as it would be now, been written already? */
 bool mutate_is_placed(struct mutate *m, lblk_t blk) LOOP_FN;

@@ -39,6 +39,8 @@
  * Sets.  The open epochs of objects that are tied (object_tie.h) are closed in one turn of the loop;
  * what is frozen together is a set, for most objects one of a single epoch.
  *
+ *  - A write to several objects ties their open epochs in the turn in which all of it is applied, and
+ *    none is closed within that turn: so one set has it as a whole.
  *  - A set is one unit of the commit queue (commit.h): after a crash all of it is there or nothing.
  *    So together its epochs have no more than one may have; what would be more is closed before.
  *  - It is submitted when all its epochs are WRITTEN and each is the head of its object.  No two sets

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * object_write.c: writing one range or several.
+ * object_write.c: writing one range or several, of one object or several.
  *
  * The pages that came with the request become the cache's pages; what the write does not cover of
  * a block is copied into its page from the block as it was.  Ranges that have bytes of one block
@@ -22,6 +22,8 @@
 #include "server/object_io.h"
 #include "server/object_mutate.h"
 #include "server/object_place.h"
+
+_Static_assert(OBJECT_PARTS_MAX == EPOCH_TIED_MAX, "a change of so many can be one set");
 
 struct write_range {
 	uint64_t off_bytes;
@@ -327,4 +329,111 @@ void object_writev(struct handle *handle, const struct object_range *ranges, str
 	for (uint32_t i = 0; i < n; i++)
 		write_take(&op->ranges[i], ranges[i].off_bytes, &pvs[i]);
 	write_start(op, object_is_direct(handle));
+}
+
+/* ---- several objects ------------------------------------------------------------------------- */
+
+static int write_compare_objects(const void *a, const void *b)
+{
+	uintptr_t x = (uintptr_t)(*(struct object *const *)a);
+	uintptr_t y = (uintptr_t)(*(struct object *const *)b);
+
+	return (x > y) - (x < y);
+}
+
+/* Are two of them of one object? */
+static bool write_has_same(const struct object_part *parts, uint32_t n)
+{
+	struct object *objs[OBJECT_PARTS_MAX];
+
+	for (uint32_t i = 0; i < n; i++)
+		objs[i] = parts[i].handle->obj;
+	qsort(objs, n, sizeof(objs[0]), write_compare_objects);
+	for (uint32_t i = 1; i < n; i++)
+		if (objs[i] == objs[i - 1])
+			return true;
+	return false;
+}
+
+/* *at: the part that is refused; it stays where that is none of them. */
+static int write_all_refused(const struct object_part *parts, uint32_t n, uint32_t *at)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		int err = mutate_refused(parts[i].handle, 0, 0);
+
+		if (err < 0) {
+			*at = i;
+			return err;
+		}
+	}
+	return write_has_same(parts, n) ? -ERR_SAME_OBJECT : 0;
+}
+
+/* Takes over the vectors.  NULL: no memory, and they are where they were. */
+static struct write_op *write_part_new(const struct object_part *part, struct pagevec *pvs)
+{
+	struct write_op *op = write_new(part->handle->obj, part->nranges, NULL);
+
+	if (!op)
+		return NULL;
+	op->m.conditional = part->if_generation != NULL;
+	op->m.expected = part->if_generation ? *part->if_generation : 0;
+	for (uint32_t i = 0; i < part->nranges; i++)
+		write_take(&op->ranges[i], part->ranges[i].off_bytes, &pvs[i]);
+	return op;
+}
+
+/* Makes all parts; on an error those that have been made are to be freed: *made. */
+static int write_parts_new(const struct object_part *parts, uint32_t n, struct pagevec *pvs,
+			   struct mutate **ms, uint32_t *made)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < n && err == 0; i++) {
+		struct write_op *op = write_part_new(&parts[i], pvs);
+
+		if (!op)
+			return -ERR_NOMEM;
+		ms[(*made)++] = &op->m;
+		pvs += parts[i].nranges;
+		if (object_is_direct(parts[i].handle))
+			err = write_place(op);
+	}
+	return err;
+}
+
+static void write_all_drop(const struct object_part *parts, uint32_t n, struct pagevec *pvs,
+			   struct mutate *const *ms, uint32_t made)
+{
+	for (uint32_t i = 0; i < made; i++)
+		mutate_drop(ms[i]);
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t k = 0; k < parts[i].nranges; k++)
+			pagevec_fini(pvs++);
+}
+
+void object_write_all(const struct object_part *parts, uint32_t n, struct pagevec *pvs,
+		      object_all_cb cb, void *ctx)
+{
+	struct mutate *ms[OBJECT_PARTS_MAX];
+	struct mutate_all *all = NULL;
+	uint64_t none = 0;
+	uint32_t made = 0;
+	uint32_t at = n;
+	int err;
+
+	ASSERT_LOOP();
+	assert(n > 0 && n <= OBJECT_PARTS_MAX);
+	err = write_all_refused(parts, n, &at);
+	if (err == 0) {
+		all = mutate_all_new(n, cb, ctx);
+		err = all ? write_parts_new(parts, n, pvs, ms, &made) : -ERR_NOMEM;
+	}
+	if (err == 0) {
+		mutate_start_all(all, ms);
+		return;
+	}
+	write_all_drop(parts, n, pvs, ms, made);
+	free(all);
+	cb(ctx, err, at, &none);
 }

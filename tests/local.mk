@@ -118,6 +118,8 @@ unit_tests = \
 	tests/unit/test_object_store \
 	tests/unit/test_object_tie \
 	tests/unit/test_object_unshare \
+	tests/unit/test_object_write_all \
+	tests/unit/test_object_write_large \
 	tests/unit/test_options \
 	tests/unit/test_page \
 	tests/unit/test_prepare \
@@ -214,6 +216,8 @@ thread_tests = \
 	tests/unit/test_object_store \
 	tests/unit/test_object_tie \
 	tests/unit/test_object_unshare \
+	tests/unit/test_object_write_all \
+	tests/unit/test_object_write_large \
 	tests/unit/test_prepare \
 	tests/unit/test_recover_crash \
 	tests/unit/test_writeback \
@@ -307,6 +311,7 @@ libtest_la_SOURCES = \
 	tests/unit/ranges_fixture.h \
 	tests/unit/session_fixture.h \
 	tests/unit/store_fixture.h \
+	tests/unit/write_all_fixture.h \
 	tests/unit/writeback_fixture.h \
 	tests/unit/written.h \
 	tests/vectors/codec.c \

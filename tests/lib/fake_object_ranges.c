@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fake_object_ranges.c: the engine in memory: several ranges of an object, and its generation.
+ * fake_object_ranges.c: the engine in memory: several ranges of an object or of several, generations.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -99,6 +99,56 @@ void object_writev(struct handle *handle, const struct object_range *ranges, str
 	}
 	f->info.generation += err == 0;
 	answer_changed(handle, cb, ctx, err);
+}
+
+static void fire_all(struct due *due)
+{
+	due->cb.all(due->ctx, due->err, due->at, due->generations);
+	free(due->generations);
+}
+
+/* Why a part is refused, or 0. */
+static int part_failure(const struct object_part *part)
+{
+	if (part->handle->readonly)
+		return -ERR_PERM;
+	return part->if_generation && *part->if_generation != part->handle->fake->info.generation
+		   ? -ERR_CHANGED
+		   : 0;
+}
+
+static int write_part(const struct object_part *part, const struct pagevec *pvs)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < part->nranges && err == 0; i++)
+		err = write_range(part->handle->fake, part->ranges[i].off_bytes, &pvs[i]);
+	part->handle->fake->info.generation++;
+	return err;
+}
+
+void object_write_all(const struct object_part *parts, uint32_t n, struct pagevec *pvs,
+		      object_all_cb cb, void *ctx)
+{
+	struct objects *objs = parts[0].handle->objs;
+	struct due *due = due_new(fire_all, fake_failure(objs), ctx);
+
+	due->cb.all = cb;
+	due->at = n;
+	due->generations = calloc(n, sizeof(due->generations[0]));
+	assert(due->generations);
+	for (uint32_t i = 0; i < n && due->err == 0; i++) {
+		due->err = part_failure(&parts[i]);
+		due->at = due->err < 0 ? i : n;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		if (due->err == 0)
+			due->err = write_part(&parts[i], pvs);
+		due->generations[i] = parts[i].handle->fake->info.generation;
+		for (uint32_t k = 0; k < parts[i].nranges; k++)
+			pagevec_fini(pvs++);
+	}
+	due_run(objs, due);
 }
 
 void object_fsync_if(struct handle *handle, const uint64_t *if_generation, object_changed_cb cb,

@@ -40,6 +40,7 @@ struct due {
 		object_read_cb read;
 		object_changed_cb changed;
 		object_pairs_cb pairs;
+		object_all_cb all;
 	} cb;
 	void *ctx;
 	int err;
@@ -49,6 +50,7 @@ struct due {
 	struct pagevec *pvs; /* of several ranges */
 	uint32_t npvs;
 	uint32_t at;
+	uint64_t *generations; /* of several objects */
 };
 
 struct objects {
