@@ -23,7 +23,7 @@ void call_init(struct call *call, enum wire_op op);
 /*
  * Names the object that the request is about: its handle's number goes into the body, at this offset,
  * when the request goes out, as it may be another on another connection.  The first object is the one
- * that is changed, or synced.
+ * that is changed, or all are (flight.c); all are synced.
  */
 void call_bind(struct call *call, cow_object_t *obj, uint32_t handle_at);
 

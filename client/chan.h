@@ -40,8 +40,9 @@
 #define CHAN_STAGE_BYTES 4096u
 #define CHAN_IN_BYTES	 (WIRE_HEADER_BYTES + WIRE_BODY_MAX + CHAN_STAGE_BYTES)
 
-_Static_assert(CHAN_BODY_MAX >= 2u * (2u + MSG_NAME_BYTES) + 8u + 2u + LABELS_MAX_BYTES,
-	       "every request body but those of USAGE, READV, WRITEV and CLONE_ALL fits");
+_Static_assert(
+    CHAN_BODY_MAX >= 2u * (2u + MSG_NAME_BYTES) + 8u + 2u + LABELS_MAX_BYTES,
+    "every request body but those of USAGE, READV, WRITEV, WRITE_ALL and CLONE_ALL fits");
 
 struct chan_request;
 

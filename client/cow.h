@@ -44,6 +44,7 @@ extern "C" {
 #define COW_HAVE_AIO	  1 /* cow_aio_*, cow_set_reconnect() */
 #define COW_HAVE_DIFF	  1
 #define COW_HAVE_GROUPS	  1 /* several objects at one point in time */
+#define COW_HAVE_WRITES	  1 /* one write to several objects */
 
 /* Error codes: stable; calls return them negated. */
 enum cow_errcode {
@@ -470,6 +471,26 @@ int cow_write_if(cow_object_t *obj, const void *buf, size_t len, uint64_t offset
  */
 int cow_fsync_if(cow_object_t *obj, const uint64_t *if_generation, uint64_t *generation);
 
+/* What cow_write_all() writes to one object. */
+struct cow_write {
+	cow_object_t *obj;
+	const struct cow_range *ranges; /* ascending, not overlapping */
+	size_t count;			/* of these: 1 or more */
+	const uint64_t *if_generation;	/* NULL, or as of cow_writev() */
+	uint64_t generation;		/* gets that of the object with this write */
+};
+
+#define COW_WRITES_MAX 512 /* objects of one call */
+
+/*
+ * Writes to several objects, open on one connection and each named once, in one request: all of it or
+ * nothing, for every reader and under a crash; with COW_RANGES_MAX ranges at most in all, and with the
+ * limits of cow_writev() for all of them together.  -COW_ECHANGED: the generation of one of them is not
+ * as expected, and nothing has been done to any.  Where cow_fsync() of one of them has returned 0, all
+ * of it is durable.
+ */
+int cow_write_all(struct cow_write *writes, size_t count);
+
 /*
  * cow_group_fsync() is cow_fsync() of several objects, open on one connection, at most COW_GROUP_MAX,
  * as one commit: what was written to them since is durable on all of them or on none, at any moment.
@@ -595,6 +616,10 @@ int cow_aio_pread(cow_object_t *obj, void *buf, size_t len, uint64_t offset,
 		  const struct cow_aio *how, uint64_t *id);
 int cow_aio_pwrite(cow_object_t *obj, const void *buf, size_t len, uint64_t offset,
 		   const struct cow_aio *how, uint64_t *id);
+/* Of writes, which is not empty, only the generations are looked at behind the call, and what the ranges
+ * point to. */
+int cow_aio_write_all(struct cow_write *writes, size_t count, const struct cow_aio *how,
+		      uint64_t *id);
 int cow_aio_fsync(cow_object_t *obj, const struct cow_aio *how, uint64_t *id);
 int cow_aio_resize(cow_object_t *obj, uint64_t size, unsigned int flags, const struct cow_aio *how,
 		   uint64_t *id);

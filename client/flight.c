@@ -13,6 +13,7 @@
 
 #define FLIGHT_REPEAT 1u /* may be carried out twice: has then done what it does once */
 #define FLIGHT_CHANGE 2u /* of the content of the call's first object; durable by a later fsync */
+#define FLIGHT_ALL    4u /* of that of its other objects, too */
 
 /*
  * Every operation has its line: what is added to the protocol does not compile before it has been
@@ -30,6 +31,8 @@ static unsigned int flight_traits(enum wire_op op)
 	case WIRE_OP_WRITEV:
 	case WIRE_OP_UNSHARE:
 		return FLIGHT_REPEAT | FLIGHT_CHANGE;
+	case WIRE_OP_WRITE_ALL:
+		return FLIGHT_REPEAT | FLIGHT_CHANGE | FLIGHT_ALL;
 	case WIRE_OP_PING:
 	case WIRE_OP_OPEN:
 	case WIRE_OP_INFO:
@@ -153,10 +156,11 @@ static bool flight_fsynced(struct call *call)
 /* What an answer means for the objects of the call. */
 static void flight_end_answered(struct call *call)
 {
+	uint32_t nchanged = flight_traits(call->req.op) & FLIGHT_ALL ? call->nbound : 1;
 	bool restarted = false;
 
-	if (call->nbound > 0 && flight_changes(call))
-		call->bound[0].obj->acked++;
+	for (uint32_t i = 0; flight_changes(call) && i < call->nbound && i < nchanged; i++)
+		call->bound[i].obj->acked++;
 	if (flight_is_fsync(call))
 		restarted = flight_fsynced(call);
 	else if (call->req.op == WIRE_OP_CLOSE && call->nbound > 0)

@@ -87,7 +87,7 @@ struct call {
 	unsigned int timeout_ms; /* 0: that of the connection's handle */
 	call_decode_fn decode;
 	void *ctx;
-	struct call_object *bound; /* call_bind(); the first is the one that a change is made to */
+	struct call_object *bound; /* call_bind(); a change is made to the first, or to all */
 	uint32_t nbound;
 	struct call_object some_bound[CALL_OBJECTS];
 	/* Instead of waking a thread: under the lock, and must not use the channel. */

@@ -38,6 +38,7 @@ libclient_la_SOURCES = \
 	client/unshare.c \
 	client/uri.c \
 	client/uri.h \
+	client/write_all.c \
 	$(NULL)
 
 lib_LTLIBRARIES += libcow.la

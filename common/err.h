@@ -47,7 +47,7 @@
 	X(PAYLOAD, INVAL, "the ranges and the payload are not of one length")               \
 	X(RANGES, INVAL, "ranges that are empty, overlap or do not ascend")                 \
 	X(SCATTERED, LIMIT, "the ranges touch more blocks than one write may")              \
-	X(SAME_OBJECT, INVAL, "an object is named twice")                                   \
+	X(SAME_OBJECT, INVAL, "an object is named in two places or by two handles")         \
 	X(NO_PARENT, NOENT, "no such object to be a version of")                            \
 	X(NOT_FILE, INVAL, "not a regular file")                                            \
 	X(NOSPC_META, NOSPC, "no space left for metadata")                                  \

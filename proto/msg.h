@@ -244,6 +244,31 @@ struct msg_generation { /* answers WRITEV and FSYNC_IF */
 	uint64_t generation;
 };
 
+/* A range of one of the objects of a WRITE_ALL. */
+struct msg_object_range {
+	uint32_t handle;
+	uint32_t flags; /* MSG_IF_GENERATION: only the first range of an object has it */
+	uint64_t generation;
+	uint64_t offset;
+	uint32_t len;
+};
+
+#define MSG_OBJECT_RANGE_BYTES 28u
+
+struct msg_write_all {	/* the payload is the data, as of msg_writev */
+	uint32_t count; /* 1 to WIRE_RANGES_MAX */
+	struct msg_object_range ranges[WIRE_RANGES_MAX];
+};
+
+#define MSG_WRITE_ALL_BYTES_MAX (4u + WIRE_RANGES_MAX * MSG_OBJECT_RANGE_BYTES)
+
+#define MSG_PARTS_MAX 512u /* objects of one WRITE_ALL */
+
+struct msg_generations { /* answers it: of each object, in the order of the ranges */
+	uint32_t count;
+	uint64_t generations[MSG_PARTS_MAX];
+};
+
 #define MSG_RESIZE_SHRINK 1u /* without it a smaller size is -ERR_SHRINK */
 
 struct msg_resize {
@@ -408,6 +433,8 @@ MSG_DECLARE(msg_readv_reply);
 MSG_DECLARE(msg_writev);
 MSG_DECLARE(msg_fsync_if);
 MSG_DECLARE(msg_generation);
+MSG_DECLARE(msg_write_all);
+MSG_DECLARE(msg_generations);
 MSG_DECLARE(msg_extents);
 MSG_DECLARE(msg_diff);
 MSG_DECLARE(msg_statfs_reply);

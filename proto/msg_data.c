@@ -108,7 +108,7 @@ static void msg_writev_put(struct cursor *c, const struct msg_writev *m)
 }
 
 /* A generation without its flag means nothing: it is refused, as a flag that is not known. */
-static void msg_get_condition(struct cursor *c, uint32_t *flags, uint64_t *generation)
+void msg_get_condition(struct cursor *c, uint32_t *flags, uint64_t *generation)
 {
 	*flags = msg_get_flags(c, MSG_IF_GENERATION);
 	*generation = cursor_u64(c);

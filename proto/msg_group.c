@@ -27,6 +27,70 @@ static void msg_handles_get(struct cursor *c, struct msg_handles *m)
 
 MSG_DEFINE(msg_handles)
 
+/* ---- one write to several -------------------------------------------------------------------- */
+
+static void msg_write_all_put(struct cursor *c, const struct msg_write_all *m)
+{
+	cursor_put_u32(c, m->count);
+	if (m->count == 0 || m->count > WIRE_RANGES_MAX)
+		c->bad = true;
+	for (uint32_t i = 0; i < m->count && !c->bad; i++) {
+		const struct msg_object_range *range = &m->ranges[i];
+
+		cursor_put_u32(c, range->handle);
+		cursor_put_u32(c, range->flags);
+		cursor_put_u64(c, range->generation);
+		cursor_put_u64(c, range->offset);
+		cursor_put_u32(c, range->len);
+	}
+}
+
+/* Not more bytes than a payload has; and a condition stands with the first range of its object. */
+static void msg_write_all_get(struct cursor *c, struct msg_write_all *m)
+{
+	uint64_t sum = 0;
+
+	m->count = cursor_u32(c);
+	if (m->count == 0 || m->count > WIRE_RANGES_MAX)
+		c->bad = true;
+	for (uint32_t i = 0; i < m->count && !c->bad; i++) {
+		struct msg_object_range *range = &m->ranges[i];
+
+		range->handle = cursor_u32(c);
+		msg_get_condition(c, &range->flags, &range->generation);
+		range->offset = cursor_u64(c);
+		range->len = cursor_u32(c);
+		sum += range->len;
+		if (sum > WIRE_PAYLOAD_MAX)
+			c->bad = true;
+		if (i > 0 && range->handle == m->ranges[i - 1].handle && range->flags != 0)
+			c->bad = true;
+	}
+}
+
+static void msg_generations_put(struct cursor *c, const struct msg_generations *m)
+{
+	cursor_put_u16(c, (uint16_t)m->count);
+	if (m->count > MSG_PARTS_MAX)
+		c->bad = true;
+	for (uint32_t i = 0; i < m->count && !c->bad; i++)
+		cursor_put_u64(c, m->generations[i]);
+}
+
+static void msg_generations_get(struct cursor *c, struct msg_generations *m)
+{
+	m->count = cursor_u16(c);
+	if (m->count > MSG_PARTS_MAX)
+		c->bad = true;
+	for (uint32_t i = 0; i < m->count && !c->bad; i++)
+		m->generations[i] = cursor_u64(c);
+}
+
+MSG_DEFINE(msg_write_all)
+MSG_DEFINE(msg_generations)
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
 int msg_clone_all_encode(uint8_t *buf, size_t len, const struct msg_clone_all *m,
 			 const struct msg_pair *pairs)
 {

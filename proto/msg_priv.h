@@ -41,6 +41,9 @@ uint64_t msg_get_ttl(struct cursor *c);
 void msg_labels_put(struct cursor *c, const struct msg_labels *m);
 void msg_labels_get(struct cursor *c, struct msg_labels *m);
 
+/* A flag MSG_IF_GENERATION and the generation that it is about (msg_data.c). */
+void msg_get_condition(struct cursor *c, uint32_t *flags, uint64_t *generation);
+
 static inline bool msg_at_end(const struct cursor *c)
 {
 	return !c->bad && c->pos == c->len;

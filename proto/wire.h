@@ -24,7 +24,7 @@
 #define WIRE_PAYLOAD_MAX     33554432u		 /* 32 MiB: one read or write */
 #define WIRE_INFLIGHT_MAX    128u		 /* requests of one connection without a reply */
 #define WIRE_TEXT_MAX	     512u		 /* bytes of an error text */
-#define WIRE_RANGES_MAX	     1024u		 /* of one READV or WRITEV */
+#define WIRE_RANGES_MAX	     1024u		 /* of one READV, WRITEV or WRITE_ALL */
 #define WIRE_OBJECT_SIZE_MAX (UINT64_C(1) << 50) /* 1 PiB */
 
 /* Features, negotiated in HELLO: the reply has those that both sides have. */
@@ -67,7 +67,8 @@
 	X(TIE, 31)         \
 	X(FSYNC_ALL, 32)   \
 	X(CLONE_ALL, 33)   \
-	X(UNSHARE, 34)
+	X(UNSHARE, 34)     \
+	X(WRITE_ALL, 35)
 
 enum wire_op {
 #define X(name, num) WIRE_OP_##name = num,

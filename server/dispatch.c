@@ -140,6 +140,8 @@ static const struct dispatch_row rows[] = {
     {WIRE_OP_CLONE_ALL, SESSION_READY, false, dispatch_decode_clone_all, NULL, dispatch_clone_all},
     {WIRE_OP_UNSHARE, SESSION_READY, false, unshare_decode, dispatch_prepare_unshare,
      dispatch_unshare},
+    {WIRE_OP_WRITE_ALL, SESSION_READY, true, dispatch_decode_write_all, dispatch_prepare_write_all,
+     dispatch_write_all},
 };
 
 _Static_assert(ARRAY_LEN(rows) == WIRE_OP_END - 1, "every operation has a row");

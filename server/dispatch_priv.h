@@ -117,6 +117,9 @@ void dispatch_close_now(struct request *req, struct session_slot *slot);
 int dispatch_prepare_handles(struct request *req);
 void dispatch_tie(struct request *req);
 void dispatch_fsync_all(struct request *req);
+int dispatch_decode_write_all(struct request *req, const uint8_t *body, size_t len);
+int dispatch_prepare_write_all(struct request *req);
+void dispatch_write_all(struct request *req);
 int dispatch_decode_clone_all(struct request *req, const uint8_t *body, size_t len);
 void dispatch_clone_all(struct request *req);
 

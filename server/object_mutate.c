@@ -208,9 +208,9 @@ static void mutate_fill_in(struct mutate *m)
 /* True: what is kept can be merged now, or there is an error. */
 static bool mutate_filled_in(struct mutate *lead)
 {
-	MUTATE_FOREACH(m, lead)
-	if (lead->err == 0)
-		mutate_fill_in(m);
+	MUTATE_FOREACH (m, lead)
+		if (lead->err == 0)
+			mutate_fill_in(m);
 	return lead->pending == 0;
 }
 
@@ -258,8 +258,7 @@ static void mutate_plan(struct mutate *lead)
 {
 	if (lead->obj->objs->latched)
 		lead->err = -ERR_LATCHED;
-	MUTATE_FOREACH(m, lead)
-	{
+	MUTATE_FOREACH (m, lead) {
 		int err = lead->err == 0 ? mutate_plan_part(m) : 0;
 
 		if (err < 0)
@@ -303,9 +302,9 @@ struct mutate_needs {
 /* Some of it is to go to the device first. */
 static bool mutate_is_placing(struct mutate *lead)
 {
-	MUTATE_FOREACH(m, lead)
-	if (m->place && !lead->placed)
-		return true;
+	MUTATE_FOREACH (m, lead)
+		if (m->place && !lead->placed)
+			return true;
 	return false;
 }
 
@@ -343,8 +342,7 @@ static struct mutate_needs mutate_needs(struct mutate *lead)
 	struct mutate_needs needs = {0};
 	bool placing = mutate_is_placing(lead);
 
-	MUTATE_FOREACH(m, lead)
-	{
+	MUTATE_FOREACH (m, lead) {
 		if (!placing) {
 			mutate_add_needs(m, &needs);
 			continue;
@@ -375,8 +373,7 @@ static void mutate_unreserve(struct mutate *m, uint64_t nblks)
 /* The space of all parts, or none. */
 static int mutate_reserve(struct mutate *lead)
 {
-	MUTATE_FOREACH(m, lead)
-	{
+	MUTATE_FOREACH (m, lead) {
 		int err = alloc_reserve(m->obj->objs->alloc, m->space);
 
 		if (err == 0)
@@ -478,8 +475,7 @@ static int mutate_place_part(struct mutate *m)
 /* To the device, with what is kept of blocks as they are now. */
 static void mutate_place(struct mutate *lead)
 {
-	MUTATE_FOREACH(m, lead)
-	{
+	MUTATE_FOREACH (m, lead) {
 		int err = m->place && lead->err == 0 ? mutate_place_part(m) : 0;
 
 		if (err < 0)
@@ -530,8 +526,7 @@ static void mutate_apply_all(struct mutate *lead)
 	int err = epoch_tie(all->objs, all->n, &(struct epoch_needs){0});
 
 	assert(err == 0); /* there is room for all of it */
-	MUTATE_FOREACH(m, lead)
-	{
+	MUTATE_FOREACH (m, lead) {
 		err = mutate_apply_part(m);
 		assert(err == 0);
 		all->generations[i++] = m->obj->generation;
@@ -568,9 +563,9 @@ static void mutate_go_on(struct mutate *m)
 /* An object of it whose gate is closed, where that keeps it waiting; or NULL. */
 static struct object *mutate_gated(struct mutate *lead)
 {
-	MUTATE_FOREACH(m, lead)
-	if (m->obj->gated && !m->has_gate)
-		return m->obj;
+	MUTATE_FOREACH (m, lead)
+		if (m->obj->gated && !m->has_gate)
+			return m->obj;
 	return NULL;
 }
 

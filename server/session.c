@@ -103,29 +103,22 @@ void session_drop_payload(struct request *req)
 	req->npayload = 0;
 }
 
-static bool session_is_pinned(const struct session_slots *slots, const struct session_slot *slot)
+int session_pin_all(struct request *req, const struct msg_handle *handles, uint32_t n)
 {
-	for (uint32_t i = 0; i < slots->n; i++)
-		if (slots->slot[i] == slot)
-			return true;
-	return false;
-}
-
-int session_pin_all(struct request *req, const struct msg_handles *handles)
-{
-	struct session_slots *slots = calloc(1, sizeof(*slots));
+	struct session_slots *slots = calloc(1, sizeof(*slots) + n * sizeof(struct session_slot *));
+	bool pinned[SESSION_HANDLES_MAX] = {false};
 
 	if (!slots)
 		return -ERR_NOMEM;
 	req->slots = slots;
-	for (uint32_t i = 0; i < handles->count; i++) {
-		uint32_t number = handles->handles[i].handle;
-		struct session_slot *slot = session_slot_find(req->session, number);
+	for (uint32_t i = 0; i < n; i++) {
+		struct session_slot *slot = session_slot_find(req->session, handles[i].handle);
 
 		if (!slot)
 			return -ERR_BAD_HANDLE; /* what is pinned is unpinned with the request */
-		if (session_is_pinned(slots, slot))
+		if (pinned[slot->number - 1])
 			continue;
+		pinned[slot->number - 1] = true;
 		slot->users++;
 		slots->slot[slots->n++] = slot;
 	}

@@ -55,10 +55,10 @@ struct session_slot {
 	struct request *closing; /* the CLOSE that waits for the users, or NULL */
 };
 
-/* Several, each once. */
+/* Several, each once, in the order in which they were named first. */
 struct session_slots {
 	uint32_t n;
-	struct session_slot *slot[MSG_GROUP_MAX];
+	struct session_slot *slot[];
 };
 
 /* A reply on its way out.  The pages of "payload", one vector after the other, are the callee's from
@@ -153,7 +153,7 @@ struct request *session_request_new(struct session *session, const struct wire_h
 
 /* Pins the slots of handles that the client named.  -ERR_BAD_HANDLE: one is none, or is closing;
  * -ERR_NOMEM. */
-int session_pin_all(struct request *req, const struct msg_handles *handles) MUST_CHECK;
+int session_pin_all(struct request *req, const struct msg_handle *handles, uint32_t n) MUST_CHECK;
 
 /* Takes the pinned slots from the request, without the pins; to be freed.  NULL: there are none. */
 struct session_slots *session_unpin_all(struct request *req);

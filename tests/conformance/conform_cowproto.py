@@ -237,6 +237,13 @@ def field(run, verb, args, name, kind):
     return args.number(name)
 
 
+def write_all_entry(run, args, handle, offset, length, generation=None):
+    """HANDLE:OFFSET:LENGTH, and the GENERATION that its object must have."""
+    numbers = [script.number(text, args.variables) for text in (offset, length, generation or "0")]
+    return {"handle": run.handle(handle), "flags": int(generation is not None),
+            "generation": numbers[2], "offset": numbers[0], "len": numbers[1]}
+
+
 def request(run, verb, args):
     """The fields and the payload of a request, as a line has them."""
     message = cowproto.OPERATIONS[verb.upper()].request
@@ -248,6 +255,8 @@ def request(run, verb, args):
         entries = [{"handle": run.handle(name)} for name in args.items("handles")]
     elif message == "msg_clone_all":
         entries = [dict(zip(("src", "dst"), pair.split(":"))) for pair in args.items("pairs")]
+    elif message == "msg_write_all":
+        entries = [write_all_entry(run, args, *one.split(":")) for one in args.items("writes")]
     elif message in cowproto.COUNTS:
         entries = [{"offset": offset, "len": length} for offset, length in args.ranges("ranges")]
     fields = {name: len(entries) if name == "count" else field(run, verb, args, name, kind)
@@ -281,6 +290,8 @@ def result(verb, reply):
     elif message == "msg_readv_reply":
         lens = ",".join(str(one["len"]) for one in fields["entries"])
         fields = {"data": reply.payload, "len": len(reply.payload), "lens": lens}
+    elif message == "msg_generations":
+        fields = {f"generation{i}": one["generation"] for i, one in enumerate(fields["entries"])}
     elif verb == "read":
         fields = {"data": reply.payload, "len": len(reply.payload)}
     return "ok", fields
@@ -496,6 +507,16 @@ def call_scatter(run, number, verb, args):
     return result("writev", run.conn(number).call("WRITEV", fields, bytes(count)))
 
 
+def call_writeall(run, number, verb, args):
+    """A WRITE_ALL of a byte to each of many handles whose names have numbers, and of some more."""
+    prefix, count, others = args.text("handle"), args.number("count"), args.items("with")
+    names, offset = [f"{prefix}{i:04d}" for i in range(count)] + others, args.number("offset")
+    entries = [{"handle": run.handle(name), "flags": 0, "generation": 0, "offset": offset, "len": 1}
+               for name in names]
+    fields = {"count": len(names), "entries": entries}
+    return result("write_all", run.conn(number).call("WRITE_ALL", fields, bytes(len(names))))
+
+
 def call_tieall(run, number, verb, args):
     """A TIE of many handles whose names have numbers, and of some more."""
     prefix, count, others = args.text("handle"), args.number("count"), args.items("with")
@@ -546,7 +567,8 @@ CALLS = {
     "extents": call_extents, "diff": call_diff, "clone_range": call_clone_range,
     "unshare": call_unshare,
     "send": call_send, "await": call_await, "burst": call_burst, "scatter": call_scatter,
-    "tieall": call_tieall, "raw": call_raw, "twins": call_twins, "cut": call_cut, "drop": call_drop,
+    "tieall": call_tieall, "writeall": call_writeall, "raw": call_raw, "twins": call_twins,
+    "cut": call_cut, "drop": call_drop,
 }
 
 

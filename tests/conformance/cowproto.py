@@ -261,12 +261,14 @@ MESSAGES = {
                        ("older_bytes", U64)],
     "msg_handles": [("count", Number(2, least=1, most=128))],
     "msg_clone_all": [("ttl_ms", TTL), ("labels", LABELS), ("count", Number(2, least=1, most=128))],
+    "msg_write_all": [("count", Number(4, least=1, most=1024))],
+    "msg_generations": [("count", Number(2, most=512))],
     "msg_error": [("text", Str(511))],
 }
 COUNTS = {"msg_list_reply": "count", "msg_extents_reply": "count", "msg_usage": "count",
           "msg_check_reply": "ntexts", "msg_readv": "count", "msg_readv_reply": "count",
           "msg_writev": "count", "msg_diff_reply": "count", "msg_handles": "count",
-          "msg_clone_all": "count"}
+          "msg_clone_all": "count", "msg_write_all": "count", "msg_generations": "count"}
 ENTRIES = {
     "msg_list_reply": MESSAGES["msg_info"],
     "msg_extents_reply": [("len", Number(8, least=1)), ("physical", U64), ("kind", Number(2, most=2)),
@@ -279,6 +281,9 @@ ENTRIES = {
     "msg_diff_reply": [("len", Number(8, least=1)), ("kind", Number(4, bits=3))],
     "msg_handles": [("handle", U32)],
     "msg_clone_all": [("src", NAME), ("dst", NAME)],
+    "msg_write_all": [("handle", U32), ("flags", flags(1)), ("generation", U64), ("offset", U64),
+                      ("len", U32)],
+    "msg_generations": [("generation", U64)],
 }
 
 
@@ -309,9 +314,19 @@ def _check_writev(fields):
     _check_ranges(fields)
 
 
+def _check_write_all(fields):
+    _check_ranges(fields)
+    entries = fields["entries"]
+    for one in entries:
+        _check_condition(one)
+    if any(b["handle"] == a["handle"] and b["flags"] for a, b in zip(entries, entries[1:])):
+        raise Malformed("a condition that does not stand with an object's first range")
+
+
 # What a message may not say, beyond what each of its fields may not.
 CHECKS = {"msg_set": _check_set, "msg_readv": _check_ranges, "msg_writev": _check_writev,
-          "msg_fsync_if": _check_condition, "msg_diff_reply": _check_diff}
+          "msg_fsync_if": _check_condition, "msg_diff_reply": _check_diff,
+          "msg_write_all": _check_write_all}
 
 Operation = collections.namedtuple("Operation", "number request reply sends receives",
                                    defaults=(None, None, False, False))
@@ -350,6 +365,7 @@ OPERATIONS = {
     "FSYNC_ALL": Operation(32, "msg_handles"),
     "CLONE_ALL": Operation(33, "msg_clone_all"),
     "UNSHARE": Operation(34, "msg_unshare", "msg_unshare_reply"),
+    "WRITE_ALL": Operation(35, "msg_write_all", "msg_generations", sends=True),
 }
 
 

@@ -316,6 +316,7 @@ static const struct {
     {"writev", verbs_call_writev, NULL},
     {"fsync_if", verbs_call_fsync_if, NULL},
     {"write", verbs_call_write, NULL},
+    {"write_all", verbs_call_write_all, NULL},
     {"zero", verbs_call_zero, NULL},
 };
 

@@ -247,6 +247,60 @@ int verbs_call_writev(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 	return code;
 }
 
+/* HANDLE:OFFSET:LENGTH, perhaps with a GENERATION behind it, between commas; ranges of one handle that
+ * follow each other are of one write. */
+struct writes {
+	struct cow_write v[RANGES_MAX];
+	uint64_t only[RANGES_MAX];
+	struct ranges ranges;
+	size_t n;
+};
+
+static void writes_add(struct verbs_run *run, struct verbs_args *a, char *text, struct writes *w)
+{
+	char *save = NULL;
+	cow_object_t *obj = verbs_handle_named(run, strtok_r(text, ":", &save))->obj;
+	struct cow_range *range = &w->ranges.v[w->ranges.n++];
+	const char *only;
+
+	MUST(w->ranges.n < RANGES_MAX, "writes");
+	range->offset = script_number(a->vars, strtok_r(NULL, ":", &save));
+	range->len = script_number(a->vars, strtok_r(NULL, ":", &save));
+	w->ranges.sum += range->len;
+	only = strtok_r(NULL, ":", &save);
+	if (w->n == 0 || w->v[w->n - 1].obj != obj)
+		w->v[w->n++] = (struct cow_write){.obj = obj, .ranges = range};
+	w->v[w->n - 1].count++;
+	if (!only)
+		return;
+	w->only[w->n - 1] = script_number(a->vars, only);
+	w->v[w->n - 1].if_generation = &w->only[w->n - 1];
+}
+
+int verbs_call_write_all(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
+			 struct verbs_result *r)
+{
+	static const char *const keys[] = {"generation0", "generation1", "generation2"};
+	char *copy, *v[VERBS_ITEMS_MAX];
+	size_t n = verbs_items(a, "writes", &copy, v), len;
+	struct writes w = {.n = 0};
+	uint8_t *data;
+	int code;
+
+	(void)cow;
+	for (size_t i = 0; i < n; i++)
+		writes_add(run, a, v[i], &w);
+	free(copy);
+	data = script_data(a->vars, verbs_text(a, "data"), &len);
+	MUST(len == w.ranges.sum, "%zu bytes for %llu", len, (unsigned long long)w.ranges.sum);
+	ranges_place(&w.ranges, data);
+	code = cow_write_all(w.v, w.n);
+	free(data);
+	for (size_t i = 0; i < w.n && i < sizeof(keys) / sizeof(keys[0]); i++)
+		verbs_has_number(r, keys[i], w.v[i].generation);
+	return code;
+}
+
 int verbs_call_fsync_if(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 			struct verbs_result *r)
 {

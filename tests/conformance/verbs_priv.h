@@ -110,6 +110,8 @@ int verbs_call_readv(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		     struct verbs_result *r);
 int verbs_call_writev(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		      struct verbs_result *r);
+int verbs_call_write_all(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
+			 struct verbs_result *r);
 int verbs_call_clone_all(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 			 struct verbs_result *r);
 int verbs_call_diff(struct verbs_run *run, cow_t *cow, struct verbs_args *a,

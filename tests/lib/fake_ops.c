@@ -513,6 +513,7 @@ static void (*const ops[WIRE_OP_END])(struct answer *a) = {
     [WIRE_OP_FSYNC_ALL] = fake_op_handles,
     [WIRE_OP_CLONE_ALL] = fake_op_clone_all,
     [WIRE_OP_UNSHARE] = fake_op_unshare,
+    [WIRE_OP_WRITE_ALL] = fake_op_write_all,
 };
 
 static void serve_one(struct fake_conn *conn, const struct fake_frame *f)

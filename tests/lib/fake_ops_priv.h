@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * fake_ops_priv.h: what the files of the fake server's operations share: fake_ops.c (names, the store,
- * the table), fake_data.c (open objects), fake_ranges.c (several ranges of them), fake_diff.c
+ * the table), fake_data.c (open objects), fake_ranges.c (several ranges of
+ * one or more), fake_diff.c
  * (differences) and fake_group.c (several at once).  Nobody else includes it.
  */
 #ifndef TESTS_LIB_FAKE_OPS_PRIV_H
@@ -51,6 +52,7 @@ void fake_op_clone_range(struct answer *a);
 void fake_op_unshare(struct answer *a);
 void fake_op_readv(struct answer *a);
 void fake_op_writev(struct answer *a);
+void fake_op_write_all(struct answer *a);
 void fake_op_fsync_if(struct answer *a);
 void fake_op_diff(struct answer *a);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * fake_ranges.c: the fake server's operations on several ranges, and at a generation.
+ * fake_ranges.c: the fake server's operations on several ranges, of one object or several, and at a
+ * generation.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,18 @@ static void answer_generation(struct answer *a, const struct fake_entry *e)
 	a->len = msg_generation_encode(a->body, sizeof(a->body), &reply);
 }
 
+/* Where the data behind its is. */
+static const uint8_t *write_range(struct answer *a, struct fake_entry *e, uint64_t at, uint32_t len,
+				  const uint8_t *from)
+{
+	if (at + len > e->info.size_bytes)
+		e->info.size_bytes = at + len;
+	for (uint32_t k = 0; k < len; k++, at++)
+		fake_store_write_block(a->st, e, at / FAKE_BLOCK_BYTES, at % FAKE_BLOCK_BYTES,
+				       from++, 1);
+	return from;
+}
+
 void fake_op_writev(struct answer *a)
 {
 	const uint8_t *from = a->f->payload;
@@ -66,16 +79,35 @@ void fake_op_writev(struct answer *a)
 	e = fake_answer_entry(a, m.handle);
 	if (!e || is_changed(a, e, m.flags, m.generation))
 		return;
-	for (uint32_t i = 0; i < m.count; i++) {
-		for (uint64_t at = m.ranges[i].offset, k = 0; k < m.ranges[i].len; k++, at++)
-			fake_store_write_block(a->st, e, at / FAKE_BLOCK_BYTES,
-					       at % FAKE_BLOCK_BYTES, from++, 1);
-		if (m.ranges[i].offset + m.ranges[i].len > e->info.size_bytes)
-			e->info.size_bytes = m.ranges[i].offset + m.ranges[i].len;
-	}
+	for (uint32_t i = 0; i < m.count; i++)
+		from = write_range(a, e, m.ranges[i].offset, m.ranges[i].len, from);
 	MUST(from == a->f->payload + a->f->h.payload_len, "a payload of other ranges");
 	e->info.generation++;
 	answer_generation(a, e);
+}
+
+void fake_op_write_all(struct answer *a)
+{
+	const uint8_t *from = a->f->payload;
+	struct msg_generations reply = {.count = 0};
+	DECODE(msg_write_all, m);
+
+	for (uint32_t i = 0; i < m.count; i++) {
+		const struct fake_entry *e = fake_answer_entry(a, m.ranges[i].handle);
+
+		if (!e || is_changed(a, e, m.ranges[i].flags, m.ranges[i].generation))
+			return;
+	}
+	for (uint32_t i = 0; i < m.count; i++) {
+		struct fake_entry *e = fake_answer_entry(a, m.ranges[i].handle);
+
+		from = write_range(a, e, m.ranges[i].offset, m.ranges[i].len, from);
+		if (i == 0 || m.ranges[i].handle != m.ranges[i - 1].handle)
+			reply.generations[reply.count++] = ++e->info.generation;
+	}
+	MUST(from == a->f->payload + a->f->h.payload_len, "a payload of other ranges");
+	reply.count -= a->st->short_by;
+	a->len = msg_generations_encode(a->body, sizeof(a->body), &reply);
 }
 
 void fake_op_fsync_if(struct answer *a)

@@ -45,7 +45,8 @@ struct fake_store {
 	unsigned int remove_fails; /* so many REMOVEs are answered with remove_status */
 	uint32_t remove_status;
 	unsigned int mute_writes; /* so many WRITEs are not answered */
-	uint32_t short_by;	  /* a READV says that its first range has so many bytes less */
+	uint32_t short_by; /* a READV says that its first range has so many bytes less; a WRITE_ALL
+				     answers for so many objects less */
 	_Atomic uint32_t
 	    shuts_down;		  /* its next request is answered with SHUTDOWN, and that was it */
 	unsigned int clone_batch; /* answer so many CLONEs together, the last one first */

@@ -30,6 +30,7 @@ struct aio_fixture {
 	struct fake_server server;
 	cow_t *cow;
 	cow_object_t *obj;     /* "a" */
+	cow_object_t *other;   /* "d" */
 	unsigned int calls;    /* of the callback */
 	int64_t result;	       /* that it got last */
 	bool inside;	       /* the test is in a function that must not call back */
@@ -44,6 +45,8 @@ struct aio_fixture {
 	uint64_t reaping;
 	struct cow_extent ext[8];
 	uint8_t data[DATA_BYTES];
+	struct cow_range ranges[3];
+	struct cow_write writes[2];
 	uint8_t seed; /* of the data of the last write that was begun */
 };
 
@@ -113,10 +116,28 @@ static int begin_pwrite(fx_t *fx, how_t *how, uint64_t *id)
 	return cow_aio_pwrite(fx->obj, fx->data, DATA_BYTES, DATA_AT, how, id);
 }
 
+/* The same bytes, in two pieces, and one of another object. */
+static int begin_write_all(fx_t *fx, how_t *how, uint64_t *id)
+{
+	fixture_pattern(fx->data, ++fx->seed);
+	fx->ranges[0] = (struct cow_range){DATA_AT, fx->data, 200};
+	fx->ranges[1] = (struct cow_range){DATA_AT + 200, fx->data + 200, DATA_BYTES - 200};
+	fx->ranges[2] = (struct cow_range){DATA_AT, fx->data, 1};
+	fx->writes[0] = (struct cow_write){.obj = fx->obj, .ranges = fx->ranges, .count = 2};
+	fx->writes[1] = (struct cow_write){.obj = fx->other, .ranges = fx->ranges + 2, .count = 1};
+	return cow_aio_write_all(fx->writes, 2, how, id);
+}
+
 /* Else the object would have to be told of what a restart may have lost. */
 static void undo_pwrite(fx_t *fx)
 {
 	assert_int_equal(cow_fsync(fx->obj), 0);
+}
+
+static void undo_write_all(fx_t *fx)
+{
+	undo_pwrite(fx);
+	assert_int_equal(cow_fsync(fx->other), 0);
 }
 
 static int begin_fsync(fx_t *fx, how_t *how, uint64_t *id)
@@ -303,7 +324,14 @@ static const struct aio_call aio_calls[] = {
     {"get_usage", true, NULL, begin_usage, NULL},
     {"get_reaping", true, NULL, begin_reaping, NULL},
     {"check", false, NULL, begin_check, undo_check},
+    {"write_all", true, NULL, begin_write_all, undo_write_all},
 };
+
+/* Does it write the data of the seed, all or nothing? */
+static inline bool aio_writes(const struct aio_call *call)
+{
+	return call->begin == begin_pwrite || call->begin == begin_write_all;
+}
 
 /* ---- running them ---------------------------------------------------------------------------- */
 
@@ -371,6 +399,7 @@ static void fixture_start(fx_t *fx, bool tcp, uint32_t inflight_max)
 	assert_int_equal(cow_snap(fx->cow, "b@v", NULL, 0), 0);
 	assert_int_equal(cow_clone(fx->cow, "a", "d"), 0);
 	assert_int_equal(cow_open(fx->cow, "a", 0, &fx->obj), 0);
+	assert_int_equal(cow_open(fx->cow, "d", 0, &fx->other), 0);
 	assert_true(cow_get_fd(fx->cow) >= 0);
 }
 
@@ -378,6 +407,7 @@ static void fixture_stop(fx_t *fx)
 {
 	cut_limit(CUT_NEVER, CUT_NEVER, false);
 	assert_int_equal(cow_close(fx->obj), 0);
+	assert_int_equal(cow_close(fx->other), 0);
 	cow_free(fx->cow);
 	fake_server_stop(&fx->server);
 	fake_store_free(fx->st);

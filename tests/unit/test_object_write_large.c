@@ -5,10 +5,9 @@
  */
 #include "tests/unit/write_all_fixture.h"
 
-/* All of an epoch fits in memory twice, with nothing written. */
-static void enlarge_cache(struct engine *e)
+static void set_cache(struct engine *e, uint64_t bytes)
 {
-	e->cache_bytes = 256 * MIB;
+	e->cache_bytes = bytes;
 	engine_restart(e);
 }
 
@@ -22,7 +21,7 @@ static void what_is_open_is_closed_before_a_record_is_too_large(void **state)
 	struct handle *h[NOBJS];
 	struct object_part parts[NOBJS];
 
-	enlarge_cache(e);
+	set_cache(e, 256 * MIB); /* an epoch fits twice, with nothing written */
 	open_stored(e, h);
 	parts_of(h, blks, parts);
 	assert_int_equal(engine_write_blks(e, h[0], 1000, EPOCH_MAX_BLKS - 400, 9), 0);
@@ -42,7 +41,7 @@ static void what_is_open_is_closed_before_a_record_is_too_large(void **state)
 		assert_int_equal(byte_after(e, names[i]), 2);
 }
 
-/* One that fills the epoch closes it, though not before its last part. */
+/* One that fills the epoch, and before that the memory, closes it, though not before its last part. */
 static void a_full_epoch_has_all_of_it(void **state)
 {
 	static const struct object_range half[] = {{0, BLK(EPOCH_MAX_BLKS / 2)}};
@@ -50,7 +49,7 @@ static void a_full_epoch_has_all_of_it(void **state)
 	struct handle *h[NOBJS];
 	struct object_part parts[NOBJS];
 
-	enlarge_cache(e);
+	set_cache(e, 48 * MIB); /* half of an epoch is much for it */
 	open_stored(e, h);
 	parts_of(h, half, parts);
 	gate_dev_hold(e->gate, GATE_WRITE);

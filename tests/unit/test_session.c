@@ -49,8 +49,11 @@ static void test_only_a_write_may_have_a_payload(void **state)
 	fixture_ready(fx);
 	for (uint16_t op = WIRE_OP_PING; op < WIRE_OP_END; op++) {
 		h.op = op;
-		assert_int_equal(dispatch_check(&fx->session, &h),
-				 op == WIRE_OP_WRITE || op == WIRE_OP_WRITEV ? 0 : -ERR_FRAME_LEN);
+		assert_int_equal(dispatch_check(&fx->session, &h), op == WIRE_OP_WRITE ||
+									   op == WIRE_OP_WRITEV ||
+									   op == WIRE_OP_WRITE_ALL
+								       ? 0
+								       : -ERR_FRAME_LEN);
 	}
 }
 

@@ -238,6 +238,16 @@ static const struct codec_field fields_msg_writev[] = {
     F(msg_writev, count, NUM),
 };
 
+static const struct codec_field fields_msg_write_all[] = {F(msg_write_all, count, NUM)};
+
+static const struct codec_field fields_msg_object_range[] = {
+    F(msg_object_range, handle, NUM),	  F(msg_object_range, flags, NUM),
+    F(msg_object_range, generation, NUM), F(msg_object_range, offset, NUM),
+    F(msg_object_range, len, NUM),
+};
+
+static const struct codec_field fields_msg_generations[] = {F(msg_generations, count, NUM)};
+
 static const struct codec_field fields_msg_fsync_if[] = {
     F(msg_fsync_if, handle, NUM),
     F(msg_fsync_if, flags, NUM),
@@ -342,6 +352,8 @@ ANY_TYPE(msg_readv)
 ANY_TYPE(msg_readv_reply)
 ANY_TYPE(msg_writev)
 ANY_TYPE(msg_handles)
+ANY_TYPE(msg_write_all)
+ANY_TYPE(msg_generations)
 
 static int any_header_encode(uint8_t *buf, size_t len, const void *m)
 {
@@ -594,6 +606,26 @@ const struct codec codecs[] = {
 	.entries = FIELDS(msg_range),
 	.entry_offset = offsetof(struct msg_writev, ranges),
 	.entry_bytes = sizeof(struct msg_range),
+    },
+    {
+	.name = "msg_write_all",
+	.struct_bytes = sizeof(struct msg_write_all),
+	.encode = any_msg_write_all_encode,
+	.decode = any_msg_write_all_decode,
+	.fields = FIELDS(msg_write_all),
+	.entries = FIELDS(msg_object_range),
+	.entry_offset = offsetof(struct msg_write_all, ranges),
+	.entry_bytes = sizeof(struct msg_object_range),
+    },
+    {
+	.name = "msg_generations",
+	.struct_bytes = sizeof(struct msg_generations),
+	.encode = any_msg_generations_encode,
+	.decode = any_msg_generations_decode,
+	.fields = FIELDS(msg_generations),
+	.entries = FIELDS(msg_generation),
+	.entry_offset = offsetof(struct msg_generations, generations),
+	.entry_bytes = sizeof(struct msg_generation),
     },
     PLAIN_MESSAGES(PLAIN_ROW)
 };

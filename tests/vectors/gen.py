@@ -268,6 +268,20 @@ def writev(h, flags, value, *pairs):
     return condition(h, flags, value) + ranges(pairs)
 
 
+def write_all(*entries):
+    fields = [("count", U32, len(entries))]
+    for i, entry in enumerate(entries):
+        fields += [(f"{i}.{key}", kind, value) for (key, kind), value in
+                   zip((("handle", U32), ("flags", U32), ("generation", U64), ("offset", U64),
+                        ("len", U32)), entry, strict=True)]
+    return fields
+
+
+def generations(*values):
+    return ([("count", U16, len(values))]
+            + [(f"{i}.generation", U64, value) for i, value in enumerate(values)])
+
+
 def generation(value):
     return [("generation", U64, value)]
 
@@ -384,6 +398,11 @@ MESSAGES = [
     ("msg_fsync_if", condition(1, 0, 0)),
     ("msg_fsync_if", condition(0x11223344, 1, 0x1122334455667788)),
     ("msg_generation", generation(TOP64)),
+    ("msg_write_all", write_all((1, 0, 0, 4097, 17))),
+    ("msg_write_all", write_all((1, 1, TOP64, 0, 33554430), (0x11223344, 1, 0, TOP64, 1), (1, 0, 0, 2, 1))),
+    ("msg_write_all", write_all(*((i // 2, 0, 0, 2 * i, 1) for i in range(70)))),
+    ("msg_generations", generations(0x1122334455667788)),
+    ("msg_generations", generations(*range(200))),
     ("msg_extents", extents(1, 0, 65536, TOP64, 16)),
     ("msg_extents", extents(0x11223344, 1, 1, 2, TOP32)),
     ("msg_extents_reply", extents_reply()),
@@ -502,6 +521,7 @@ def frames():
     frame("fsync-all", REQUEST, 32, 20, kind="msg_handles", fields=handles(1, 2))
     frame("clone-all", REQUEST, 33, 21, kind="msg_clone_all",
           fields=clone_all(0, "", ("data", "data@a"), ("log", "log@a")))
+    frame("write-all-reply", REPLY, 35, 22, kind="msg_generations", fields=generations(7, 2**32))
     frame("remove-has-versions", REPLY, 13, 16, status=4, kind="msg_error",
           fields=text("it_has_2"))
     frame("unknown-op", REQUEST, 999, 7)
@@ -612,6 +632,19 @@ def bad_messages():
     bad("msg_writev", pack(writev(1, 0, 7, (0, 1))), "a-generation-without-its-flag")
     bad("msg_writev", pack(writev(1, 0, 0, (0, 33554432), (33554432, 1))),
         "together-longer-than-a-payload")
+    bad("msg_write_all", pack(write_all()), "no-ranges")
+    bad("msg_write_all", struct.pack("<I", 1025) + bytes(28), "ranges-over-the-maximum")
+    bad("msg_write_all", pack(write_all((1, 2, 0, 0, 1))), "unknown-flag")
+    bad("msg_write_all", pack(write_all((1, 0, 7, 0, 1))), "a-generation-without-its-flag")
+    bad("msg_write_all", pack(write_all((1, 1, 7, 0, 1), (1, 1, 7, 2, 1))),
+        "a-condition-with-a-second-range")
+    bad("msg_write_all", pack(write_all((1, 0, 0, 0, 33554432), (2, 0, 0, 0, 1))),
+        "together-longer-than-a-payload")
+    bad("msg_write_all", pack(write_all((1, 0, 0, 0, 1), (2, 0, 0, 0, 1)))[:-28],
+        "count-over-the-ranges")
+    bad("msg_write_all", pack(write_all((1, 0, 0, 0, 1))) + bytes(28), "count-below-the-ranges")
+    bad("msg_generations", struct.pack(U16, 513) + bytes(8), "count-over-the-maximum")
+    bad("msg_generations", pack(generations(1, 2))[:-8], "count-over-the-generations")
     bad("msg_fsync_if", pack(condition(1, 2, 0)), "unknown-flag")
     bad("msg_fsync_if", pack(condition(1, 0, 1)), "a-generation-without-its-flag")
     bad("msg_extents_reply", struct.pack("<I", 1), "count-over-the-entries")
