@@ -90,6 +90,9 @@ int cmd_fsync(struct ctl *ctl);
 int cmd_clone_all(struct ctl *ctl);
 int cmd_snap_add_all(struct ctl *ctl); /* of several operands; they name versions */
 
+/* cmd_write_all.c */
+int cmd_write_all(struct ctl *ctl);
+
 /* cmd_unshare.c */
 int cmd_unshare(struct ctl *ctl);
 

@@ -82,6 +82,7 @@ libctl_la_SOURCES = \
 	client/cmd_space.c \
 	client/cmd_tree.c \
 	client/cmd_unshare.c \
+	client/cmd_write_all.c \
 	client/commands.c \
 	client/commands.h \
 	client/copy.c \

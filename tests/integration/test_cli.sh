@@ -103,6 +103,24 @@ printf 'more' | cowctl write --fsync --if-generation "$next" disk --offset 1M >"
 check 'write at the generation that it told' [ $? -eq 0 ]
 bad 'write at no generation' 64 cowctl write --if-generation 1x disk
 bad 'write at a generation to what is missing' 3 cowctl write --if-generation 1 missing
+printf 'left' >"$dir/left" && printf 'right' >"$dir/right"
+cowctl create other 4K && cowctl create third 4K
+good 'write-all' cowctl write-all --fsync disk 1M "$dir/left" other 100 "$dir/right" disk 512K "$dir/right"
+check 'has written one object' [ "$(cowctl cat disk --offset 1M)$(cowctl cat disk --offset 512K --length 5)" = leftright ]
+check 'and another' [ "$(cowctl cat other --offset 100 --length 5)" = right ]
+printf 'piped' | cowctl --json write-all other 0 - third 0 "$dir/left" >"$dir/out" 2>"$dir/err"
+json_is 'write-all in JSON has the bytes' writes.0.bytes 5
+json_is 'of each' writes.1.name third
+run cowctl --json info other
+other=$(sed -n 's/.*"generation": *\([0-9]*\).*/\1/p' "$dir/out")
+bad 'write-all with an object missing' 3 cowctl write-all other 0 "$dir/left" missing 0 "$dir/left"
+good 'a version of one' cowctl snap add third@v
+bad 'write-all into a version' 6 cowctl write-all other 0 "$dir/left" third@v 0 "$dir/left"
+bad 'write-all of pieces that overlap' 1 cowctl write-all other 0 "$dir/left" third 0 "$dir/left" third 2 "$dir/right"
+run cowctl --json info other
+json_is 'write-all that failed has changed nothing' objects.0.generation "$other"
+check 'nor what is there' [ "$(cowctl cat other --length 5)" = piped ]
+good 'removing what was written' cowctl rm -y other third@v third
 good 'fsync' cowctl fsync disk
 good 'fsync in JSON' cowctl --json fsync disk
 json_is 'fsync in JSON has the name' name disk

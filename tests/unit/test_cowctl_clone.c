@@ -3,6 +3,8 @@
  * time, against a store in memory. */
 #include "tests/unit/cowctl_fixture.h"
 
+#include <unistd.h>
+
 static void test_cowctl_clone_many(void **state)
 {
 	struct fixture *f = fixture_start();
@@ -89,6 +91,75 @@ static void test_cowctl_several_mistakes(void **state)
 	fixture_stop(f);
 }
 
+/* A file of its own, to be unlinked. */
+static void put_file(const char *text, char path[200])
+{
+	const char *dir = getenv("TMPDIR");
+	int fd;
+
+	(void)snprintf(path, 200, "%s/cowctl-XXXXXX", dir ? dir : "/tmp");
+	fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	assert_int_equal(close(fd), 0);
+}
+
+static void test_cowctl_write_all(void **state)
+{
+	struct fixture *f = fixture_start();
+	char line[700];
+	char one[200];
+	char two[200];
+	const uint8_t *data;
+
+	(void)state;
+	fake_store_add(f->st, "a", 4096);
+	fake_store_add(f->st, "b", 4096);
+	put_file("one", one);
+	put_file("three", two);
+	(void)snprintf(line, sizeof(line), "write-all a 7 %s b 0 %s a 1 %s", one, one, two);
+	run(f, 0, line);
+	expect_out(f, "");
+	assert_int_equal(f->st->requests[WIRE_OP_WRITE_ALL], 1);
+	assert_int_equal(f->st->requests[WIRE_OP_FSYNC], 0);
+	data = fake_store_find(f->st, "a")->blocks[0]->data;
+	assert_memory_equal(data, "\0three\0one\0", 11);
+	assert_memory_equal(fake_store_find(f->st, "b")->blocks[0]->data, "one\0", 4);
+	(void)snprintf(line, sizeof(line), "--json write-all --fsync a 7 %s b 0 %s a 1 %s", one,
+		       one, two);
+	run(f, 0, line);
+	expect_has(f->out, "\"name\": \"a\",\n      \"bytes\": 8,\n      \"generation\": 3");
+	expect_has(f->out, "\"name\": \"b\",\n      \"bytes\": 3,\n      \"generation\": 3");
+	expect_has(f->out, "\"fsync\": true");
+	assert_int_equal(f->st->requests[WIRE_OP_FSYNC], 1);
+	assert_int_equal(unlink(one) + unlink(two), 0);
+	fixture_stop(f);
+}
+
+static void test_cowctl_write_all_mistakes(void **state)
+{
+	struct fixture *f = fixture_start();
+	char line[700];
+	char one[200];
+	char none[200];
+
+	(void)state;
+	fake_store_add(f->st, "a", 4096);
+	put_file("one", one);
+	put_file("", none);
+	expect_error(f, 64, "write-all a 0", "write-all");
+	expect_error(f, 64, "write-all a 0 f b", "b is given no OFFSET and FILE");
+	expect_error(f, 64, "write-all a x f", "x");
+	expect_error(f, 1, "write-all a 0 /none/there", "/none/there: No such file");
+	(void)snprintf(line, sizeof(line), "write-all a 0 %s", none);
+	expect_error(f, 1, line, "nothing to be written");
+	(void)snprintf(line, sizeof(line), "write-all a 0 %s none 0 %s", one, one);
+	expect_error(f, 3, line, "none: no such object");
+	assert_int_equal(f->st->requests[WIRE_OP_WRITE_ALL], 0);
+	assert_int_equal(unlink(one) + unlink(none), 0);
+	fixture_stop(f);
+}
+
 static void test_cowctl_clone_mistakes(void **state)
 {
 	struct fixture *f = fixture_start();
@@ -165,6 +236,8 @@ int main(void)
 	    cmocka_unit_test(test_cowctl_clone_many_says_what_was_made),
 	    cmocka_unit_test(test_cowctl_several_at_one_point_in_time),
 	    cmocka_unit_test(test_cowctl_several_mistakes),
+	    cmocka_unit_test(test_cowctl_write_all),
+	    cmocka_unit_test(test_cowctl_write_all_mistakes),
 	    cmocka_unit_test(test_cowctl_clone_mistakes),
 	    cmocka_unit_test(test_cowctl_clone_checks_all_names_first),
 	    cmocka_unit_test(test_cowctl_clone_shows_how_far_it_is),

@@ -233,6 +233,36 @@ static void a_placing_that_fails_leaves_all_as_it_was(void **state)
 	close_all(h, NOBJS);
 }
 
+/* One part has failed for good while the second attempt of the other is on its way. */
+static void a_placing_that_fails_waits_for_the_others(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h[NOBJS];
+	struct object_part parts[NOBJS];
+	uint64_t writes;
+	uint64_t free;
+	struct answer answer;
+
+	open_direct(e, h);
+	parts_of(h, unaligned, parts);
+	free = engine_free_nblks(e);
+	writes = gate_dev_calls(e->gate, GATE_WRITE);
+	gate_dev_hold(e->gate, GATE_WRITE);
+	assert_int_equal(start(e, parts, NOBJS, 2, &answer), 0);
+	engine_wait_calls(e, GATE_WRITE, writes + 2);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, writes + 3);
+	gate_dev_release(e->gate, GATE_WRITE, 2);
+	engine_wait_calls(e, GATE_WRITE, writes + 4);
+	gate_dev_release(e->gate, GATE_WRITE, 1);
+	engine_settle(e);
+	assert_false(answer.res.done);
+	gate_dev_open(e->gate, GATE_WRITE);
+	assert_int_equal(engine_wait(e, &answer.res), -ERR_IO);
+	assert_untouched(e, h);
+	assert_int_equal(engine_free_nblks(e), free - 6); /* three attempts have failed */
+	close_all(h, NOBJS);
+}
+
 /* While the data of one part is on its way a condition of another fails. */
 static void what_was_placed_is_given_back(void **state)
 {
@@ -327,6 +357,7 @@ int main(void)
 	    TEST(two_that_lack_space_do_not_wait_for_each_other),
 	    TEST(each_handle_says_the_way),
 	    TEST(a_placing_that_fails_leaves_all_as_it_was),
+	    TEST(a_placing_that_fails_waits_for_the_others),
 	    TEST(what_was_placed_is_given_back),
 	    TEST(two_that_have_placed_do_not_wait_for_each_other),
 	    TEST_MAPPED(on_a_mapped_device_all_is_placed),
