@@ -67,19 +67,85 @@ static void group_snap(struct world *w, const struct group *g)
 		OK(cow_group_clone(any_cow(w), pairs, n, NULL));
 }
 
+#define GROUP_RANGES 3u /* of one object */
+
+/* Ascending ranges of one object, somewhere in what it has or a little behind. */
+static size_t group_ranges(struct world *w, const struct file *f, struct cow_range *ranges)
+{
+	size_t n = 1 + rnd_below(&w->rnd, GROUP_RANGES);
+	uint64_t span = f->model.size < WINDOW_MAX ? f->model.size : WINDOW_MAX;
+	uint64_t at = rnd_below(&w->rnd, span + 1);
+
+	if (rnd_one_in(&w->rnd, 3))
+		at -= at % 4096;
+	for (size_t i = 0; i < n; i++) {
+		ranges[i].len = 1 + rnd_log(&w->rnd, WRITE_MAX / (GROUP_MAX * GROUP_RANGES) - 1);
+		ranges[i].offset = at;
+		ranges[i].buf = w->data + rnd_below(&w->rnd, WRITE_MAX - ranges[i].len);
+		at += ranges[i].len + (rnd_one_in(&w->rnd, 2) ? rnd_log(&w->rnd, 100000) : 0);
+	}
+	return n;
+}
+
+static uint64_t generation_of(struct world *w, const struct file *f)
+{
+	struct cow_info info;
+	uint64_t generation;
+
+	OK(cow_get_info(any_cow(w), f->name, &info));
+	generation = info.generation;
+	cow_info_clear(&info);
+	return generation;
+}
+
+/* One write to all of them, some at the generation that they have; then one that must not be made,
+ * because one of them has another. */
+static void group_write(struct world *w, const struct group *g)
+{
+	struct cow_range ranges[GROUP_MAX][GROUP_RANGES];
+	struct cow_write writes[GROUP_MAX];
+	uint64_t old[GROUP_MAX];
+	size_t other = rnd_below(&w->rnd, g->n);
+
+	for (size_t i = 0; i < g->n; i++) {
+		old[i] = generation_of(w, g->files[i]);
+		writes[i] = (struct cow_write){
+		    .obj = g->handles[i],
+		    .ranges = ranges[i],
+		    .count = group_ranges(w, g->files[i], ranges[i]),
+		    .if_generation = rnd_one_in(&w->rnd, 2) ? &old[i] : NULL,
+		};
+	}
+	OK(cow_write_all(writes, g->n));
+	for (size_t i = 0; i < g->n; i++) {
+		MUST(writes[i].generation > old[i], "%s", g->files[i]->name);
+		for (size_t k = 0; k < writes[i].count; k++)
+			model_write(&g->files[i]->model, ranges[i][k].offset, ranges[i][k].buf,
+				    ranges[i][k].len);
+		for (size_t k = 0; k < writes[i].count; k++)
+			ranges[i][k].buf = w->data;
+		writes[i].if_generation = NULL;
+	}
+	writes[other].if_generation = &old[other];
+	MUST(cow_write_all(writes, g->n) == -COW_ECHANGED, "%s", g->files[other]->name);
+}
+
 void world_group(struct world *w, struct file *f)
 {
 	struct group g = pick_group(w, f);
 
-	switch (rnd_below(&w->rnd, 3)) {
+	switch (rnd_below(&w->rnd, 5)) {
 	case 0:
 		OK(cow_group_fsync(g.handles, g.n));
 		break;
 	case 1:
 		OK(cow_group_tie(g.handles, g.n));
 		break;
-	default:
+	case 2:
 		group_snap(w, &g);
+		break;
+	default:
+		group_write(w, &g);
 		break;
 	}
 }

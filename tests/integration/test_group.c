@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A consistency group of 16 objects under load.  Several writers, each on a connection of its own,
- * number their writes, each of them to one object or another, and note in each which writes of
- * the others had been acknowledged when it began.  Meanwhile others make clones and versions of all 16,
- * fsync some or all, and write large data beside.  Then the daemon is killed.  What is found, in the
- * objects after the kill and in each group of copies, must never have a write without all those
- * before it: those of its writer, and those that it has noted.  All of a group's copies are there or
+ * number their writes, each of them to one object or another or, as one, to several, and note in each
+ * which writes of the others had been acknowledged when it began.  Meanwhile others make clones and versions
+ * of all 16, fsync some or all, and write large data beside.  Then the daemon is killed.  What is found,
+ * in the objects after the kill and in each group of copies, must never have a write to several objects in
+ * one of them and not in another; nor, but in rounds in which the objects are not tied, a write without all
+ * those before it: those of its writer, and those that it has noted.  All of a group's copies are there or
  * none, and what was answered is there.
  *
  * $TEST_SEED and $TEST_KILLS.
@@ -44,6 +45,7 @@
 struct record {
 	uint64_t round;
 	uint64_t number;	/* of its writer, from 1 */
+	uint64_t objects;	/* a bit for each that it was written to */
 	uint64_t seen[WRITERS]; /* of each: so many had been acknowledged when it began */
 	uint64_t check;
 };
@@ -68,7 +70,8 @@ struct group {
 	unsigned int deadline; /* the answers at which it is killed */
 	atomic_uint answers;
 	atomic_bool killed;
-	sem_t due;  /* posted by who kills it */
+	sem_t due; /* posted by who kills it */
+	bool tied;
 	bool quiet; /* nothing is done for all at once: what is tied is all that keeps the order */
 	atomic_uint_fast64_t acked[WRITERS];
 	uint64_t synced[WRITERS]; /* what an fsync of all has covered */
@@ -77,6 +80,7 @@ struct group {
 	uint64_t nwritten; /* over all rounds: that this was a test */
 	uint64_t nlost;
 	uint64_t ncopied;
+	uint64_t nwide; /* writes to several objects that were found */
 };
 
 struct worker {
@@ -127,7 +131,7 @@ static uint64_t place_of(unsigned int writer, uint64_t number)
 
 static uint64_t record_check(const struct record *r)
 {
-	uint64_t sum = r->round * 31 + r->number;
+	uint64_t sum = (r->round * 31 + r->number) * 65599 + r->objects;
 
 	for (unsigned int w = 0; w < WRITERS; w++)
 		sum = sum * 1000003 + r->seen[w];
@@ -167,14 +171,34 @@ static bool write_large(struct worker *w, cow_object_t *obj)
 			cow_pwrite(obj, bytes, len, LARGE_OFFSET + rnd_below(&w->rnd, LARGE_MAX)));
 }
 
+/* The same bytes, at the same place of each. */
+static ssize_t write_wide(struct worker *w, struct record *r, uint64_t at)
+{
+	const struct cow_range range = {at, r, sizeof(*r)};
+	struct cow_write writes[OBJECTS];
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < OBJECTS; i++)
+		if (r->objects >> i & 1)
+			writes[n++] =
+			    (struct cow_write){.obj = w->objs[i], .ranges = &range, .count = 1};
+	return cow_write_all(writes, n);
+}
+
 static bool write_record(struct worker *w, uint64_t number)
 {
 	struct record r = {.round = w->g->round, .number = number};
-	cow_object_t *obj = w->objs[rnd_below(&w->rnd, OBJECTS)];
+	uint64_t at = place_of(w->number, number);
+	unsigned int i = (unsigned int)rnd_below(&w->rnd, OBJECTS);
+	bool wide = rnd_one_in(&w->rnd, 3);
 
+	r.objects = UINT64_C(1) << i;
+	if (wide)
+		r.objects |= rnd_u64(&w->rnd) & rnd_u64(&w->rnd) & ((1u << OBJECTS) - 1);
 	seen_now(w->g, r.seen);
 	r.check = record_check(&r);
-	if (!answered(w->g, w->cow, cow_pwrite(obj, &r, sizeof(r), place_of(w->number, number))))
+	if (!answered(w->g, w->cow,
+		      wide ? write_wide(w, &r, at) : cow_pwrite(w->objs[i], &r, sizeof(r), at)))
 		return false;
 	atomic_store(&w->g->acked[w->number], number);
 	return true;
@@ -199,7 +223,7 @@ static void *writer_main(void *arg)
 	return NULL;
 }
 
-/* An fsync of some is one of all: they are tied. */
+/* An fsync of some is one of all where they are tied. */
 static bool sync_some(struct worker *w)
 {
 	unsigned int first = (unsigned int)rnd_below(&w->rnd, OBJECTS);
@@ -234,7 +258,7 @@ static bool copy_all(struct worker *w)
 	return copies->answered;
 }
 
-/* Has tied them, and in every other round makes copies and fsyncs. */
+/* Has tied them, or not, and in every other round makes copies and fsyncs. */
 static void *keeper_main(void *arg)
 {
 	struct worker *w = arg;
@@ -256,10 +280,12 @@ static void *keeper_main(void *arg)
 
 struct found {
 	struct record records[WRITERS][WRITES_MAX];
+	uint64_t objects[WRITERS][WRITES_MAX]; /* that have it */
 };
 
 /* Adds what is there of the records in one object, or copy of one. */
-static void read_object(cow_t *cow, const char *name, struct found *found, uint64_t round)
+static void read_object(cow_t *cow, const char *name, unsigned int number, struct found *found,
+			uint64_t round)
 {
 	static struct record all[WRITERS * WRITES_MAX];
 	cow_object_t *obj;
@@ -277,18 +303,35 @@ static void read_object(cow_t *cow, const char *name, struct found *found, uint6
 			 r->number == i % WRITES_MAX + 1,
 		     "%s has a torn record %zu, seed %" PRIu64, name, i, rnd_seed());
 		found->records[i / WRITES_MAX][i % WRITES_MAX] = *r;
+		found->objects[i / WRITES_MAX][i % WRITES_MAX] |= UINT64_C(1) << number;
 	}
 }
 
-/* Nothing without all before it. */
-static struct state check_found(const struct found *found, const char *what)
+/* No write is there in part. */
+static void check_wide(struct group *g, const struct found *found, const char *what)
+{
+	for (unsigned int w = 0; w < WRITERS; w++)
+		for (uint64_t n = 0; n < WRITES_MAX; n++) {
+			const struct record *r = &found->records[w][n];
+
+			MUST(found->objects[w][n] == r->objects,
+			     "%s: %" PRIu64 " of writer %u is in the objects %" PRIx64
+			     " and not in %" PRIx64 ", seed %" PRIu64,
+			     what, n + 1, w, found->objects[w][n], r->objects, rnd_seed());
+			g->nwide += (r->objects & (r->objects - 1)) != 0;
+		}
+}
+
+/* Nothing without all before it, where they are tied. */
+static struct state check_found(struct group *g, const struct found *found, const char *what)
 {
 	struct state state = {{0}};
 
+	check_wide(g, found, what);
 	for (unsigned int w = 0; w < WRITERS; w++)
 		while (state.count[w] < WRITES_MAX && found->records[w][state.count[w]].number != 0)
 			state.count[w]++;
-	for (unsigned int w = 0; w < WRITERS; w++)
+	for (unsigned int w = 0; g->tied && w < WRITERS; w++)
 		for (uint64_t n = 0; n < WRITES_MAX; n++) {
 			const struct record *r = &found->records[w][n];
 
@@ -321,9 +364,9 @@ static void check_objects(struct group *g, cow_t *cow)
 	MUST(found, "memory");
 	for (unsigned int i = 0; i < OBJECTS; i++) {
 		object_of(g, i, name);
-		read_object(cow, name, found, g->round);
+		read_object(cow, name, i, found, g->round);
 	}
-	state = check_found(found, "after the kill");
+	state = check_found(g, found, "after the kill");
 	check_least(&state, g->synced, "after the kill");
 	for (unsigned int w = 0; w < WRITERS; w++) {
 		uint64_t acked = atomic_load(&g->acked[w]);
@@ -370,10 +413,10 @@ static void check_copies(struct group *g, cow_t *cow, unsigned int k)
 		char name[32];
 
 		copy_of(g, k, i, name);
-		read_object(cow, name, found, g->round);
+		read_object(cow, name, i, found, g->round);
 	}
 	if (n > 0) {
-		state = check_found(found, what);
+		state = check_found(g, found, what);
 		check_least(&state, g->copies[k].least, what);
 		g->ncopied++;
 	}
@@ -393,6 +436,7 @@ static void round_init(struct group *g, struct worker *keeper)
 	atomic_store(&g->answers, 0);
 	g->deadline = UINT32_MAX;
 	g->quiet = !g->quiet;
+	g->tied = !rnd_one_in(&g->rnd, 3);
 	MUST(sem_init(&g->due, 0, 0) == 0, "semaphore");
 	for (unsigned int i = 0; i < OBJECTS; i++) {
 		char name[32];
@@ -401,7 +445,8 @@ static void round_init(struct group *g, struct worker *keeper)
 		MUST(cow_create(keeper->cow, name, 0) == 0, "%s", cow_error(keeper->cow));
 	}
 	MUST(open_all(keeper), "open");
-	MUST(cow_group_tie(keeper->objs, OBJECTS) == 0, "%s", cow_error(keeper->cow));
+	if (g->tied)
+		MUST(cow_group_tie(keeper->objs, OBJECTS) == 0, "%s", cow_error(keeper->cow));
 	atomic_store(&g->answers, 0);
 	g->deadline = WRITERS * OBJECTS + 1 + (unsigned int)rnd_below(&g->rnd, ANSWERS_MAX);
 }
@@ -477,9 +522,9 @@ static void no_write_is_there_without_those_before_it(void **state)
 		cow_free(cow);
 	}
 	print_message("%" PRIu64 " writes, %" PRIu64 " of them lost; %" PRIu64
-		      " groups of copies\n",
-		      g.nwritten, g.nlost, g.ncopied);
-	MUST(g.nwritten > 0 && g.nlost > 0 && g.ncopied > 0, "nothing was tested");
+		      " groups of copies; %" PRIu64 " writes to several were found\n",
+		      g.nwritten, g.nlost, g.ncopied, g.nwide);
+	MUST(g.nwritten > 0 && g.nlost > 0 && g.ncopied > 0 && g.nwide > 0, "nothing was tested");
 	daemon_stop(&g.d);
 	daemon_check(&g.d);
 	daemon_fini(&g.d);

@@ -477,12 +477,12 @@ struct op_row {
 };
 
 static const struct op_row ops[] = {
-    {op_write, 20},	      {op_read, 19},	       {op_fsync, 5},	    {op_resize, 5},
+    {op_write, 20},	      {op_read, 17},	       {op_fsync, 5},	    {op_resize, 5},
     {op_extents, 4},	      {op_clone, 4},	       {op_remove, 3},	    {op_create, 2},
     {op_version, 3},	      {op_reset, 2},	       {op_rename, 2},	    {op_read_version, 2},
     {world_close_handles, 3}, {world_compare_info, 2}, {op_zero, 2},	    {op_trim, 2},
     {op_clone_range, 3},      {op_write_ranges, 5},    {op_read_ranges, 3}, {op_diff, 2},
-    {world_group, 2},	      {world_set, 2},	       {op_unshare, 3},
+    {world_group, 4},	      {world_set, 2},	       {op_unshare, 3},
 };
 
 static void run_one(struct world *w)
