@@ -366,6 +366,8 @@ tests_sim_sim_SOURCES = \
 	tests/sim/image.h \
 	tests/sim/mapfile.c \
 	tests/sim/mapfile.h \
+	tests/sim/oom.c \
+	tests/sim/oom.h \
 	tests/sim/ops.c \
 	tests/sim/ops.h \
 	tests/sim/run.c \
@@ -388,7 +390,9 @@ tests_sim_sim_LDFLAGS = $(AM_LDFLAGS) \
 	$(wrap)pthread_cond_signal $(wrap)pthread_cond_broadcast \
 	$(wrap)pthread_rwlock_init $(wrap)pthread_rwlock_destroy $(wrap)pthread_rwlock_rdlock \
 	$(wrap)pthread_rwlock_wrlock $(wrap)pthread_rwlock_unlock \
-	$(wrap)getrandom $(wrap)kv_write_commit
+	$(wrap)getrandom $(wrap)kv_write_commit \
+	$(wrap)malloc $(wrap)calloc $(wrap)realloc $(wrap)reallocarray $(wrap)aligned_alloc \
+	$(wrap)strdup $(wrap)abort
 
 tests_fuzz_fuzz_record_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_record.c
 tests_fuzz_fuzz_wire_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_wire.c

@@ -7,6 +7,7 @@
 
 #include "common/crc32c.h"
 #include "tests/lib/must.h"
+#include "tests/sim/oom.h"
 
 void history_init(struct history *h)
 {
@@ -14,9 +15,8 @@ void history_init(struct history *h)
 	for (unsigned int i = 0; i < HISTORY_OBJS; i++) {
 		struct history_obj *o = &h->objs[i];
 
-		o->bytes = calloc(1, HISTORY_BYTES);
-		o->before = calloc(1, HISTORY_BYTES);
-		MUST(o->bytes && o->before, "memory");
+		o->bytes = oom_calloc(1, HISTORY_BYTES);
+		o->before = oom_calloc(1, HISTORY_BYTES);
 	}
 }
 
@@ -44,8 +44,7 @@ static struct history_state *history_push(struct history_obj *o)
 {
 	if (o->n == o->cap) {
 		o->cap = o->cap ? o->cap * 2 : 16;
-		o->steps = reallocarray(o->steps, o->cap, sizeof(*o->steps));
-		MUST(o->steps, "memory");
+		o->steps = oom_reallocarray(o->steps, o->cap, sizeof(*o->steps));
 	}
 	if (o->n > 0)
 		o->steps[o->n] = o->steps[o->n - 1];

@@ -5,17 +5,15 @@
 #include <string.h>
 
 #include "tests/lib/must.h"
+#include "tests/sim/oom.h"
 
 struct image_blk *image_blk_new(const uint8_t *bytes)
 {
-	struct image_blk *blk = malloc(sizeof(*blk));
+	struct image_blk *blk = oom_calloc(1, sizeof(*blk));
 
-	MUST(blk, "memory");
 	blk->refs = 1;
 	if (bytes)
 		memcpy(blk->bytes, bytes, BLK_BYTES);
-	else
-		memset(blk->bytes, 0, BLK_BYTES);
 	return blk;
 }
 
@@ -35,8 +33,7 @@ void image_blk_put(struct image_blk *blk)
 void image_init(struct image *image, uint64_t nblks)
 {
 	image->nblks = nblks;
-	image->blks = calloc(nblks, sizeof(*image->blks));
-	MUST(image->blks, "memory");
+	image->blks = oom_calloc(nblks, sizeof(*image->blks));
 }
 
 void image_fini(struct image *image)

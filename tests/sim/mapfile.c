@@ -11,6 +11,7 @@
 #include "common/err.h"
 #include "server/kv.h"
 #include "tests/lib/must.h"
+#include "tests/sim/oom.h"
 
 #define PIECE 4096u
 
@@ -24,9 +25,8 @@ static void mapfile_reserve(struct mapfile *mf, size_t len)
 {
 	if (mf->cap >= len)
 		return;
-	mf->bytes = realloc(mf->bytes, len);
+	mf->bytes = oom_reallocarray(mf->bytes, 1, len);
 	mf->cap = len;
-	MUST(mf->bytes, "memory");
 }
 
 static bool is_zero(const uint8_t *p)

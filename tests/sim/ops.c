@@ -7,6 +7,7 @@
 
 #include "common/err.h"
 #include "tests/lib/must.h"
+#include "tests/sim/oom.h"
 
 #define WRITE_MAX  (UINT64_C(24) << BLK_SHIFT)
 #define RANGES_MAX 4u
@@ -49,8 +50,9 @@ static bool err_is_space(int err)
 static void judge_err(const struct run *run, int err)
 {
 	MUST(err == 0 || err_is_space(err) ||
-		 (run->faults && (err_class(err) == ERR_IO || err == -ERR_IO ||
-				  err == -ERR_WRITEBACK || err == -ERR_LATCHED)),
+		 (run->faults &&
+		  (err_class(err) == ERR_IO || err == -ERR_IO || err == -ERR_WRITEBACK ||
+		   err == -ERR_LATCHED || err == -ERR_NOMEM)),
 	     "an operation failed: %s", err_name(err));
 	if (err < 0)
 		run->stats->refused++;
@@ -84,9 +86,8 @@ static void op_info_done(void *ctx, int err, const struct map_obj *info)
 
 static struct op *op_new(struct run *run, unsigned int i, void (*answered)(struct op *op, int err))
 {
-	struct op *op = calloc(1, sizeof(*op));
+	struct op *op = oom_calloc(1, sizeof(*op));
 
-	MUST(op, "memory");
 	*op = (struct op){.run = run, .i = i, .j = i, .kind = run->kind, .answered = answered};
 	ops_tell(run, "begins", op, 0);
 	run->under_way++;
@@ -113,6 +114,7 @@ static struct pagevec payload(struct run *run, uint64_t off, const uint8_t *byte
 {
 	struct pagevec pv;
 
+	oom_arm(false);
 	MUST(pagevec_init(&pv, (uint32_t)(off % BLK_BYTES), len) == 0, "memory");
 	for (uint32_t i = 0; i < pv.npages; i++) {
 		uint32_t at;
@@ -125,6 +127,7 @@ static struct pagevec payload(struct run *run, uint64_t off, const uint8_t *byte
 		memcpy(pv.pages[i]->data + at, bytes, n);
 		bytes += n;
 	}
+	oom_arm(true);
 	return pv;
 }
 
@@ -144,10 +147,9 @@ static void pick_range(struct run *run, uint64_t max, uint64_t *off, uint64_t *l
 static void begin_write(struct run *run, unsigned int i)
 {
 	struct op *op = op_busy(run, i, change_answered);
-	uint8_t *bytes = malloc(WRITE_MAX);
+	uint8_t *bytes = oom_calloc(1, WRITE_MAX);
 	struct pagevec pv;
 
-	MUST(bytes, "memory");
 	pick_range(run, WRITE_MAX, &op->off, &op->len);
 	rnd_fill(bytes, op->len, rnd_u64(&run->rnd));
 	history_write(obj_of(op), op->off, bytes, op->len);
@@ -181,6 +183,7 @@ static void begin_writev(struct run *run, unsigned int i)
 		ranges[r].len_bytes = rnd_log(&run->rnd, sizeof(bytes));
 		off += ranges[r].len_bytes + rnd_log(&run->rnd, 4 * BLK_BYTES);
 	}
+	oom_arm(false);
 	MUST(object_payload(ranges, n, &pvs, &npages) == 0, "memory");
 	for (uint32_t r = 0; r < n; r++) {
 		const uint8_t *p = bytes;
@@ -198,6 +201,7 @@ static void begin_writev(struct run *run, unsigned int i)
 			p += len;
 		}
 	}
+	oom_arm(true);
 	object_writev(run->at[i].handle, ranges, pvs, n, NULL, op_changed, op);
 	free(pvs);
 }
@@ -580,6 +584,13 @@ static void begin_share(struct run *run, unsigned int i)
 	object_share(run->at[i].handle, dst_off, run->at[j].handle, src_off, len, op_shared, op);
 }
 
+static void ops_tie(struct handle *const *handles)
+{
+	oom_arm(false);
+	MUST(object_tie(handles, 2) == 0, "objects can be tied");
+	oom_arm(true);
+}
+
 /* From now on the two are committed in one order. */
 static void begin_tie(struct run *run, unsigned int i)
 {
@@ -588,7 +599,7 @@ static void begin_tie(struct run *run, unsigned int i)
 				     j < HISTORY_OBJS ? run->at[j].handle : NULL};
 
 	if (j < HISTORY_OBJS && history_tie(run->history, i, j))
-		MUST(object_tie(handles, 2) == 0, "objects can be tied");
+		ops_tie(handles);
 	if (run->tells && j < HISTORY_OBJS)
 		(void)printf("%llu tie o%u o%u\n", (unsigned long long)run->history->seq, i, j);
 }

@@ -40,6 +40,7 @@ struct run {
 	const char *path;
 	char verify_path[96];
 	bool faults;
+	uint64_t ooms;	  /* allocations that failed before it */
 	bool tells;	  /* what it does */
 	const char *kind; /* of the operation that is being begun */
 	bool latched;	  /* or an operation on names failed: what is true is known after a start */

@@ -9,6 +9,7 @@
 #include "common/err.h"
 #include "server/recover.h"
 #include "tests/lib/must.h"
+#include "tests/sim/oom.h"
 #include "tests/sim/sched.h"
 
 #define CACHE_BYTES   (UINT64_C(512) << 10)
@@ -33,6 +34,7 @@ static void run_arm(struct run *run)
 	run->sd->fail_one_in[SIMDEV_WRITE] = 200;
 	run->sd->fail_one_in[SIMDEV_SYNC] = 30;
 	mapfile_fail(&run->sd->rnd, 20);
+	oom_fail(&run->sd->rnd, 2000);
 }
 
 struct run *run_start(const struct left *left, const char *path, struct history *history,
@@ -40,10 +42,9 @@ struct run *run_start(const struct left *left, const char *path, struct history 
 {
 	struct objects_config config = {
 	    .cache_bytes = CACHE_BYTES, .nworkers = 2, .writeback_ms = 50};
-	struct run *run = calloc(1, sizeof(*run));
+	struct run *run = oom_calloc(1, sizeof(*run));
 	struct recover_result recovered;
 
-	MUST(run, "memory");
 	sched_start(seed);
 	run->rnd = (struct rnd){sched_random()};
 	run->history = history;
@@ -51,6 +52,7 @@ struct run *run_start(const struct left *left, const char *path, struct history 
 	run->path = path;
 	run->faults = faults;
 	run->tells = stats->tells;
+	run->ooms = oom_failed();
 	(void)snprintf(run->verify_path, sizeof(run->verify_path), "%s.verify", path);
 	run->sd = simdev_new(&left->image, sched_random());
 	mapfile_put(&left->map, path);
@@ -85,6 +87,7 @@ static void run_judge(struct run *run)
 
 	run_take(run, &left);
 	mapfile_fail(NULL, 0);
+	oom_fail(NULL, 0);
 	run->stats->states += verify(&left, run->verify_path, run->history, &run->rnd, found);
 	run_arm(run);
 	left_fini(&left);
@@ -113,21 +116,24 @@ static void run_end(struct run *run, struct left *left)
 
 	run_take(run, left);
 	mapfile_fail(NULL, 0);
+	oom_fail(NULL, 0);
 	run->stats->states += verify(left, run->verify_path, run->history, &run->rnd, found);
-	run->stats->faults += run->sd->failed;
+	run->stats->faults += run->sd->failed + oom_failed() - run->ooms;
 	run_settle(run, left, found);
 }
 
-void run_go(struct run *run, unsigned int nops, unsigned int nstates, struct left *left)
+static void run_ops(struct run *run, unsigned int nops, unsigned int nstates)
 {
 	uint64_t end = run->stats->ops + nops;
 	uint64_t ops = run->stats->ops;
 	unsigned int at_rest = 0;
 
 	while (run->stats->ops < end && !run->latched) {
+		oom_arm(true);
 		if (run->under_way < UNDER_WAY && rnd_one_in(&run->rnd, 3))
 			ops_begin(run);
 		sched_turn(run->loop);
+		oom_arm(false);
 		run->stats->turns++;
 		at_rest = run->stats->ops == ops ? at_rest + 1 : 0;
 		ops = run->stats->ops;
@@ -135,5 +141,14 @@ void run_go(struct run *run, unsigned int nops, unsigned int nstates, struct lef
 		if (rnd_one_in(&run->rnd, 8 * nops / nstates + 1))
 			run_judge(run);
 	}
+}
+
+void run_go(struct run *run, unsigned int nops, unsigned int nstates, struct left *left)
+{
+	if (!sched_aborts())
+		run_ops(run, nops, nstates);
+	else
+		MUST(run->faults, "it ends itself without a fault");
+	oom_arm(false);
 	run_end(run, left);
 }

@@ -62,6 +62,8 @@ static struct {
 	struct rnd rnd;
 	uint64_t now_ns;
 	struct sim_thread *current;
+	bool dead; /* somebody has called abort() */
+	jmp_buf abort_mark;
 	struct sim_thread *threads[THREADS_MAX]; /* the first is the loop's */
 	unsigned int n;
 } sched;
@@ -84,6 +86,7 @@ int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
 int __wrap_pthread_rwlock_wrlock(pthread_rwlock_t *lock);
 int __wrap_pthread_rwlock_unlock(pthread_rwlock_t *lock);
 ssize_t __wrap_getrandom(void *buf, size_t len, unsigned int flags);
+NORETURN void __wrap_abort(void);
 
 /* ---- who goes on ----------------------------------------------------------------------------- */
 
@@ -139,6 +142,8 @@ static void sched_switch(struct sim_thread *next)
 	stack_leaves(self, next);
 	MUST(swapcontext(&self->context, &next->context) == 0, "a context");
 	stack_comes(self);
+	if (sched.dead)
+		longjmp(sched.abort_mark, 1);
 }
 
 /* Waits until somebody wakes those who wait for this. */
@@ -219,9 +224,26 @@ void sched_start(uint64_t seed)
 	sched.now_ns = sched.on ? sched.now_ns : BEGIN_NS;
 	sched.on = true;
 	sched.paused = false;
+	sched.dead = false;
 	sched.threads[0] = &loop_thread;
 	sched.current = &loop_thread;
 	sched.n = 1;
+}
+
+jmp_buf *sched_abort_mark(void)
+{
+	return &sched.abort_mark;
+}
+
+void __wrap_abort(void)
+{
+	MUST(!sched.dead && !sched.paused, "it ends itself where it may not");
+	sched.dead = true;
+	if (sched.current == sched.threads[0])
+		longjmp(sched.abort_mark, 1);
+	sched_switch(sched.threads[0]); /* which is on its way back to the mark then */
+	MUST(false, "it has ended");
+	_exit(1);
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */

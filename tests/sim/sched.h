@@ -14,6 +14,7 @@
 #ifndef TESTS_SIM_SCHED_H
 #define TESTS_SIM_SCHED_H
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,6 +28,13 @@ void sched_yield_here(void);
 
 /* From the loop's thread: one turn of the loop, and some of each of the others. */
 void sched_turn(struct loop *loop);
+
+/*
+ * Of the loop's thread: where abort() is called, by any of them, that is the end of all, and this
+ * returns once more, with true.
+ */
+#define sched_aborts() (setjmp(*sched_abort_mark()) != 0)
+jmp_buf *sched_abort_mark(void);
 
 /* While off, nobody gives way: for a check in the middle of a run. */
 void sched_pause(bool off);

@@ -6,6 +6,7 @@
 
 #include "common/err.h"
 #include "tests/lib/must.h"
+#include "tests/sim/oom.h"
 #include "tests/sim/sched.h"
 
 static void simdev_yield(const struct simdev *sd)
@@ -48,9 +49,8 @@ static int simdev_read(struct dev *dev, pblk_t blk, const struct iovec *iov, int
 /* One block of a call, into the volatile cache. */
 static void simdev_write_blk(struct simdev *sd, uint64_t call, uint64_t blk, const uint8_t *bytes)
 {
-	struct simdev_write *w = calloc(1, sizeof(*w));
+	struct simdev_write *w = oom_calloc(1, sizeof(*w));
 
-	MUST(w, "memory");
 	MUST(blk > 0 && blk < sd->now.nblks, "no such block to be written");
 	w->blk = blk;
 	w->call = call;
@@ -155,9 +155,8 @@ static const struct dev_ops simdev_ops = {
 
 struct simdev *simdev_new(const struct image *image, uint64_t seed)
 {
-	struct simdev *sd = calloc(1, sizeof(*sd));
+	struct simdev *sd = oom_calloc(1, sizeof(*sd));
 
-	MUST(sd, "memory");
 	sd->dev.ops = &simdev_ops;
 	sd->dev.nblks = image->nblks;
 	image_copy(&sd->now, image);
