@@ -21,6 +21,7 @@ AM_TESTS_ENVIRONMENT = \
 	COWD='$(abs_top_builddir)/cowd'; export COWD; \
 	COWCTL='$(abs_top_builddir)/cowctl'; export COWCTL; \
 	COWD_FAULT='$(abs_top_builddir)/tests/lib/cowd_fault'; export COWD_FAULT; \
+	COWD_RECORDER='$(abs_top_builddir)/tests/record/cowd_record'; export COWD_RECORDER; \
 	CC='$(CC)'; export CC; \
 	PYTHON='$(PYTHON)'; export PYTHON; \
 	PYTHONDONTWRITEBYTECODE=1; export PYTHONDONTWRITEBYTECODE; \
@@ -175,6 +176,7 @@ fuzz_tests = \
 	$(NULL)
 
 sim_tests = tests/sim/sim
+record_tests = tests/record/test_record
 
 # What runs under the thread sanitizer: where more than one thread is at work.
 thread_tests = \
@@ -243,12 +245,12 @@ lint_tests = \
 	tests/lint/vectors.sh \
 	$(NULL)
 
-run_tests = $(unit_tests) $(fuzz_tests) $(sim_tests) $(integration_tests) $(integration_scripts) \
+run_tests = $(unit_tests) $(fuzz_tests) $(sim_tests) $(record_tests) $(integration_tests) $(integration_scripts) \
 	$(conformance_tests) $(conformance_scripts)
 TESTS = $(lint_tests) $(run_tests)
 
 if HAVE_CMOCKA
-check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(sim_tests) $(integration_tests) $(conformance_tests)
+check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(sim_tests) $(record_tests) $(integration_tests) $(conformance_tests)
 check_LTLIBRARIES += libtest.la
 else
 check-local:
@@ -355,11 +357,7 @@ tests_lib_cowd_fault_LDADD = libserver.la libcommon.la
 
 # The whole engine in simulated time, on a simulated device: the threads of the code under test are the
 # simulation's, and so are its locks, clocks and random numbers.
-tests_sim_sim_SOURCES = \
-	tests/lib/must.c \
-	tests/lib/must.h \
-	tests/lib/rnd.c \
-	tests/lib/rnd.h \
+sim_judge = \
 	tests/sim/history.c \
 	tests/sim/history.h \
 	tests/sim/image.c \
@@ -368,21 +366,31 @@ tests_sim_sim_SOURCES = \
 	tests/sim/mapfile.h \
 	tests/sim/oom.c \
 	tests/sim/oom.h \
-	tests/sim/ops.c \
-	tests/sim/ops.h \
-	tests/sim/run.c \
-	tests/sim/run.h \
 	tests/sim/sched.c \
 	tests/sim/sched.h \
-	tests/sim/sim.c \
 	tests/sim/simdev.c \
 	tests/sim/simdev.h \
 	tests/sim/verify.c \
 	tests/sim/verify.h \
 	$(NULL)
-tests_sim_sim_LDADD = libserver.la libcommon.la
 wrap = -Wl,--wrap=
-tests_sim_sim_LDFLAGS = $(AM_LDFLAGS) \
+sim_judge_ldflags = $(AM_LDFLAGS) $(wrap)kv_write_commit \
+	$(wrap)malloc $(wrap)calloc $(wrap)realloc $(wrap)reallocarray $(wrap)aligned_alloc \
+	$(wrap)strdup
+tests_sim_sim_SOURCES = $(sim_judge) \
+	tests/lib/must.c \
+	tests/lib/must.h \
+	tests/lib/rnd.c \
+	tests/lib/rnd.h \
+	tests/sim/clocks.c \
+	tests/sim/ops.c \
+	tests/sim/ops.h \
+	tests/sim/run.c \
+	tests/sim/run.h \
+	tests/sim/sim.c \
+	$(NULL)
+tests_sim_sim_LDADD = libserver.la libcommon.la
+tests_sim_sim_LDFLAGS = $(sim_judge_ldflags) \
 	$(wrap)pthread_create $(wrap)pthread_join \
 	$(wrap)pthread_mutex_init $(wrap)pthread_mutex_destroy \
 	$(wrap)pthread_mutex_lock $(wrap)pthread_mutex_unlock \
@@ -390,9 +398,22 @@ tests_sim_sim_LDFLAGS = $(AM_LDFLAGS) \
 	$(wrap)pthread_cond_signal $(wrap)pthread_cond_broadcast \
 	$(wrap)pthread_rwlock_init $(wrap)pthread_rwlock_destroy $(wrap)pthread_rwlock_rdlock \
 	$(wrap)pthread_rwlock_wrlock $(wrap)pthread_rwlock_unlock \
-	$(wrap)getrandom $(wrap)kv_write_commit \
-	$(wrap)malloc $(wrap)calloc $(wrap)realloc $(wrap)reallocarray $(wrap)aligned_alloc \
-	$(wrap)strdup $(wrap)abort
+	$(wrap)getrandom $(wrap)abort
+
+# The daemon with a log of what its files are told to do, and what cuts the power anywhere in that.
+record_log = tests/record/log.c tests/record/log.h
+check_PROGRAMS += tests/record/cowd_record
+tests_record_cowd_record_SOURCES = $(record_log) tests/record/cowd_record.c
+tests_record_cowd_record_LDADD = libserver.la libcommon.la
+tests_record_test_record_SOURCES = $(record_log) $(sim_judge) \
+	tests/record/replay.c \
+	tests/record/replay.h \
+	tests/record/test_record.c \
+	tests/record/work.c \
+	tests/record/work.h \
+	$(NULL)
+tests_record_test_record_LDADD = libtest.la libserver.la libcow.la libcommon.la $(CMOCKA_LIBS)
+tests_record_test_record_LDFLAGS = $(sim_judge_ldflags)
 
 tests_fuzz_fuzz_record_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_record.c
 tests_fuzz_fuzz_wire_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_wire.c

@@ -207,7 +207,7 @@ void sched_turn(struct loop *loop)
 
 uint64_t sched_now_ns(void)
 {
-	return sched.now_ns;
+	return sched.on ? sched.now_ns : BEGIN_NS;
 }
 
 uint64_t sched_random(void)
@@ -418,18 +418,7 @@ int __wrap_pthread_rwlock_unlock(pthread_rwlock_t *lock)
 	return 0;
 }
 
-/* ---- clocks and random numbers ---------------------------------------------------------------- */
-
-/* Of the whole process: libevent's timers are asked for by this, too. */
-int clock_gettime(clockid_t id, struct timespec *ts)
-{
-	uint64_t now = sched.on ? sched.now_ns : BEGIN_NS;
-
-	(void)id;
-	ts->tv_sec = (time_t)(now / 1000000000u);
-	ts->tv_nsec = (long)(now % 1000000000u);
-	return 0;
-}
+/* ---- random numbers -------------------------------------------------------------------------- */
 
 ssize_t __wrap_getrandom(void *buf, size_t len, unsigned int flags)
 {
