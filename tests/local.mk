@@ -385,6 +385,9 @@ tests_sim_sim_SOURCES = $(sim_judge) \
 	tests/sim/clocks.c \
 	tests/sim/ops.c \
 	tests/sim/ops.h \
+	tests/sim/ops_many.c \
+	tests/sim/ops_names.c \
+	tests/sim/ops_priv.h \
 	tests/sim/run.c \
 	tests/sim/run.h \
 	tests/sim/sim.c \

@@ -274,8 +274,76 @@ bool history_tie(struct history *h, unsigned int i, unsigned int j)
 	return true;
 }
 
+/* ---- changes of several objects ---------------------------------------------------------------- */
+
+struct history_unit *history_unit(struct history *h, uint32_t objs)
+{
+	struct history_unit *unit = NULL;
+
+	for (unsigned int u = 0; u < HISTORY_UNITS && !unit; u++)
+		if (h->units[u].objs == 0)
+			unit = &h->units[u];
+	if (!unit)
+		return NULL;
+	unit->objs = objs;
+	for (unsigned int i = 0; i < HISTORY_OBJS; i++)
+		if (objs & (1u << i))
+			unit->steps[i] = h->objs[i].n - 1;
+	return unit;
+}
+
+void history_unit_answered(struct history *h, struct history_unit *unit, bool done)
+{
+	uint64_t seq = h->seq;
+
+	for (unsigned int i = 0; i < HISTORY_OBJS; i++) {
+		struct history_obj *o = &h->objs[i];
+
+		if (!(unit->objs & (1u << i)))
+			continue;
+		h->seq = seq; /* all at one time */
+		history_answered(h, o, done);
+		if (o->n - 1 != unit->steps[i])
+			unit->objs &= ~(1u << i); /* of this one it has changed nothing */
+	}
+}
+
+/* Is one of the states from step "from" to before step "end"? */
+static bool history_is_within(const struct history_obj *o, uint32_t from, uint32_t end,
+			      const struct history_state *state)
+{
+	for (uint32_t k = from < o->synced ? o->synced : from; k < end; k++)
+		if (memcmp(&o->steps[k].state, state, sizeof(*state)) == 0)
+			return true;
+	return false;
+}
+
+bool history_allows_units(const struct history *h, const struct history_state *const *states)
+{
+	for (unsigned int u = 0; u < HISTORY_UNITS; u++) {
+		const struct history_unit *unit = &h->units[u];
+		bool with = true;
+		bool without = true;
+
+		for (unsigned int i = 0; i < HISTORY_OBJS; i++) {
+			const struct history_obj *o = &h->objs[i];
+
+			if (!(unit->objs & (1u << i)) || !states[i])
+				continue;
+			with = with && history_is_within(o, unit->steps[i], o->n, states[i]);
+			without = without && history_is_within(o, 0, unit->steps[i], states[i]);
+		}
+		if (!with && !without)
+			return false;
+	}
+	return true;
+}
+
+/* It is another object from now on. */
 static void history_untie(struct history *h, const struct history_obj *o)
 {
+	for (unsigned int u = 0; u < HISTORY_UNITS; u++)
+		h->units[u].objs &= ~(1u << (o - h->objs));
 	for (unsigned int t = 0; t < h->nties; t++)
 		h->ties[t].objs &= ~(1u << (o - h->objs));
 }

@@ -57,11 +57,20 @@ struct history_tie {
 
 #define HISTORY_TIES 32u
 
+/* One change of several objects (bits): the step that it is of each. */
+struct history_unit {
+	uint32_t objs; /* 0: not in use */
+	uint32_t steps[HISTORY_OBJS];
+};
+
+#define HISTORY_UNITS 64u
+
 struct history {
 	unsigned int nversions; /* ever made: for their names */
 	uint64_t seq;		/* answers so far */
 	struct history_tie ties[HISTORY_TIES];
 	unsigned int nties;
+	struct history_unit units[HISTORY_UNITS];
 	struct history_obj objs[HISTORY_OBJS];
 };
 
@@ -95,11 +104,20 @@ bool history_allows(const struct history_obj *o, const struct history_state *sta
 bool history_tie(struct history *h, unsigned int i, unsigned int j);
 bool history_is_tied(const struct history *h, unsigned int i);
 
+/* What has just been sent to these objects is one change.  NULL: there are too many. */
+struct history_unit *history_unit(struct history *h, uint32_t objs);
+
+/* It is answered, and so are its parts. */
+void history_unit_answered(struct history *h, struct history_unit *unit, bool done);
+
 /*
  * Objects that are tied: are these states, one for each object (NULL: it is not there), those of one
  * moment in the order of the answers?
  */
 bool history_allows_tied(const struct history *h, const struct history_state *const *states);
+
+/* Of each change of several objects: do these show all of it, or nothing? */
+bool history_allows_units(const struct history *h, const struct history_state *const *states);
 
 /* After a power cut: it is in this state, and has these bytes. */
 void history_settle(struct history *h, struct history_obj *o, const struct history_state *state,

@@ -92,6 +92,7 @@ static void verify_objs(struct map *map, const struct history *history, struct v
 		n += found[i].there;
 		states[i] = found[i].there ? &found[i].state : NULL;
 	}
+	MUST(history_allows_units(history, states), "a change of several objects is there in part");
 	MUST(history_allows_tied(history, states), "objects that are tied show different moments");
 	MUST(map_get_space(view, &space) == 0 && space.objects + space.versions == n,
 	     "objects that nobody has made");

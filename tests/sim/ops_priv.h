@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ops_priv.h: what the files of the operations share.
+ */
+#ifndef TESTS_SIM_OPS_PRIV_H
+#define TESTS_SIM_OPS_PRIV_H
+
+#include "tests/sim/ops.h"
+
+#define RANGES_MAX  4u
+#define RANGE_BYTES (2 * BLK_BYTES)
+
+struct op {
+	struct run *run;
+	unsigned int i; /* the object */
+	unsigned int j; /* the other one: of a clone, the new one */
+	uint32_t mark;	/* of an fsync */
+	uint32_t other_mark;
+	uint64_t off;
+	uint64_t len;
+	struct history_unit *unit; /* of a write to several objects, which are these bits */
+	uint32_t all;
+	const char *kind;
+	void (*answered)(struct op *op, int err);
+};
+
+static inline uint64_t op_below(struct run *run, uint64_t n)
+{
+	return rnd_below(&run->rnd, n);
+}
+
+static inline struct history_obj *op_obj(struct op *op)
+{
+	return &op->run->history->objs[op->i];
+}
+
+static inline struct history_obj *op_other(struct op *op)
+{
+	return &op->run->history->objs[op->j];
+}
+
+/* Another operation; the same, of one that keeps others from the object. */
+struct op *op_new(struct run *run, unsigned int i, void (*answered)(struct op *op, int err));
+struct op *op_busy(struct run *run, unsigned int i, void (*answered)(struct op *op, int err));
+
+/* Callbacks: the answer is judged, and "answered" of the operation called. */
+void op_done(void *ctx, int err);
+void op_info_done(void *ctx, int err, const struct map_obj *info);
+
+bool op_lacks_space(int err);
+
+/* Up to RANGES_MAX ranges, some of one block; fills in vector v, of such a range of an object. */
+uint32_t op_pick_ranges(struct run *run, struct object_range *ranges);
+void op_fill_range(struct run *run, struct history_obj *o, const struct object_range *range,
+		   struct pagevec *pvs, uint32_t v);
+
+/* An fsync of the object is answered. */
+void op_fsynced(struct op *op, int err);
+
+/* An operation on names failed by a fault: whether it comes to be after all is seen at the next start. */
+void op_names_failed(struct run *run, int err);
+
+/* ops_names.c */
+void begin_create(struct run *run);
+void begin_clone(struct run *run, unsigned int i);
+void begin_reset(struct run *run, unsigned int i);
+void begin_remove(struct run *run, unsigned int i);
+
+/* ops_many.c: of several objects */
+void begin_write_all(struct run *run, unsigned int i);
+void begin_fsync_all(struct run *run, unsigned int i);
+void begin_share(struct run *run, unsigned int i);
+void begin_tie(struct run *run, unsigned int i);
+
+#endif
