@@ -16,9 +16,11 @@ libclient_la_SOURCES = \
 	client/cow.h \
 	client/dial.c \
 	client/dial.h \
+	client/diff.c \
 	client/edits.c \
 	client/errors.c \
 	client/errors.h \
+	client/extents.c \
 	client/flight.c \
 	client/flight.h \
 	client/group.c \
@@ -35,7 +37,7 @@ libclient_la_SOURCES = \
 	client/ranges.c \
 	client/store.c \
 	client/transfer.c \
-	client/unshare.c \
+	client/share.c \
 	client/uri.c \
 	client/uri.h \
 	client/write_all.c \
