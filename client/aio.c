@@ -42,11 +42,6 @@ void aio_discard(struct aio *aio)
 {
 	if (aio->kind->drop)
 		aio->kind->drop(aio);
-	if (aio->obj) {
-		(void)pthread_mutex_lock(&aio->cow->lock);
-		flight_object_put(aio->obj);
-		(void)pthread_mutex_unlock(&aio->cow->lock);
-	}
 	aio_free(aio);
 }
 
@@ -91,11 +86,7 @@ static int aio_make(cow_t *cow, cow_object_t *obj, const struct aio_kind *kind,
 	made->cow = cow;
 	made->obj = obj;
 	made->how = *how;
-	if (obj) {
-		(void)pthread_mutex_lock(&cow->lock);
-		obj->refs++;
-		(void)pthread_mutex_unlock(&cow->lock);
-	}
+	made->text = "";
 	for (size_t i = 0; i < nparts; i++)
 		aio_init_part(made, &made->parts[i]);
 	*aio = made;
@@ -120,6 +111,23 @@ uint8_t *aio_body(struct aio *aio)
 }
 
 /* ---- under way ------------------------------------------------------------------------------- */
+
+/* All parts are about the same objects.  Under the lock. */
+static void aio_hold_objects(const struct aio *aio)
+{
+	const struct call *call = &aio->parts[0];
+
+	for (uint32_t i = 0; i < call->nbound; i++)
+		call->bound[i].obj->refs++;
+}
+
+static void aio_put_objects(const struct aio *aio)
+{
+	const struct call *call = &aio->parts[0];
+
+	for (uint32_t i = 0; i < call->nbound; i++)
+		flight_object_put(call->bound[i].obj);
+}
 
 /* Under the lock, in any thread. */
 static void aio_ended(struct call *call)
@@ -174,6 +182,7 @@ int aio_submit_parts(struct aio *aio, uint64_t *id)
 	if (id)
 		*id = aio->id;
 	LIST_INSERT_HEAD(&cow->aio.table[aio->id % AIO_BUCKETS], aio, bucket_link);
+	aio_hold_objects(aio);
 	for (size_t i = 0; i < aio->nparts; i++)
 		aio->parts[i].timeout_ms = aio_timeout_ms(aio);
 	aio->deadline_ns = clock_now_ns() + (uint64_t)aio->parts[0].timeout_ms * UINT64_C(1000000);
@@ -264,6 +273,8 @@ static int aio_turn_page(struct aio *aio)
 	(void)pthread_mutex_lock(&cow->lock);
 	if (aio->canceled)
 		more = -ERR_CANCELED;
+	if (more >= 0 || aio->canceled)
+		aio->text = "";
 	if (more > 0)
 		aio_next_page(aio);
 	else
@@ -282,11 +293,10 @@ static void aio_call_back(struct aio *aio, int err, const char *text)
 	else if (err < 0 && aio->kind->drop)
 		aio->kind->drop(aio);
 	if (result < 0)
-		result = errors_set(cow, (int)result, err < 0 ? text : "");
+		result = errors_set(cow, (int)result, text[0] ? text : aio->text);
 	(void)pthread_mutex_lock(&cow->lock);
 	LIST_REMOVE(aio, bucket_link);
-	if (aio->obj)
-		flight_object_put(aio->obj);
+	aio_put_objects(aio);
 	(void)pthread_mutex_unlock(&cow->lock);
 	aio->how.done(aio->how.ctx, result);
 	aio_free(aio);

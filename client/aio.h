@@ -15,6 +15,8 @@
  * them.  The application's buffers are used until then, and not by what is left of a call that was
  * given up (chan_abandon()).
  *
+ * From aio_submit() to the callback a reference is held on every object whose handle is in the request.
+ *
  * A twin of a synchronous call is: a struct aio_kind, if the reply has more than a status; aio_new();
  * the body, encoded into aio_body(); aio_submit().
  */
@@ -42,18 +44,20 @@ struct aio_kind {
 	int64_t (*finish)(struct aio *aio);
 	/* It did not: frees what was made for it. */
 	void (*drop)(struct aio *aio);
+	/* more() and finish() may set aio->text, which is told with a negative result of theirs. */
 };
 
 struct aio {
 	const struct aio_kind *kind;
 	struct cow *cow;
-	struct cow_object *obj; /* NULL; else a reference is held */
+	struct cow_object *obj; /* NULL; else the one that it is about */
 	struct cow_aio how;
 	uint64_t id;
 	void *out; /* the kind's: where the application wants the outputs */
 	void *out2;
-	void *state;  /* the kind's */
-	int body_len; /* of the next page */
+	void *state;	  /* the kind's */
+	int body_len;	  /* of the next page */
+	const char *text; /* static storage; "": that of the error */
 	uint64_t deadline_ns;
 	bool canceled;
 	bool decided; /* no page will follow: too late to be canceled */

@@ -192,7 +192,8 @@ int cow_set_timeout(cow_t *cow, unsigned int ms);
  * objects are opened again by their names; within the timeout of each call
  *   - what the server has not got whole is sent, and what it may have got is sent again if that does
  *     no harm: reads and questions, cow_open(), cow_fsync(), and writes, zeroing, trimming, resizing;
- *   - other calls that were sent end with -COW_ECONN: they may have been carried out;
+ *   - other calls that were sent end with -COW_ECONN: they may have been carried out; so do writes
+ *     under a condition, as the second would find the generation that the first has made;
  *   - an object that is gone, or another by that name, is -COW_ENOENT from then on.
  * A server that did not restart still has what it acknowledged.  If it did, what an object's handle
  * was told is written and no cow_fsync() has covered may be gone: the next cow_fsync() (or
@@ -562,13 +563,36 @@ ssize_t cow_map(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_ext
 int64_t cow_seek_data(cow_object_t *obj, uint64_t offset);
 int64_t cow_seek_hole(cow_object_t *obj, uint64_t offset);
 
+/* The two that cow_diff() has compared, as it found them. */
+struct cow_diff {
+	uint64_t size;
+	uint64_t older_size; /* 0 where there is no older one */
+	uint64_t nodes;	     /* of the server's metadata that were read */
+};
+
+/*
+ * Where an object or version differs from that with the id "older" (struct cow_info), which may be any
+ * other of the store, or 0: from nothing.  Entries are consecutive from offset on: COW_EXTENT_SAME, or
+ * what the object has there, COW_EXTENT_DATA or COW_EXTENT_HOLE, that the older one has not.  Up to max
+ * (at least 1) are filled in; returns how many; 0 at or past the object's end.  It may end early; what
+ * is not covered is asked for with another call.  *diff may be NULL.
+ *
+ * It takes time in proportion to the difference, and compares where data is, not the data: what is not
+ * SAME may still be alike.  What was written to either before the call counts in.  Versions stay as they
+ * are; of objects that are written between calls each call sees another moment.  -COW_ENOENT: there is
+ * no such older one.
+ */
+ssize_t cow_diff(cow_object_t *obj, uint64_t older, uint64_t offset, uint64_t len,
+		 struct cow_extent *ext, size_t max, struct cow_diff *diff);
+
 /*
  * Asynchronous calls.  Each is the twin of the call of its name, with the same arguments and results,
  * and begins it only: how->done(how->ctx, result) is called once when it has ended, by cow_process()
  * or cow_free(), in the thread that calls these, without a lock; never by the call itself.  In the
  * callback anything may be called but cow_free() of its handle, and cow_error() has the message of a
  * negative result.  Until then all buffers must stay, and outputs are written right before it, but
- * for data that is read, which may come at any time; names and attributes are copied at once.
+ * for data that is read, which may come at any time; names, attributes and arrays of ranges, objects and
+ * pairs are copied at once.
  *
  * They return 0, or -COW_EINVAL or -COW_ENOMEM if nothing was begun and no callback will come.  *id
  * (id may be NULL) is then the number of the call, never used again on this handle; it is set before
@@ -620,7 +644,26 @@ int cow_aio_pwrite(cow_object_t *obj, const void *buf, size_t len, uint64_t offs
  * point to. */
 int cow_aio_write_all(struct cow_write *writes, size_t count, const struct cow_aio *how,
 		      uint64_t *id);
+int cow_aio_pread_with(cow_object_t *obj, void *buf, size_t len, uint64_t offset,
+		       unsigned int flags, const struct cow_aio *how, uint64_t *id);
+int cow_aio_pwrite_with(cow_object_t *obj, const void *buf, size_t len, uint64_t offset,
+			unsigned int flags, const struct cow_aio *how, uint64_t *id);
+int cow_aio_readv(cow_object_t *obj, const struct cow_range *ranges, size_t count, size_t *got,
+		  const struct cow_aio *how, uint64_t *id);
+int cow_aio_writev(cow_object_t *obj, const struct cow_range *ranges, size_t count,
+		   const uint64_t *if_generation, uint64_t *generation, const struct cow_aio *how,
+		   uint64_t *id);
+int cow_aio_write_if(cow_object_t *obj, const void *buf, size_t len, uint64_t offset,
+		     uint64_t if_generation, uint64_t *generation, const struct cow_aio *how,
+		     uint64_t *id);
 int cow_aio_fsync(cow_object_t *obj, const struct cow_aio *how, uint64_t *id);
+int cow_aio_fsync_if(cow_object_t *obj, const uint64_t *if_generation, uint64_t *generation,
+		     const struct cow_aio *how, uint64_t *id);
+/* Of at least one object: the callback comes on the connection of these. */
+int cow_aio_group_fsync(cow_object_t *const *objs, size_t count, const struct cow_aio *how,
+			uint64_t *id);
+int cow_aio_group_tie(cow_object_t *const *objs, size_t count, const struct cow_aio *how,
+		      uint64_t *id);
 int cow_aio_resize(cow_object_t *obj, uint64_t size, unsigned int flags, const struct cow_aio *how,
 		   uint64_t *id);
 int cow_aio_zero(cow_object_t *obj, uint64_t offset, uint64_t len, const struct cow_aio *how,
@@ -629,16 +672,26 @@ int cow_aio_trim(cow_object_t *obj, uint64_t offset, uint64_t len, const struct 
 		 uint64_t *id);
 int cow_aio_clone_range(cow_object_t *src, uint64_t src_offset, uint64_t len, cow_object_t *dst,
 			uint64_t dst_offset, const struct cow_aio *how, uint64_t *id);
+/* *copied is written whatever the result is. */
+int cow_aio_unshare(cow_object_t *obj, uint64_t offset, uint64_t len, uint64_t *copied,
+		    const struct cow_aio *how, uint64_t *id);
 int cow_aio_map(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
 		size_t max, const struct cow_aio *how, uint64_t *id);
 int cow_aio_get_extents(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_extent *ext,
 			size_t max, const struct cow_aio *how, uint64_t *id);
+int cow_aio_seek_data(cow_object_t *obj, uint64_t offset, const struct cow_aio *how, uint64_t *id);
+int cow_aio_seek_hole(cow_object_t *obj, uint64_t offset, const struct cow_aio *how, uint64_t *id);
+int cow_aio_diff(cow_object_t *obj, uint64_t older, uint64_t offset, uint64_t len,
+		 struct cow_extent *ext, size_t max, struct cow_diff *diff,
+		 const struct cow_aio *how, uint64_t *id);
 
 int cow_aio_ping(cow_t *cow, const struct cow_aio *how, uint64_t *id);
 int cow_aio_create(cow_t *cow, const char *name, uint64_t size, const struct cow_attrs *attrs,
 		   const struct cow_aio *how, uint64_t *id);
 int cow_aio_clone(cow_t *cow, const char *spec, const char *name, const struct cow_attrs *attrs,
 		  const struct cow_aio *how, uint64_t *id);
+int cow_aio_group_clone(cow_t *cow, const struct cow_pair *pairs, size_t count,
+			const struct cow_attrs *attrs, const struct cow_aio *how, uint64_t *id);
 int cow_aio_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels,
 		 const struct cow_aio *how, uint64_t *id);
 int cow_aio_reset(cow_t *cow, const char *spec, struct cow_info *info, const struct cow_aio *how,
@@ -663,27 +716,6 @@ int cow_aio_get_usage(cow_t *cow, const char *const *specs, size_t count, struct
 		      const struct cow_aio *how, uint64_t *id);
 int cow_aio_get_reaping(cow_t *cow, uint64_t *bytes, const struct cow_aio *how, uint64_t *id);
 int cow_aio_check(cow_t *cow, struct cow_report *report, const struct cow_aio *how, uint64_t *id);
-/* The two that cow_diff() has compared, as it found them. */
-struct cow_diff {
-	uint64_t size;
-	uint64_t older_size; /* 0 where there is no older one */
-	uint64_t nodes;	     /* of the server's metadata that were read */
-};
-
-/*
- * Where an object or version differs from that with the id "older" (struct cow_info), which may be any
- * other of the store, or 0: from nothing.  Entries are consecutive from offset on: COW_EXTENT_SAME, or
- * what the object has there, COW_EXTENT_DATA or COW_EXTENT_HOLE, that the older one has not.  Up to max
- * (at least 1) are filled in; returns how many; 0 at or past the object's end.  It may end early; what
- * is not covered is asked for with another call.  *diff may be NULL.
- *
- * It takes time in proportion to the difference, and compares where data is, not the data: what is not
- * SAME may still be alike.  What was written to either before the call counts in.  Versions stay as they
- * are; of objects that are written between calls each call sees another moment.  -COW_ENOENT: there is
- * no such older one.
- */
-ssize_t cow_diff(cow_object_t *obj, uint64_t older, uint64_t offset, uint64_t len,
-		 struct cow_extent *ext, size_t max, struct cow_diff *diff);
 
 #ifdef __cplusplus
 }

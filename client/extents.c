@@ -31,6 +31,8 @@ static int extents_decode(void *ctx, const uint8_t *body, size_t len)
 	return msg_extents_reply_decode(body, len, got->ext, got->max, &got->count);
 }
 
+static const char extents_misfit[] = "the server sent extents out of range";
+
 /* Whether they lie one after the other in the range that was asked for. */
 static bool extents_fit(const struct extents *got, uint64_t len)
 {
@@ -53,7 +55,7 @@ static int extents_get(cow_object_t *obj, const struct msg_extents *m, struct ex
 	call.ctx = got;
 	err = call_run(obj->cow, &call, msg_extents_encode(call_body(&call), CHAN_BODY_MAX, m));
 	if (err == 0 && !extents_fit(got, m->len))
-		return errors_set(obj->cow, -ERR_PROTO, "the server sent extents out of range");
+		return errors_set(obj->cow, -ERR_PROTO, extents_misfit);
 	return err;
 }
 
@@ -117,39 +119,74 @@ ssize_t cow_map(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_ext
 
 #define SEEK_EXTENTS 64u
 
-/* The first byte of this kind; *end: where the object ends, as far as it was looked at. */
-static int64_t extents_seek(cow_object_t *obj, uint64_t offset, int kind, uint64_t *end)
-{
-	struct cow_extent ext[SEEK_EXTENTS];
-	ssize_t n;
+struct extents_seek {
+	struct extents got; /* first: the decoder's ctx */
+	struct msg_extents m;
+	int kind;
+	uint64_t from;
+	uint64_t found;
+	struct msg_extent ext[SEEK_EXTENTS];
+};
 
-	for (*end = offset;; *end = ext[n - 1].offset + ext[n - 1].len) {
-		n = cow_get_extents(obj, *end, UINT64_MAX, ext, SEEK_EXTENTS);
-		if (n < 0)
-			return n;
-		if (n == 0)
-			return errors_set(obj->cow, -ERR_NOENT,
-					  *end == offset ? "behind the end of the object"
-							 : "no more data in the object");
-		for (ssize_t i = 0; i < n; i++)
-			if (ext[i].kind == kind)
-				return (int64_t)ext[i].offset;
+static void extents_seek_init(struct extents_seek *seek, uint64_t offset, int kind)
+{
+	seek->got = (struct extents){.ext = seek->ext, .max = SEEK_EXTENTS};
+	seek->m =
+	    (struct msg_extents){.offset = offset, .len = UINT64_MAX - offset, .max = SEEK_EXTENTS};
+	seek->kind = kind;
+	seek->from = offset;
+}
+
+/* Looks through one reply.  1: the next is to be asked for; 0: found; or -ERR_NOENT. */
+static int extents_seek_on(struct extents_seek *seek)
+{
+	struct msg_extents *m = &seek->m;
+
+	for (uint32_t i = 0; i < seek->got.count; i++) {
+		seek->found = m->offset;
+		if (seek->ext[i].kind == seek->kind)
+			return 0;
+		m->offset += seek->ext[i].len;
 	}
+	m->len = UINT64_MAX - m->offset;
+	if (seek->got.count > 0)
+		return 1;
+	/* the end of the object counts as a hole */
+	seek->found = m->offset;
+	return seek->kind == COW_EXTENT_HOLE && m->offset > seek->from ? 0 : -ERR_NOENT;
+}
+
+static const char *extents_seek_text(const struct extents_seek *seek)
+{
+	return seek->m.offset == seek->from ? "behind the end of the object"
+					    : "no more data in the object";
+}
+
+static int64_t extents_seek(cow_object_t *obj, uint64_t offset, int kind)
+{
+	struct extents_seek seek;
+	int more = 1;
+
+	extents_seek_init(&seek, offset, kind);
+	while (more > 0) {
+		int err = extents_get(obj, &seek.m, &seek.got);
+
+		if (err < 0)
+			return err;
+		more = extents_seek_on(&seek);
+	}
+	return more < 0 ? errors_set(obj->cow, more, extents_seek_text(&seek))
+			: (int64_t)seek.found;
 }
 
 int64_t cow_seek_data(cow_object_t *obj, uint64_t offset)
 {
-	uint64_t end;
-
-	return extents_seek(obj, offset, COW_EXTENT_DATA, &end);
+	return extents_seek(obj, offset, COW_EXTENT_DATA);
 }
 
 int64_t cow_seek_hole(cow_object_t *obj, uint64_t offset)
 {
-	uint64_t end;
-	int64_t at = extents_seek(obj, offset, COW_EXTENT_HOLE, &end);
-
-	return at == -COW_ENOENT && end > offset ? (int64_t)end : at;
+	return extents_seek(obj, offset, COW_EXTENT_HOLE);
 }
 
 /* ---- asynchronous twins ---------------------------------------------------------------------- */
@@ -171,10 +208,12 @@ static int64_t extents_finish(struct aio *aio)
 	struct extents_aio *st = aio->state;
 	int64_t result = st->got.count;
 
-	if (extents_fit(&st->got, st->m.len))
+	if (extents_fit(&st->got, st->m.len)) {
 		extents_fill(&st->got, st->m.offset, aio->out);
-	else
+	} else {
 		result = -ERR_PROTO;
+		aio->text = extents_misfit;
+	}
 	extents_drop(aio);
 	return result;
 }
@@ -218,4 +257,55 @@ int cow_aio_map(cow_object_t *obj, uint64_t offset, uint64_t len, struct cow_ext
 	struct msg_extents m = {.flags = MSG_EXTENTS_DETAILS, .offset = offset, .len = len};
 
 	return extents_submit(obj, &m, ext, max, how, id);
+}
+
+static int extents_more_seek(struct aio *aio)
+{
+	struct extents_seek *seek = aio->state;
+	int more = -ERR_PROTO;
+
+	aio->text = extents_misfit;
+	if (extents_fit(&seek->got, seek->m.len))
+		more = extents_seek_on(seek);
+	if (more == -ERR_NOENT)
+		aio->text = extents_seek_text(seek);
+	if (more > 0)
+		aio->body_len = msg_extents_encode(aio_body(aio), CHAN_BODY_MAX, &seek->m);
+	return more;
+}
+
+static int64_t extents_finish_seek(struct aio *aio)
+{
+	const struct extents_seek *seek = aio->state;
+
+	return (int64_t)seek->found;
+}
+
+static int extents_submit_seek(cow_object_t *obj, uint64_t offset, int extent_kind,
+			       const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_EXTENTS,
+					     .decode = extents_decode,
+					     .state_bytes = sizeof(struct extents_seek),
+					     .more = extents_more_seek,
+					     .finish = extents_finish_seek};
+	struct extents_seek *seek;
+	struct aio *aio;
+	int err = aio_new(obj->cow, obj, &kind, how, &aio);
+
+	if (err < 0)
+		return err;
+	seek = aio->state;
+	extents_seek_init(seek, offset, extent_kind);
+	return aio_submit(aio, msg_extents_encode(aio_body(aio), CHAN_BODY_MAX, &seek->m), id);
+}
+
+int cow_aio_seek_data(cow_object_t *obj, uint64_t offset, const struct cow_aio *how, uint64_t *id)
+{
+	return extents_submit_seek(obj, offset, COW_EXTENT_DATA, how, id);
+}
+
+int cow_aio_seek_hole(cow_object_t *obj, uint64_t offset, const struct cow_aio *how, uint64_t *id)
+{
+	return extents_submit_seek(obj, offset, COW_EXTENT_HOLE, how, id);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/aio.h"
 #include "client/call.h"
 #include "client/errors.h"
 #include "client/handle.h"
@@ -17,14 +18,16 @@
 
 _Static_assert(WIRE_RANGES_MAX == COW_RANGES_MAX, "as many as the server takes");
 
-/* What a request of ranges needs beside its call. */
+/* A request of ranges, as the application has them, and what its reply says. */
 struct ranges {
-	uint8_t body[MSG_RANGES_BYTES_MAX];
-	struct msg_range msg[WIRE_RANGES_MAX];
+	uint8_t *data; /* of all, one after the other */
+	bool own;      /* it is to be freed */
+	uint32_t len;  /* of all together */
+	uint64_t generation;
+	uint32_t *lens; /* of each, as read */
+	uint8_t *body;
 	uint32_t count;
-	uint32_t len; /* of all together */
-	uint8_t *data;
-	bool own; /* data is to be freed */
+	struct cow_range app[];
 };
 
 static uint32_t ranges_payload_max(struct cow *cow)
@@ -38,51 +41,71 @@ static uint32_t ranges_payload_max(struct cow *cow)
 	return max;
 }
 
+static void ranges_fini(struct ranges *r)
+{
+	if (r->own)
+		free(r->data);
+}
+
 static void ranges_free(struct ranges *r)
 {
-	if (r && r->own)
-		free(r->data);
+	ranges_fini(r);
 	free(r);
 }
 
-static int ranges_add(struct ranges *r, const struct cow_range *range, uint32_t max)
+#define RANGES_BODY_BYTES(count) \
+	(MSG_RANGES_BYTES_MAX - (WIRE_RANGES_MAX - (count)) * MSG_RANGE_BYTES)
+
+/* One piece of memory: the ranges, the lengths, the body. */
+static struct ranges *ranges_alloc(const struct cow_range *ranges, uint32_t count)
 {
-	if (range->len > max - r->len)
-		return -ERR_INVAL;
-	r->msg[r->count++] = (struct msg_range){range->offset, (uint32_t)range->len};
-	r->len += (uint32_t)range->len;
-	return 0;
+	size_t app_bytes = count * sizeof(ranges[0]);
+	size_t lens_bytes = count * sizeof(uint32_t);
+	struct ranges *r = malloc(sizeof(*r) + app_bytes + lens_bytes + RANGES_BODY_BYTES(count));
+
+	if (!r)
+		return NULL;
+	memset(r, 0, sizeof(*r));
+	memcpy(r->app, ranges, app_bytes);
+	r->count = count;
+	r->lens = (uint32_t *)(r->app + count);
+	r->body = (uint8_t *)(r->lens + count);
+	return r;
+}
+
+/* Where their data is together: that of a single one where the application has it. */
+static int ranges_gather_room(struct cow *cow, struct ranges *r)
+{
+	uint32_t max = ranges_payload_max(cow);
+
+	for (uint32_t i = 0; i < r->count; i++) {
+		if (r->app[i].len > max - r->len)
+			return errors_set(cow, -ERR_INVAL,
+					  "the ranges are longer than one request may be");
+		r->len += (uint32_t)r->app[i].len;
+	}
+	r->own = r->count > 1;
+	r->data = r->own ? malloc((size_t)r->len + 1) : r->app[0].buf;
+	return r->own && !r->data ? errors_set(cow, -ERR_NOMEM, "") : 0;
 }
 
 /* NULL: it cannot be one request, and the error is set. */
 static struct ranges *ranges_new(struct cow *cow, const struct cow_range *ranges, size_t count,
 				 int *err)
 {
-	uint32_t max = ranges_payload_max(cow);
-	struct ranges *r = NULL;
+	struct ranges *r;
 
-	*err = count == 0 || count > COW_RANGES_MAX
-		   ? errors_set(cow, -ERR_INVAL, "a request is of 1 to 1024 ranges")
-		   : 0;
-	if (*err == 0) {
-		r = calloc(1, sizeof(*r));
-		*err = r ? 0 : errors_set(cow, -ERR_NOMEM, "");
+	if (count == 0 || count > COW_RANGES_MAX) {
+		*err = errors_set(cow, -ERR_INVAL, "a request is of 1 to 1024 ranges");
+		return NULL;
 	}
-	for (size_t i = 0; *err == 0 && i < count; i++)
-		if (ranges_add(r, &ranges[i], max) < 0)
-			*err = errors_set(cow, -ERR_INVAL,
-					  "the ranges are longer than one request may be");
-	if (*err == 0 && count == 1) {
-		r->data = ranges[0].buf;
-	} else if (*err == 0) {
-		r->own = true;
-		r->data = malloc((size_t)r->len + 1);
-		*err = r->data ? 0 : errors_set(cow, -ERR_NOMEM, "");
+	r = ranges_alloc(ranges, (uint32_t)count);
+	*err = r ? ranges_gather_room(cow, r) : errors_set(cow, -ERR_NOMEM, "");
+	if (r && *err < 0) {
+		ranges_free(r);
+		return NULL;
 	}
-	if (*err == 0)
-		return r;
-	ranges_free(r);
-	return NULL;
+	return r;
 }
 
 static void ranges_call_init(struct call *call, enum wire_op op, cow_object_t *obj)
@@ -91,81 +114,100 @@ static void ranges_call_init(struct call *call, enum wire_op op, cow_object_t *o
 	call_bind(call, obj, 0);
 }
 
+static void ranges_fill_msg(const struct ranges *r, struct msg_range *msg)
+{
+	for (uint32_t i = 0; i < r->count; i++)
+		msg[i] = (struct msg_range){r->app[i].offset, (uint32_t)r->app[i].len};
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static int ranges_decode_readv(void *ctx, const uint8_t *body, size_t len)
 {
-	return msg_readv_reply_decode(body, len, ctx);
+	struct ranges *r = ctx;
+	struct msg_readv_reply reply;
+	int err = msg_readv_reply_decode(body, len, &reply);
+
+	if (err == 0 && reply.count != r->count)
+		err = -ERR_PROTO;
+	if (err == 0)
+		memcpy(r->lens, reply.lens, r->count * sizeof(r->lens[0]));
+	return err;
 }
 
+/* Returns the length of the body, or a negative error. */
+static int ranges_prepare_readv(const struct ranges *r, struct call *call)
+{
+	struct msg_readv m;
+
+	m.handle = 0;
+	m.count = r->count;
+	ranges_fill_msg(r, m.ranges);
+	call->req.body = r->body;
+	call->req.into = r->data;
+	call->req.into_len = r->len;
+	return msg_readv_encode(r->body, RANGES_BODY_BYTES(r->count), &m);
+}
+
+static const char ranges_misfit[] = "the server sent other ranges";
+
 /* Whether the reply is of these ranges, and of as many bytes as came. */
-static bool ranges_fit(const struct ranges *r, const struct msg_readv_reply *reply, uint32_t len)
+static bool ranges_fit(const struct ranges *r, uint32_t len)
 {
 	uint64_t sum = 0;
 
-	if (reply->count != r->count)
-		return false;
 	for (uint32_t i = 0; i < r->count; i++) {
-		if (reply->lens[i] > r->msg[i].len)
+		if (r->lens[i] > r->app[i].len)
 			return false;
-		sum += reply->lens[i];
+		sum += r->lens[i];
 	}
 	return sum == len;
 }
 
-static void ranges_scatter(const struct ranges *r, const struct msg_readv_reply *reply,
-			   const struct cow_range *ranges, size_t *got)
+/* Gives each range its data.  Returns the bytes of all. */
+static ssize_t ranges_scatter(const struct ranges *r, size_t *got)
 {
 	const uint8_t *from = r->data;
+	ssize_t total = 0;
 
 	for (uint32_t i = 0; i < r->count; i++) {
-		if (r->own && reply->lens[i] > 0)
-			memcpy(ranges[i].buf, from, reply->lens[i]);
-		from += reply->lens[i];
+		if (r->own && r->lens[i] > 0)
+			memcpy(r->app[i].buf, from, r->lens[i]);
+		from += r->lens[i];
+		total += r->lens[i];
 		if (got)
-			got[i] = reply->lens[i];
+			got[i] = r->lens[i];
 	}
+	return total;
 }
 
-static int ranges_run_readv(cow_object_t *obj, struct ranges *r, struct msg_readv *m,
-			    struct msg_readv_reply *reply)
+static ssize_t ranges_run_readv(cow_object_t *obj, struct ranges *r, size_t *got)
 {
 	struct call call;
 	int err;
 
-	m->handle = 0;
-	m->count = r->count;
-	memcpy(m->ranges, r->msg, sizeof(m->ranges));
 	ranges_call_init(&call, WIRE_OP_READV, obj);
-	call.req.body = r->body;
-	call.req.into = r->data;
-	call.req.into_len = r->len;
 	call.decode = ranges_decode_readv;
-	call.ctx = reply;
-	err = call_run(obj->cow, &call, msg_readv_encode(r->body, sizeof(r->body), m));
-	if (err == 0 && !ranges_fit(r, reply, call.payload_len))
-		return errors_set(obj->cow, -ERR_PROTO, "the server sent other ranges");
-	return err;
+	call.ctx = r;
+	err = call_run(obj->cow, &call, ranges_prepare_readv(r, &call));
+	if (err < 0)
+		return err;
+	if (!ranges_fit(r, call.payload_len))
+		return errors_set(obj->cow, -ERR_PROTO, ranges_misfit);
+	return ranges_scatter(r, got);
 }
 
 ssize_t cow_readv(cow_object_t *obj, const struct cow_range *ranges, size_t count, size_t *got)
 {
-	struct msg_readv_reply reply;
-	struct msg_readv m;
-	ssize_t total = 0;
 	int err;
 	struct ranges *r = ranges_new(obj->cow, ranges, count, &err);
+	ssize_t result;
 
 	if (!r)
 		return err;
-	err = ranges_run_readv(obj, r, &m, &reply);
-	if (err == 0) {
-		ranges_scatter(r, &reply, ranges, got);
-		for (uint32_t i = 0; i < r->count; i++)
-			total += reply.lens[i];
-	}
+	result = ranges_run_readv(obj, r, got);
 	ranges_free(r);
-	return err < 0 ? err : total;
+	return result;
 }
 
 /* ---- writing, generations -------------------------------------------------------------------- */
@@ -175,53 +217,61 @@ static int ranges_decode_generation(void *ctx, const uint8_t *body, size_t len)
 	return msg_generation_decode(body, len, ctx);
 }
 
-/* Runs a call that answers with a generation. */
-static int ranges_run(cow_object_t *obj, struct call *call, int body_len, uint64_t *generation)
+static int ranges_decode_writev(void *ctx, const uint8_t *body, size_t len)
 {
+	struct ranges *r = ctx;
 	struct msg_generation reply;
-	int err;
+	int err = msg_generation_decode(body, len, &reply);
 
-	call->decode = ranges_decode_generation;
-	call->ctx = &reply;
-	err = call_run(obj->cow, call, body_len);
-	if (err == 0 && generation)
-		*generation = reply.generation;
+	if (err == 0)
+		r->generation = reply.generation;
 	return err;
 }
 
-static void ranges_gather(struct ranges *r, const struct cow_range *ranges)
+static void ranges_gather(struct ranges *r)
 {
 	uint8_t *to = r->data;
 
 	for (uint32_t i = 0; r->own && i < r->count; i++) {
-		if (ranges[i].len > 0)
-			memcpy(to, ranges[i].buf, ranges[i].len);
-		to += ranges[i].len;
+		if (r->app[i].len > 0)
+			memcpy(to, r->app[i].buf, r->app[i].len);
+		to += r->app[i].len;
 	}
+}
+
+/* Returns the length of the body, or a negative error. */
+static int ranges_prepare_writev(struct ranges *r, const uint64_t *if_generation, struct call *call)
+{
+	struct msg_writev m;
+
+	ranges_gather(r);
+	m.handle = 0;
+	m.flags = if_generation ? MSG_IF_GENERATION : 0;
+	m.generation = if_generation ? *if_generation : 0;
+	m.count = r->count;
+	ranges_fill_msg(r, m.ranges);
+	call->once = if_generation != NULL; /* the first would have changed the generation */
+	call->req.body = r->body;
+	call->req.payload = r->data;
+	call->req.payload_len = r->len;
+	return msg_writev_encode(r->body, RANGES_BODY_BYTES(r->count), &m);
 }
 
 int cow_writev(cow_object_t *obj, const struct cow_range *ranges, size_t count,
 	       const uint64_t *if_generation, uint64_t *generation)
 {
-	struct msg_writev m;
 	struct call call;
 	int err;
 	struct ranges *r = ranges_new(obj->cow, ranges, count, &err);
 
 	if (!r)
 		return err;
-	ranges_gather(r, ranges);
-	m.handle = 0;
-	m.flags = if_generation ? MSG_IF_GENERATION : 0;
-	m.generation = if_generation ? *if_generation : 0;
-	m.count = r->count;
-	memcpy(m.ranges, r->msg, sizeof(m.ranges));
 	ranges_call_init(&call, WIRE_OP_WRITEV, obj);
-	call.once = if_generation != NULL; /* the first would have changed the generation */
-	call.req.body = r->body;
-	call.req.payload = r->data;
-	call.req.payload_len = r->len;
-	err = ranges_run(obj, &call, msg_writev_encode(r->body, sizeof(r->body), &m), generation);
+	call.decode = ranges_decode_writev;
+	call.ctx = r;
+	err = call_run(obj->cow, &call, ranges_prepare_writev(r, if_generation, &call));
+	if (err == 0 && generation)
+		*generation = r->generation;
 	ranges_free(r);
 	return err;
 }
@@ -235,15 +285,145 @@ int cow_write_if(cow_object_t *obj, const void *buf, size_t len, uint64_t offset
 	return cow_writev(obj, &range, 1, &if_generation, generation);
 }
 
-int cow_fsync_if(cow_object_t *obj, const uint64_t *if_generation, uint64_t *generation)
+static int ranges_encode_fsync_if(const uint64_t *if_generation, uint8_t *body)
 {
-	struct msg_fsync_if m = {
+	const struct msg_fsync_if m = {
 	    .flags = if_generation ? MSG_IF_GENERATION : 0,
 	    .generation = if_generation ? *if_generation : 0,
 	};
+
+	return msg_fsync_if_encode(body, CHAN_BODY_MAX, &m);
+}
+
+int cow_fsync_if(cow_object_t *obj, const uint64_t *if_generation, uint64_t *generation)
+{
+	struct msg_generation reply;
 	struct call call;
+	int err;
 
 	ranges_call_init(&call, WIRE_OP_FSYNC_IF, obj);
-	return ranges_run(obj, &call, msg_fsync_if_encode(call_body(&call), CHAN_BODY_MAX, &m),
-			  generation);
+	call.decode = ranges_decode_generation;
+	call.ctx = &reply;
+	err = call_run(obj->cow, &call, ranges_encode_fsync_if(if_generation, call_body(&call)));
+	if (err == 0 && generation)
+		*generation = reply.generation;
+	return err;
+}
+
+/* ---- asynchronous twins ---------------------------------------------------------------------- */
+
+static void ranges_drop(struct aio *aio)
+{
+	ranges_fini(aio->state);
+}
+
+/* Makes one whose state are the ranges. */
+static int ranges_new_aio(cow_object_t *obj, const struct cow_range *ranges, size_t count,
+			  const struct aio_kind *kind, const struct cow_aio *how, struct aio **aio)
+{
+	int err;
+	struct ranges *r = ranges_new(obj->cow, ranges, count, &err);
+
+	if (!r)
+		return err;
+	err = aio_new(obj->cow, obj, kind, how, aio);
+	if (err < 0) {
+		ranges_free(r);
+		return err;
+	}
+	(*aio)->state = r;
+	(*aio)->parts[0].ctx = r;
+	return 0;
+}
+
+static int64_t ranges_finish_readv(struct aio *aio)
+{
+	struct ranges *r = aio->state;
+	int64_t result = -ERR_PROTO;
+
+	if (ranges_fit(r, aio->parts[0].payload_len))
+		result = ranges_scatter(r, aio->out);
+	else
+		aio->text = ranges_misfit;
+	ranges_fini(r);
+	return result;
+}
+
+int cow_aio_readv(cow_object_t *obj, const struct cow_range *ranges, size_t count, size_t *got,
+		  const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_READV,
+					     .decode = ranges_decode_readv,
+					     .finish = ranges_finish_readv,
+					     .drop = ranges_drop};
+	struct aio *aio;
+	int err = ranges_new_aio(obj, ranges, count, &kind, how, &aio);
+
+	if (err < 0)
+		return err;
+	aio->out = got;
+	return aio_submit(aio, ranges_prepare_readv(aio->state, &aio->parts[0]), id);
+}
+
+static int64_t ranges_finish_writev(struct aio *aio)
+{
+	struct ranges *r = aio->state;
+
+	if (aio->out)
+		*(uint64_t *)aio->out = r->generation;
+	ranges_fini(r);
+	return 0;
+}
+
+int cow_aio_writev(cow_object_t *obj, const struct cow_range *ranges, size_t count,
+		   const uint64_t *if_generation, uint64_t *generation, const struct cow_aio *how,
+		   uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_WRITEV,
+					     .decode = ranges_decode_writev,
+					     .finish = ranges_finish_writev,
+					     .drop = ranges_drop};
+	struct aio *aio;
+	int err = ranges_new_aio(obj, ranges, count, &kind, how, &aio);
+
+	if (err < 0)
+		return err;
+	aio->out = generation;
+	return aio_submit(aio, ranges_prepare_writev(aio->state, if_generation, &aio->parts[0]),
+			  id);
+}
+
+int cow_aio_write_if(cow_object_t *obj, const void *buf, size_t len, uint64_t offset,
+		     uint64_t if_generation, uint64_t *generation, const struct cow_aio *how,
+		     uint64_t *id)
+{
+	/* a write only reads it */
+	const struct cow_range range = {offset, (void *)(uintptr_t)buf, len};
+
+	return cow_aio_writev(obj, &range, 1, &if_generation, generation, how, id);
+}
+
+static int64_t ranges_finish_fsync_if(struct aio *aio)
+{
+	const struct msg_generation *reply = aio->state;
+
+	if (aio->out)
+		*(uint64_t *)aio->out = reply->generation;
+	return 0;
+}
+
+int cow_aio_fsync_if(cow_object_t *obj, const uint64_t *if_generation, uint64_t *generation,
+		     const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_FSYNC_IF,
+					     .decode = ranges_decode_generation,
+					     .state_bytes = sizeof(struct msg_generation),
+					     .finish = ranges_finish_fsync_if};
+	struct aio *aio;
+	int err = aio_new(obj->cow, obj, &kind, how, &aio);
+
+	if (err < 0)
+		return err;
+	aio->out = generation;
+	return aio_submit(aio, ranges_encode_fsync_if(if_generation, aio_body(aio)), id);
 }

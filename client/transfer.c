@@ -103,20 +103,23 @@ static ssize_t transfer_run(struct transfer *t)
 	return more < 0 ? more : (ssize_t)t->done;
 }
 
-static bool transfer_fits(size_t len, uint64_t offset)
+static int transfer_check(cow_object_t *obj, size_t len, uint64_t offset, unsigned int flags)
 {
-	return len <= SSIZE_MAX && offset <= UINT64_MAX - len;
+	if (len > SSIZE_MAX || offset > UINT64_MAX - len)
+		return errors_set(obj->cow, -ERR_INVAL, "the range is too large");
+	if (flags & ~COW_IO_DIRECT)
+		return errors_set(obj->cow, -ERR_INVAL, "unknown flags");
+	return 0;
 }
 
 static ssize_t transfer(cow_object_t *obj, enum wire_op op, void *buf, size_t len, uint64_t offset,
 			unsigned int flags)
 {
 	struct transfer t;
+	int err = transfer_check(obj, len, offset, flags);
 
-	if (!transfer_fits(len, offset))
-		return errors_set(obj->cow, -ERR_INVAL, "the range is too large");
-	if (flags & ~COW_IO_DIRECT)
-		return errors_set(obj->cow, -ERR_INVAL, "unknown flags");
+	if (err < 0)
+		return err;
 	/* the calls are initialized one by one: a small transfer uses only the first */
 	t.obj = obj;
 	t.op = op;
@@ -179,9 +182,10 @@ static int64_t transfer_finish_write(struct aio *aio)
 	return done;
 }
 
-static void transfer_prepare_read(struct call *call, uint8_t *buf, size_t len, uint64_t offset)
+static void transfer_prepare_read(struct call *call, uint8_t *buf, size_t len, uint64_t offset,
+				  uint32_t flags)
 {
-	struct msg_read m = {.offset = offset, .len = (uint32_t)len};
+	struct msg_read m = {.flags = flags, .offset = offset, .len = (uint32_t)len};
 
 	call->req.into = buf;
 	call->req.into_len = (uint32_t)len;
@@ -189,9 +193,9 @@ static void transfer_prepare_read(struct call *call, uint8_t *buf, size_t len, u
 }
 
 static void transfer_prepare_write(struct call *call, const uint8_t *buf, size_t len,
-				   uint64_t offset)
+				   uint64_t offset, uint32_t flags)
 {
-	struct msg_write m = {.offset = offset};
+	struct msg_write m = {.flags = flags, .offset = offset};
 
 	call->req.payload = buf;
 	call->req.payload_len = (uint32_t)len;
@@ -199,15 +203,16 @@ static void transfer_prepare_write(struct call *call, const uint8_t *buf, size_t
 }
 
 static int transfer_submit_aio(cow_object_t *obj, const struct aio_kind *kind, uint8_t *buf,
-			       size_t len, uint64_t offset, const struct cow_aio *how, uint64_t *id)
+			       size_t len, uint64_t offset, unsigned int flags,
+			       const struct cow_aio *how, uint64_t *id)
 {
 	size_t chunk = call_payload_max(obj->cow);
 	size_t nparts = len > 0 ? (len - 1) / chunk + 1 : 1;
 	struct aio *aio;
-	int err;
+	int err = transfer_check(obj, len, offset, flags);
 
-	if (!transfer_fits(len, offset))
-		return errors_set(obj->cow, -ERR_INVAL, "the range is too large");
+	if (err < 0)
+		return err;
 	err = aio_new_parts(obj, kind, how, nparts, &aio);
 	if (err < 0)
 		return err;
@@ -216,26 +221,39 @@ static int transfer_submit_aio(cow_object_t *obj, const struct aio_kind *kind, u
 		size_t n = len - from < chunk ? len - from : chunk;
 
 		if (kind->op == WIRE_OP_READ)
-			transfer_prepare_read(&aio->parts[i], buf + from, n, offset + from);
+			transfer_prepare_read(&aio->parts[i], buf + from, n, offset + from, flags);
 		else
-			transfer_prepare_write(&aio->parts[i], buf + from, n, offset + from);
+			transfer_prepare_write(&aio->parts[i], buf + from, n, offset + from, flags);
 	}
 	return aio_submit_parts(aio, id);
+}
+
+int cow_aio_pread_with(cow_object_t *obj, void *buf, size_t len, uint64_t offset,
+		       unsigned int flags, const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_READ, .finish = transfer_finish_read};
+
+	return transfer_submit_aio(obj, &kind, buf, len, offset, flags, how, id);
+}
+
+int cow_aio_pwrite_with(cow_object_t *obj, const void *buf, size_t len, uint64_t offset,
+			unsigned int flags, const struct cow_aio *how, uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_WRITE, .finish = transfer_finish_write};
+
+	/* a write only reads it */
+	return transfer_submit_aio(obj, &kind, (uint8_t *)(uintptr_t)buf, len, offset, flags, how,
+				   id);
 }
 
 int cow_aio_pread(cow_object_t *obj, void *buf, size_t len, uint64_t offset,
 		  const struct cow_aio *how, uint64_t *id)
 {
-	static const struct aio_kind kind = {.op = WIRE_OP_READ, .finish = transfer_finish_read};
-
-	return transfer_submit_aio(obj, &kind, buf, len, offset, how, id);
+	return cow_aio_pread_with(obj, buf, len, offset, 0, how, id);
 }
 
 int cow_aio_pwrite(cow_object_t *obj, const void *buf, size_t len, uint64_t offset,
 		   const struct cow_aio *how, uint64_t *id)
 {
-	static const struct aio_kind kind = {.op = WIRE_OP_WRITE, .finish = transfer_finish_write};
-
-	/* a write only reads it */
-	return transfer_submit_aio(obj, &kind, (uint8_t *)(uintptr_t)buf, len, offset, how, id);
+	return cow_aio_pwrite_with(obj, buf, len, offset, 0, how, id);
 }

@@ -213,6 +213,129 @@ static void test_stopped_and_started(void **state)
 	fixture_stop(&fx);
 }
 
+/* ---- under a condition ----------------------------------------------------------------------- */
+
+#define PENDING INT64_MAX
+
+static void save(void *ctx, int64_t result)
+{
+	int64_t *to = ctx;
+
+	assert_true(*to == PENDING); /* once */
+	*to = result;
+}
+
+/* The server ends when the call has been begun, and comes back. */
+static void cut_off(struct fixture *fx, bool kill)
+{
+	if (!kill)
+		return;
+	daemon_kill(&fx->daemon);
+	daemon_start(&fx->daemon);
+}
+
+/* Begins a call, beside the writers', and waits for its result. */
+#define RUN(fx, kill, call, ...)                                          \
+	({                                                                \
+		int64_t got_ = PENDING;                                   \
+		const struct cow_aio how_ = {.done = save, .ctx = &got_}; \
+		assert_int_equal(call(__VA_ARGS__, &how_, NULL), 0);      \
+		cut_off(fx, kill);                                        \
+		while (got_ == PENDING)                                   \
+			turn(fx);                                         \
+		got_;                                                     \
+	})
+
+/* A number that stands in two places, which are written together if nobody else has written. */
+struct counter {
+	cow_object_t *obj;
+	uint64_t durable; /* it never is less */
+	uint64_t tried;	  /* nor more */
+};
+
+#define FAR_AWAY ((UINT64_C(1) << 20) - 8)
+
+static uint64_t counter_read(struct fixture *fx, const struct counter *c, bool kill)
+{
+	uint64_t both[2] = {0, 0};
+	const struct cow_range ranges[] = {{0, &both[0], 8}, {FAR_AWAY, &both[1], 8}};
+	size_t got[2];
+
+	assert_int_equal(RUN(fx, kill, cow_aio_readv, c->obj, ranges, 2, got), 16);
+	assert_int_equal(both[0], both[1]);
+	assert_in_range(both[0], c->durable, c->tried);
+	return both[0];
+}
+
+/* What is durable is so for good, which is asked for until no restart came between. */
+static uint64_t counter_sync(struct fixture *fx, struct counter *c, bool kill)
+{
+	uint64_t number = 0;
+	uint64_t generation = 0;
+	int64_t result = -COW_ERESTARTED;
+
+	while (result == -COW_ERESTARTED) {
+		number = counter_read(fx, c, false);
+		result = RUN(fx, kill, cow_aio_fsync_if, c->obj, NULL, &generation);
+		kill = false;
+	}
+	assert_int_equal(result, 0);
+	c->durable = number;
+	return generation;
+}
+
+static void counter_add(struct fixture *fx, struct counter *c, bool kill, unsigned int *made)
+{
+	uint64_t generation = counter_sync(fx, c, false);
+	uint64_t next = counter_read(fx, c, false) + 1;
+	uint64_t both[2] = {next, next};
+	const struct cow_range ranges[] = {{0, &both[0], 8}, {FAR_AWAY, &both[1], 8}};
+	uint64_t now = 0;
+	int64_t result;
+
+	c->tried = next;
+	result = RUN(fx, kill, cow_aio_writev, c->obj, ranges, 2, &generation, &now);
+	if (result == 0) {
+		assert_true(now > generation);
+		(*made)++;
+	} else {
+		assert_true(kill && (result == -COW_ECONN || result == -COW_ECHANGED));
+	}
+}
+
+/* Once carried out, an addition is there once, whatever the client was told. */
+static void test_killed_under_a_condition(void **state)
+{
+	static struct fixture fx;
+	struct counter c = {.durable = 0};
+	cow_object_t *objs[NOBJECTS];
+	unsigned int made = 0;
+
+	(void)state;
+	fixture_start(&fx);
+	assert_int_equal(cow_create(fx.cow, "counter", 1 << 20), 0);
+	assert_int_equal(cow_open(fx.cow, "counter", 0, &c.obj), 0);
+	for (unsigned int i = 0; i < NOBJECTS; i++)
+		objs[i] = fx.writers[i].obj;
+	begin_all(&fx);
+	for (unsigned int round = 0; round < ROUNDS; round++) {
+		for (unsigned int i = 0; i < 5; i++)
+			counter_add(&fx, &c, false, &made);
+		counter_add(&fx, &c, round % 3 == 0, &made);
+		(void)counter_read(&fx, &c, round % 3 == 1);
+		(void)counter_sync(&fx, &c, round % 3 == 2);
+	}
+	end_all(&fx);
+	assert_true(made >= 5 * ROUNDS);
+	assert_true(counter_read(&fx, &c, false) >= made - ROUNDS);
+	/* whatever was written before the last restart may be gone, and is told of once for all */
+	assert_int_equal(RUN(&fx, false, cow_aio_group_fsync, objs, NOBJECTS), -COW_ERESTARTED);
+	assert_int_equal(RUN(&fx, false, cow_aio_group_fsync, objs, NOBJECTS), 0);
+	check_all(&fx);
+	assert_int_equal(cow_close(c.obj), 0);
+	fixture_stop(&fx);
+}
+
 static void timed_out(void *ctx, int64_t result)
 {
 	unsigned int *n = ctx;
@@ -252,6 +375,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_killed_and_restarted),
 	    cmocka_unit_test(test_stopped_and_started),
+	    cmocka_unit_test(test_killed_under_a_condition),
 	    cmocka_unit_test(test_killed_for_good),
 	};
 

@@ -15,6 +15,7 @@ void fake_op_read(struct answer *a)
 	uint64_t left;
 	DECODE(msg_read, m);
 
+	a->st->io_flags = m.flags;
 	e = fake_answer_entry(a, m.handle);
 	if (!e)
 		return;
@@ -36,6 +37,7 @@ void fake_op_write(struct answer *a)
 	size_t done = 0;
 	DECODE(msg_write, m);
 
+	a->st->io_flags = m.flags;
 	e = fake_answer_entry(a, m.handle);
 	while (e && done < a->f->h.payload_len) {
 		uint64_t at = m.offset + done;

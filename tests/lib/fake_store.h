@@ -62,6 +62,7 @@ struct fake_store {
 	bool over_batch; /* more CLONEs were in flight than clone_batch */
 	unsigned int requests[WIRE_OP_END];
 	uint32_t open_flags; /* of the last OPEN */
+	uint32_t io_flags;   /* of the last READ or WRITE */
 };
 
 struct fake_store *fake_store_new(void);

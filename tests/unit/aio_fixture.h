@@ -30,7 +30,7 @@ struct aio_fixture {
 	struct fake_server server;
 	cow_t *cow;
 	cow_object_t *obj;     /* "a" */
-	cow_object_t *other;   /* "d" */
+	cow_object_t *pair[2]; /* "b" and "e", where a call wants them: prepare_pair() */
 	unsigned int calls;    /* of the callback */
 	int64_t result;	       /* that it got last */
 	bool inside;	       /* the test is in a function that must not call back */
@@ -44,6 +44,10 @@ struct aio_fixture {
 	struct cow_report report;
 	uint64_t reaping;
 	struct cow_extent ext[8];
+	struct cow_diff diff;
+	uint64_t copied;
+	uint64_t generation;
+	size_t got[2];
 	uint8_t data[DATA_BYTES];
 	struct cow_range ranges[3];
 	struct cow_write writes[2];
@@ -70,9 +74,14 @@ static void fixture_pattern(uint8_t *data, uint8_t seed)
 typedef struct aio_fixture fx_t;
 typedef const struct cow_aio how_t;
 
+#define AIO_REPEATS 1u /* is sent again on another connection */
+#define AIO_PAGES \
+	2u /* is more than one request: whether there is a next is looked at by cow_process() */
+#define AIO_WRITES 4u /* writes fx->data, of a new seed, to DATA_AT */
+
 struct aio_call {
 	const char *name;
-	bool repeats; /* is sent again on another connection */
+	unsigned int traits;
 	void (*prepare)(fx_t *fx);
 	int (*begin)(fx_t *fx, how_t *how, uint64_t *id);
 	void (*undo)(fx_t *fx); /* whatever it came to */
@@ -116,6 +125,73 @@ static int begin_pwrite(fx_t *fx, how_t *how, uint64_t *id)
 	return cow_aio_pwrite(fx->obj, fx->data, DATA_BYTES, DATA_AT, how, id);
 }
 
+/* Else the object would have to be told of what a restart may have lost. */
+static void undo_pwrite(fx_t *fx)
+{
+	assert_int_equal(cow_fsync(fx->obj), 0);
+}
+
+static int begin_pread_with(fx_t *fx, how_t *how, uint64_t *id)
+{
+	return cow_aio_pread_with(fx->obj, fx->data, DATA_BYTES, DATA_AT, COW_IO_DIRECT, how, id);
+}
+
+static int begin_pwrite_with(fx_t *fx, how_t *how, uint64_t *id)
+{
+	fixture_pattern(fx->data, ++fx->seed);
+	return cow_aio_pwrite_with(fx->obj, fx->data, DATA_BYTES, DATA_AT, COW_IO_DIRECT, how, id);
+}
+
+/* In two pieces.  They are on the stack: an array of ranges is copied. */
+static int begin_readv(fx_t *fx, how_t *how, uint64_t *id)
+{
+	const struct cow_range ranges[] = {{DATA_AT + 200, fx->data + 200, DATA_BYTES - 200},
+					   {DATA_AT, fx->data, 200}};
+
+	return cow_aio_readv(fx->obj, ranges, 2, fx->got, how, id);
+}
+
+static int begin_writev(fx_t *fx, how_t *how, uint64_t *id)
+{
+	const struct cow_range ranges[] = {{DATA_AT, fx->data, 200},
+					   {DATA_AT + 200, fx->data + 200, DATA_BYTES - 200}};
+
+	fixture_pattern(fx->data, ++fx->seed);
+	return cow_aio_writev(fx->obj, ranges, 2, NULL, NULL, how, id);
+}
+
+static void prepare_write_if(fx_t *fx)
+{
+	assert_int_equal(cow_fsync_if(fx->obj, NULL, &fx->generation), 0);
+}
+
+static int begin_write_if(fx_t *fx, how_t *how, uint64_t *id)
+{
+	fixture_pattern(fx->data, ++fx->seed);
+	return cow_aio_write_if(fx->obj, fx->data, DATA_BYTES, DATA_AT, fx->generation,
+				&fx->generation, how, id);
+}
+
+static int begin_fsync_if(fx_t *fx, how_t *how, uint64_t *id)
+{
+	return cow_aio_fsync_if(fx->obj, NULL, &fx->generation, how, id);
+}
+
+static void prepare_pair(fx_t *fx)
+{
+	assert_int_equal(cow_open(fx->cow, "b", 0, &fx->pair[0]), 0);
+	assert_int_equal(cow_open(fx->cow, "e", 0, &fx->pair[1]), 0);
+}
+
+/* Tied ones are gone with a connection that was lost, and say so. */
+static void undo_pair(fx_t *fx)
+{
+	for (size_t i = 0; i < ARRAY_LEN(fx->pair); i++) {
+		(void)cow_close(fx->pair[i]);
+		fx->pair[i] = NULL;
+	}
+}
+
 /* The same bytes, in two pieces, and one of another object. */
 static int begin_write_all(fx_t *fx, how_t *how, uint64_t *id)
 {
@@ -124,20 +200,24 @@ static int begin_write_all(fx_t *fx, how_t *how, uint64_t *id)
 	fx->ranges[1] = (struct cow_range){DATA_AT + 200, fx->data + 200, DATA_BYTES - 200};
 	fx->ranges[2] = (struct cow_range){DATA_AT, fx->data, 1};
 	fx->writes[0] = (struct cow_write){.obj = fx->obj, .ranges = fx->ranges, .count = 2};
-	fx->writes[1] = (struct cow_write){.obj = fx->other, .ranges = fx->ranges + 2, .count = 1};
+	fx->writes[1] = (struct cow_write){.obj = fx->pair[0], .ranges = fx->ranges + 2, .count = 1};
 	return cow_aio_write_all(fx->writes, 2, how, id);
-}
-
-/* Else the object would have to be told of what a restart may have lost. */
-static void undo_pwrite(fx_t *fx)
-{
-	assert_int_equal(cow_fsync(fx->obj), 0);
 }
 
 static void undo_write_all(fx_t *fx)
 {
 	undo_pwrite(fx);
-	assert_int_equal(cow_fsync(fx->other), 0);
+	undo_pair(fx);
+}
+
+static int begin_group_fsync(fx_t *fx, how_t *how, uint64_t *id)
+{
+	return cow_aio_group_fsync(fx->pair, 2, how, id);
+}
+
+static int begin_group_tie(fx_t *fx, how_t *how, uint64_t *id)
+{
+	return cow_aio_group_tie(fx->pair, 2, how, id);
 }
 
 static int begin_fsync(fx_t *fx, how_t *how, uint64_t *id)
@@ -173,6 +253,42 @@ static int begin_map(fx_t *fx, how_t *how, uint64_t *id)
 static int begin_clone_range(fx_t *fx, how_t *how, uint64_t *id)
 {
 	return cow_aio_clone_range(fx->obj, 20480, 4096, fx->obj, 28672, how, id);
+}
+
+static int begin_unshare(fx_t *fx, how_t *how, uint64_t *id)
+{
+	return cow_aio_unshare(fx->obj, 0, 12288, &fx->copied, how, id);
+}
+
+static int begin_seek_data(fx_t *fx, how_t *how, uint64_t *id)
+{
+	return cow_aio_seek_data(fx->obj, 0, how, id);
+}
+
+/* It is data to its end, which takes a second request to be known. */
+static int begin_seek_hole(fx_t *fx, how_t *how, uint64_t *id)
+{
+	return cow_aio_seek_hole(fx->pair[1], 0, how, id);
+}
+
+static int begin_diff(fx_t *fx, how_t *how, uint64_t *id)
+{
+	return cow_aio_diff(fx->obj, 0, 0, 65536, fx->ext, ARRAY_LEN(fx->ext), &fx->diff, how, id);
+}
+
+static int begin_group_clone(fx_t *fx, how_t *how, uint64_t *id)
+{
+	const struct cow_pair pairs[] = {{"a", "new"}, {"b", "b@new"}};
+	const struct cow_label label = {"k", "v"};
+	const struct cow_attrs attrs = {.labels = &label, .nlabels = 1};
+
+	return cow_aio_group_clone(fx->cow, pairs, 2, &attrs, how, id);
+}
+
+static void undo_group_clone(fx_t *fx)
+{
+	(void)cow_remove(fx->cow, "new");
+	(void)cow_remove(fx->cow, "b@new");
 }
 
 static int begin_set(fx_t *fx, how_t *how, uint64_t *id)
@@ -297,41 +413,48 @@ static void undo_check(fx_t *fx)
 }
 
 static const struct aio_call aio_calls[] = {
-    {"ping", true, NULL, begin_ping, NULL},
-    {"open", true, NULL, begin_open, undo_open},
-    {"close", true, prepare_close, begin_close, NULL},
-    {"pread", true, NULL, begin_pread, NULL},
-    {"pwrite", true, NULL, begin_pwrite, undo_pwrite},
-    {"fsync", true, NULL, begin_fsync, NULL},
-    {"resize", true, NULL, begin_resize, undo_pwrite},
-    {"zero", true, NULL, begin_zero, undo_pwrite},
-    {"trim", true, NULL, begin_trim, undo_pwrite},
-    {"get_extents", true, NULL, begin_extents, NULL},
-    {"map", true, NULL, begin_map, NULL},
-    {"clone_range", true, NULL, begin_clone_range, undo_pwrite},
-    {"create", false, NULL, begin_create, undo_create},
-    {"clone", false, NULL, begin_clone, undo_create},
-    {"snap", false, NULL, begin_snap, undo_snap},
-    {"reset", false, NULL, begin_reset, undo_info},
-    {"set", false, NULL, begin_set, undo_info},
-    {"rename", false, prepare_new, begin_rename, undo_rename},
-    {"remove", false, prepare_new, begin_remove, undo_create},
-    {"get_info", true, NULL, begin_info, undo_info},
-    {"list", true, NULL, begin_list, undo_list},
-    {"list_versions", true, NULL, begin_versions, undo_list},
-    {"list_children", true, NULL, begin_children, undo_list},
-    {"get_statfs", true, NULL, begin_statfs, NULL},
-    {"get_usage", true, NULL, begin_usage, NULL},
-    {"get_reaping", true, NULL, begin_reaping, NULL},
-    {"check", false, NULL, begin_check, undo_check},
-    {"write_all", true, NULL, begin_write_all, undo_write_all},
+    {"ping", AIO_REPEATS, NULL, begin_ping, NULL},
+    {"open", AIO_REPEATS, NULL, begin_open, undo_open},
+    {"close", AIO_REPEATS, prepare_close, begin_close, NULL},
+    {"pread", AIO_REPEATS, NULL, begin_pread, NULL},
+    {"pwrite", AIO_REPEATS | AIO_WRITES, NULL, begin_pwrite, undo_pwrite},
+    {"pread_with", AIO_REPEATS, NULL, begin_pread_with, NULL},
+    {"pwrite_with", AIO_REPEATS | AIO_WRITES, NULL, begin_pwrite_with, undo_pwrite},
+    {"readv", AIO_REPEATS, NULL, begin_readv, NULL},
+    {"writev", AIO_REPEATS | AIO_WRITES, NULL, begin_writev, undo_pwrite},
+    {"write_if", AIO_WRITES, prepare_write_if, begin_write_if, undo_pwrite},
+    {"write_all", AIO_REPEATS | AIO_WRITES, prepare_pair, begin_write_all, undo_write_all},
+    {"fsync", AIO_REPEATS, NULL, begin_fsync, NULL},
+    {"fsync_if", AIO_REPEATS, NULL, begin_fsync_if, NULL},
+    {"group_fsync", AIO_REPEATS, prepare_pair, begin_group_fsync, undo_pair},
+    {"group_tie", 0, prepare_pair, begin_group_tie, undo_pair},
+    {"resize", AIO_REPEATS, NULL, begin_resize, undo_pwrite},
+    {"zero", AIO_REPEATS, NULL, begin_zero, undo_pwrite},
+    {"trim", AIO_REPEATS, NULL, begin_trim, undo_pwrite},
+    {"get_extents", AIO_REPEATS, NULL, begin_extents, NULL},
+    {"map", AIO_REPEATS, NULL, begin_map, NULL},
+    {"seek_data", AIO_REPEATS | AIO_PAGES, NULL, begin_seek_data, NULL},
+    {"seek_hole", AIO_REPEATS | AIO_PAGES, prepare_pair, begin_seek_hole, undo_pair},
+    {"diff", AIO_REPEATS, NULL, begin_diff, NULL},
+    {"clone_range", AIO_REPEATS | AIO_PAGES, NULL, begin_clone_range, undo_pwrite},
+    {"unshare", AIO_REPEATS | AIO_PAGES, NULL, begin_unshare, undo_pwrite},
+    {"create", 0, NULL, begin_create, undo_create},
+    {"clone", 0, NULL, begin_clone, undo_create},
+    {"group_clone", 0, NULL, begin_group_clone, undo_group_clone},
+    {"snap", 0, NULL, begin_snap, undo_snap},
+    {"reset", 0, NULL, begin_reset, undo_info},
+    {"set", 0, NULL, begin_set, undo_info},
+    {"rename", 0, prepare_new, begin_rename, undo_rename},
+    {"remove", 0, prepare_new, begin_remove, undo_create},
+    {"get_info", AIO_REPEATS, NULL, begin_info, undo_info},
+    {"list", AIO_REPEATS | AIO_PAGES, NULL, begin_list, undo_list},
+    {"list_versions", AIO_REPEATS | AIO_PAGES, NULL, begin_versions, undo_list},
+    {"list_children", AIO_REPEATS | AIO_PAGES, NULL, begin_children, undo_list},
+    {"get_statfs", AIO_REPEATS, NULL, begin_statfs, NULL},
+    {"get_usage", AIO_REPEATS, NULL, begin_usage, NULL},
+    {"get_reaping", AIO_REPEATS, NULL, begin_reaping, NULL},
+    {"check", 0, NULL, begin_check, undo_check},
 };
-
-/* Does it write the data of the seed, all or nothing? */
-static inline bool aio_writes(const struct aio_call *call)
-{
-	return call->begin == begin_pwrite || call->begin == begin_write_all;
-}
 
 /* ---- running them ---------------------------------------------------------------------------- */
 
@@ -392,6 +515,9 @@ static void fixture_start(fx_t *fx, bool tcp, uint32_t inflight_max)
 	fake_store_fill(fx->st, "a", 8);
 	fake_store_add(fx->st, "b", 65536);
 	fake_store_add(fx->st, "c", 0);
+	fake_store_add(fx->st, "e", 4096);
+	fake_store_fill(fx->st, "e", 1);
+	fx->st->unshare_max = 8192;
 	fake_server_start(&fx->server, tcp, fake_ops_serve, fx->st);
 	fx->cow = cow_new();
 	assert_int_equal(cow_set_timeout(fx->cow, 20000), 0);
@@ -399,7 +525,6 @@ static void fixture_start(fx_t *fx, bool tcp, uint32_t inflight_max)
 	assert_int_equal(cow_snap(fx->cow, "b@v", NULL, 0), 0);
 	assert_int_equal(cow_clone(fx->cow, "a", "d"), 0);
 	assert_int_equal(cow_open(fx->cow, "a", 0, &fx->obj), 0);
-	assert_int_equal(cow_open(fx->cow, "d", 0, &fx->other), 0);
 	assert_true(cow_get_fd(fx->cow) >= 0);
 }
 
@@ -407,7 +532,6 @@ static void fixture_stop(fx_t *fx)
 {
 	cut_limit(CUT_NEVER, CUT_NEVER, false);
 	assert_int_equal(cow_close(fx->obj), 0);
-	assert_int_equal(cow_close(fx->other), 0);
 	cow_free(fx->cow);
 	fake_server_stop(&fx->server);
 	fake_store_free(fx->st);

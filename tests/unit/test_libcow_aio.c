@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -185,6 +186,143 @@ static void test_aio_store(void **state)
 	cow_report_clear(&report);
 }
 
+/* The arrays are gone before the calls have ended: they are copied. */
+static void test_aio_ranges(void **state)
+{
+	struct fixture *fx = *state;
+	char text[] = "onetwothree";
+	char a[8] = "", b[8] = "";
+	struct cow_range out[] = {{2, text, 3}, {10, text + 3, 3}, {(1 << 20) - 2, text + 6, 5}};
+	struct cow_range in[] = {{(1 << 20) + 1, a, 7}, {10, b, 3}};
+	const struct cow_range none = {0, text, 0};
+	int64_t wrote = PENDING;
+	int64_t read = PENDING;
+	const struct cow_aio write_how = {.done = save, .ctx = &wrote};
+	const struct cow_aio read_how = {.done = save, .ctx = &read};
+	uint64_t seen = 0;
+	uint64_t next = 0;
+	uint64_t unused = 5;
+	size_t got[2];
+
+	assert_int_equal(RUN(fx, cow_aio_fsync_if, fx->obj, NULL, &seen), 0);
+	assert_int_equal(cow_aio_writev(fx->obj, out, 3, &seen, &next, &write_how, NULL), 0);
+	memset(out, 0, sizeof(out));
+	assert_int_equal(await(fx, &wrote), 0);
+	assert_int_equal(next, seen + 1);
+	assert_int_equal(cow_aio_readv(fx->obj, in, 2, got, &read_how, NULL), 0);
+	memset(in, 0, sizeof(in));
+	assert_int_equal(await(fx, &read), 2 + 3);
+	assert_string_equal(a, "ee");
+	assert_string_equal(b, "two");
+	assert_int_equal(got[0], 2);
+	assert_int_equal(got[1], 3);
+	assert_int_equal(RUN(fx, cow_aio_write_if, fx->obj, "x", 1, 7, seen, &unused),
+			 -COW_ECHANGED);
+	assert_int_equal(RUN(fx, cow_aio_writev, fx->obj, &none, 1, &seen, &unused), -COW_ECHANGED);
+	assert_int_equal(RUN(fx, cow_aio_fsync_if, fx->obj, &seen, &unused), -COW_ECHANGED);
+	assert_int_equal(unused, 5);
+	assert_int_equal(RUN(fx, cow_aio_write_if, fx->obj, "x", 1, 7, next, NULL), 0);
+	assert_int_equal(RUN(fx, cow_aio_fsync_if, fx->obj, NULL, NULL), 0);
+	assert_int_equal(RUN(fx, cow_aio_readv, fx->obj, (&(struct cow_range){7, a, 1}), 1, NULL),
+			 1);
+	assert_int_equal(a[0], 'x');
+	fx->st->short_by = 1;
+	assert_int_equal(RUN(fx, cow_aio_readv, fx->obj, (&(struct cow_range){7, a, 1}), 1, NULL),
+			 -COW_EPROTO);
+	assert_string_equal(cow_error(fx->cow), "the server sent other ranges");
+}
+
+static void test_aio_flags(void **state)
+{
+	struct fixture *fx = *state;
+	char data[4];
+
+	assert_int_equal(RUN(fx, cow_aio_pwrite_with, fx->obj, "data", 4, 1, COW_IO_DIRECT), 4);
+	assert_int_equal(fx->st->io_flags, COW_IO_DIRECT);
+	assert_int_equal(RUN(fx, cow_aio_pread, fx->obj, data, 4, 1), 4);
+	assert_int_equal(fx->st->io_flags, 0);
+	assert_int_equal(RUN(fx, cow_aio_pread_with, fx->obj, data, 4, 1, COW_IO_DIRECT), 4);
+	assert_int_equal(fx->st->io_flags, COW_IO_DIRECT);
+	assert_memory_equal(data, "data", 4);
+}
+
+static void test_aio_where_data_is(void **state)
+{
+	struct fixture *fx = *state;
+	const int64_t blk = FAKE_BLOCK_BYTES;
+	struct cow_extent ext[4];
+	struct cow_diff diff;
+	uint64_t copied = 1;
+
+	fake_store_fill(fx->st, "a", 300);
+	assert_int_equal(RUN(fx, cow_aio_resize, fx->obj, 300u * FAKE_BLOCK_BYTES, 1), 0);
+	assert_int_equal(RUN(fx, cow_aio_seek_data, fx->obj, 5), 5);
+	assert_int_equal(RUN(fx, cow_aio_seek_hole, fx->obj, 5), 300 * blk);
+	assert_int_equal(RUN(fx, cow_aio_seek_hole, fx->obj, 300u * FAKE_BLOCK_BYTES), -COW_ENOENT);
+	assert_string_equal(cow_error(fx->cow), "behind the end of the object");
+	assert_int_equal(RUN(fx, cow_aio_trim, fx->obj, 2u * FAKE_BLOCK_BYTES, UINT64_MAX), 0);
+	assert_int_equal(RUN(fx, cow_aio_seek_hole, fx->obj, 5), 2 * blk);
+	assert_int_equal(RUN(fx, cow_aio_seek_data, fx->obj, 2u * FAKE_BLOCK_BYTES), -COW_ENOENT);
+	assert_string_equal(cow_error(fx->cow), "no more data in the object");
+	assert_int_equal(RUN(fx, cow_aio_diff, fx->obj, 0, 100, UINT64_MAX, ext, 4, &diff), 2);
+	assert_int_equal(ext[0].len, 2 * blk - 100);
+	assert_int_equal(ext[0].kind, COW_EXTENT_DATA);
+	assert_int_equal(ext[1].kind, COW_EXTENT_SAME);
+	assert_int_equal(diff.size, 300 * blk);
+	assert_int_equal(RUN(fx, cow_aio_diff, fx->obj, 999, 0, 1, ext, 4, NULL), -COW_ENOENT);
+	fx->st->unshare_max = FAKE_BLOCK_BYTES;
+	assert_int_equal(RUN(fx, cow_aio_unshare, fx->obj, 5, 4 * FAKE_BLOCK_BYTES, &copied), 0);
+	assert_int_equal(copied, 4 * blk);
+	assert_int_equal(fx->st->requests[WIRE_OP_UNSHARE], 4);
+	fx->st->unshare_room = 2 * FAKE_BLOCK_BYTES;
+	assert_int_equal(RUN(fx, cow_aio_unshare, fx->obj, 0, UINT64_MAX, &copied), -COW_ENOSPC);
+	assert_int_equal(copied, 2 * blk);
+	assert_int_equal(RUN(fx, cow_aio_unshare, fx->obj, 0, UINT64_MAX, NULL), -COW_ENOSPC);
+}
+
+#define NPAIRS 40u
+
+/* So many that the request is longer than most; the names are gone before it has ended. */
+static void test_aio_groups(void **state)
+{
+	struct fixture *fx = *state;
+	static char names[NPAIRS][128];
+	struct cow_pair pairs[NPAIRS];
+	int64_t got = PENDING;
+	const struct cow_aio how = {.done = save, .ctx = &got};
+	struct msg_hello_reply hello = fake_hello_reply();
+	struct fixture other;
+	cow_object_t *objs[3] = {fx->obj};
+	struct cow_info info;
+
+	for (size_t i = 0; i < NPAIRS; i++) {
+		(void)snprintf(names[i], sizeof(names[i]), "clone-%0100zu", i);
+		pairs[i] = (struct cow_pair){"a", names[i]};
+	}
+	assert_int_equal(cow_aio_group_clone(fx->cow, pairs, NPAIRS, NULL, &how, NULL), 0);
+	memset(names, 0, sizeof(names));
+	memset(pairs, 0, sizeof(pairs));
+	assert_int_equal(await(fx, &got), 0);
+	(void)snprintf(names[0], sizeof(names[0]), "clone-%0100u", NPAIRS - 1);
+	assert_int_equal(cow_get_info(fx->cow, names[0], &info), 0);
+	cow_info_clear(&info);
+	pairs[0] = (struct cow_pair){"a", names[0]};
+	assert_int_equal(RUN(fx, cow_aio_group_clone, fx->cow, pairs, 1, NULL), -COW_EEXIST);
+	assert_int_equal(cow_open(fx->cow, names[0], 0, &objs[1]), 0);
+	assert_int_equal(RUN(fx, cow_aio_group_fsync, objs, 2), 0);
+	assert_int_equal(RUN(fx, cow_aio_group_tie, objs, 2), 0);
+	assert_int_equal(fx->st->requests[WIRE_OP_TIE], 1);
+	fixture_start(&other, &hello);
+	objs[2] = other.obj;
+	got = PENDING;
+	assert_int_equal(cow_aio_group_fsync(objs, 3, &how, NULL), -COW_EINVAL);
+	assert_int_equal(cow_aio_group_tie(objs, 0, &how, NULL), -COW_EINVAL);
+	assert_int_equal(cow_aio_group_clone(fx->cow, pairs, 0, NULL, &how, NULL), -COW_EINVAL);
+	assert_int_equal(cow_process(fx->cow), 0);
+	assert_int_equal(cow_close(objs[1]), 0);
+	fixture_stop(&other);
+}
+
 /* What is refused at once has no callback. */
 static void test_aio_refused_at_once(void **state)
 {
@@ -194,7 +332,9 @@ static void test_aio_refused_at_once(void **state)
 	const struct cow_aio none = {.done = NULL};
 	cow_object_t *obj;
 	struct cow_extent ext;
-	char byte;
+	char byte = 0;
+	const struct cow_range large = {0, &byte, ((size_t)32 << 20) + 1};
+	const struct cow_range two[] = {{0, &byte, 1}, {9, &byte, 1}};
 
 	assert_int_equal(cow_aio_ping(fx->cow, NULL, NULL), -COW_EINVAL);
 	assert_int_equal(cow_aio_ping(fx->cow, &none, NULL), -COW_EINVAL);
@@ -206,6 +346,13 @@ static void test_aio_refused_at_once(void **state)
 	assert_int_equal(cow_aio_resize(fx->obj, 1, 8, &how, NULL), -COW_EINVAL);
 	assert_int_equal(cow_aio_pread(fx->obj, &byte, 2, UINT64_MAX, &how, NULL), -COW_EINVAL);
 	assert_int_equal(cow_aio_get_extents(fx->obj, 0, 1, &ext, 0, &how, NULL), -COW_EINVAL);
+	assert_int_equal(cow_aio_pread_with(fx->obj, &byte, 1, 0, 8, &how, NULL), -COW_EINVAL);
+	assert_int_equal(cow_aio_diff(fx->obj, 0, 0, 1, &ext, 0, NULL, &how, NULL), -COW_EINVAL);
+	assert_int_equal(cow_aio_readv(fx->obj, &large, 0, NULL, &how, NULL), -COW_EINVAL);
+	assert_int_equal(cow_aio_readv(fx->obj, &large, 1, NULL, &how, NULL), -COW_EINVAL);
+	assert_int_equal(cow_aio_writev(fx->obj, &large, 1, NULL, NULL, &how, NULL), -COW_EINVAL);
+	assert_int_equal(cow_aio_writev(fx->obj, two, 2, NULL, NULL, NULL, NULL), -COW_EINVAL);
+	assert_int_equal(cow_aio_group_fsync(&fx->obj, 129, &how, NULL), -COW_EINVAL);
 	assert_int_equal(cow_next_timeout_ms(fx->cow), -1);
 	assert_int_equal(cow_process(fx->cow), 0);
 	assert_int_equal(cow_wait(fx->cow), 0); /* there is nothing to wait for */
@@ -459,6 +606,10 @@ int main(void)
 	    TEST(test_aio_data),
 	    TEST(test_aio_names),
 	    TEST(test_aio_store),
+	    TEST(test_aio_ranges),
+	    TEST(test_aio_flags),
+	    TEST(test_aio_where_data_is),
+	    TEST(test_aio_groups),
 	    TEST(test_aio_refused_at_once),
 	    cmocka_unit_test(test_aio_not_connected),
 	    TEST(test_aio_descriptor),

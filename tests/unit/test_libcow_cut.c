@@ -44,7 +44,8 @@ static void cut_call(fx_t *fx, const struct aio_call *call)
 	     n++) /* not whole: it was not carried out, and is sent again */
 		expect(call, "of the request", n, run_cut(fx, call, n, CUT_NEVER), true);
 	for (size_t n = 0; n < received; n++)
-		expect(call, "of the reply", n, run_cut(fx, call, CUT_NEVER, n), call->repeats);
+		expect(call, "of the reply", n, run_cut(fx, call, CUT_NEVER, n),
+		       call->traits & AIO_REPEATS);
 }
 
 static void cut_everywhere(bool tcp)
@@ -117,6 +118,39 @@ static void test_cut_keeps_data(void **state)
 	fixture_stop(&fx);
 }
 
+/* Each call whose request has several objects waits for a connection while one of them is closed. */
+static void close_while_waiting(int (*begin)(fx_t *fx, how_t *how, uint64_t *id))
+{
+	const struct aio_call call = {"of a pair", 0, NULL, begin, NULL};
+	fx_t fx;
+
+	fixture_start(&fx, false, WIRE_INFLIGHT_MAX);
+	prepare_pair(&fx);
+	cut_limit(0, CUT_NEVER, true);
+	(void)fixture_begin(&fx, &call);
+	assert_int_equal(cow_close(fx.pair[1]), 0);
+	fx.pair[1] = NULL;
+	cut_limit(CUT_NEVER, CUT_NEVER, false);
+	fixture_finish(&fx);
+	assert_int_equal(fx.result, -COW_EINVAL);
+	assert_string_equal(cow_error(fx.cow), "the object was closed");
+	undo_pair(&fx);
+	fixture_stop(&fx);
+}
+
+static int begin_clone_range_of_pair(fx_t *fx, how_t *how, uint64_t *id)
+{
+	return cow_aio_clone_range(fx->pair[1], 0, 4096, fx->pair[0], 0, how, id);
+}
+
+static void test_objects_stay_until_the_callback(void **state)
+{
+	(void)state;
+	close_while_waiting(begin_group_fsync);
+	close_while_waiting(begin_group_tie);
+	close_while_waiting(begin_clone_range_of_pair);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -124,6 +158,7 @@ int main(void)
 	    cmocka_unit_test(test_cut_at_every_byte_with_checksums),
 	    cmocka_unit_test(test_cut_while_connecting_again),
 	    cmocka_unit_test(test_cut_keeps_data),
+	    cmocka_unit_test(test_objects_stay_until_the_callback),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
