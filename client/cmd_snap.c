@@ -56,7 +56,7 @@ int cmd_snap_add(struct ctl *ctl)
 		err = ctl_connect(ctl);
 	if (err != 0)
 		return err;
-	err = cow_snap(ctl->cow, spec, attrs.cow.labels, attrs.cow.nlabels);
+	err = cow_snap_with(ctl->cow, spec, &attrs.cow);
 	if (err < 0)
 		return snap_add_fail(ctl, err, spec);
 	return snap_report(ctl, spec, NULL, NULL);

@@ -235,8 +235,7 @@ int cow_ping(cow_t *cow);
  * Objects by name.  What these change is durable when they return.  A name that is taken is
  * -COW_EEXIST, and one that is missing -COW_ENOENT.  attrs may be NULL.  A clone holds what was
  * written to its source before the call; it gets none of its attributes.  With the name of a version
- * ("object@version") it becomes a version of that object, whatever the object holds, and has no time to
- * live.
+ * ("object@version") it becomes a version of that object, whatever the object holds.
  */
 int cow_create(cow_t *cow, const char *name, uint64_t size);
 int cow_create_with(cow_t *cow, const char *name, uint64_t size, const struct cow_attrs *attrs);
@@ -257,9 +256,11 @@ int cow_clone_many(cow_t *cow, const char *spec, const char *const *names, size_
 
 /*
  * Makes a version, "name@version", that holds what was written to the object before the call; it
- * stays as it is.  labels may be NULL if nlabels is 0.
+ * stays as it is.  labels may be NULL if nlabels is 0, and attrs may be NULL; a time to live is that of
+ * the version, not of the object.
  */
 int cow_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels);
+int cow_snap_with(cow_t *cow, const char *spec, const struct cow_attrs *attrs);
 
 /* What is to be made of what: a clone, "name"; or a version of the object spec, "spec@version". */
 struct cow_pair {
@@ -272,8 +273,8 @@ struct cow_pair {
 /*
  * Makes clones and versions of several objects, 1 to COW_GROUP_MAX, as one operation: they hold what
  * was written to all of the sources up to one point in time, not before the call; and all of them are
- * made or none, whatever happens.  attrs are those of each; a version takes no time to live.  The
- * names, with two bytes more for each, have at most some 64,000 bytes; else -COW_EINVAL.
+ * made or none, whatever happens.  attrs are those of each.  The names, with two bytes more for each, have
+ * at most some 64,000 bytes; else -COW_EINVAL.
  */
 int cow_group_clone(cow_t *cow, const struct cow_pair *pairs, size_t count,
 		    const struct cow_attrs *attrs);
@@ -692,7 +693,7 @@ int cow_aio_clone(cow_t *cow, const char *spec, const char *name, const struct c
 		  const struct cow_aio *how, uint64_t *id);
 int cow_aio_group_clone(cow_t *cow, const struct cow_pair *pairs, size_t count,
 			const struct cow_attrs *attrs, const struct cow_aio *how, uint64_t *id);
-int cow_aio_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels,
+int cow_aio_snap(cow_t *cow, const char *spec, const struct cow_attrs *attrs,
 		 const struct cow_aio *how, uint64_t *id);
 int cow_aio_reset(cow_t *cow, const char *spec, struct cow_info *info, const struct cow_aio *how,
 		  uint64_t *id);

@@ -185,24 +185,31 @@ int cow_clone(cow_t *cow, const char *spec, const char *name)
 	return cow_clone_with(cow, spec, name, NULL);
 }
 
-static int names_fill_snap(cow_t *cow, const char *spec, const struct cow_label *labels,
-			   size_t nlabels, struct msg_snap *m)
+static int names_fill_snap(cow_t *cow, const char *spec, const struct cow_attrs *attrs,
+			   struct msg_snap *m)
 {
 	int err = names_copy_spec(cow, spec, m->name);
 
-	return err < 0 ? err : names_copy_labels(cow, labels, nlabels, &m->labels);
+	return err < 0 ? err : names_copy_attrs(cow, attrs, &m->ttl_ms, &m->labels);
 }
 
-int cow_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels)
+int cow_snap_with(cow_t *cow, const char *spec, const struct cow_attrs *attrs)
 {
 	struct msg_snap m;
 	struct call call;
-	int err = names_fill_snap(cow, spec, labels, nlabels, &m);
+	int err = names_fill_snap(cow, spec, attrs, &m);
 
 	if (err < 0)
 		return err;
 	call_init(&call, WIRE_OP_SNAP);
 	return names_run_make(cow, &call, msg_snap_encode(call_body(&call), CHAN_BODY_MAX, &m));
+}
+
+int cow_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels)
+{
+	const struct cow_attrs attrs = {.labels = labels, .nlabels = nlabels};
+
+	return cow_snap_with(cow, spec, &attrs);
 }
 
 /* ---- changing -------------------------------------------------------------------------------- */
@@ -324,13 +331,13 @@ int cow_aio_clone(cow_t *cow, const char *spec, const char *name, const struct c
 		       : aio_submit(aio, msg_clone_encode(aio_body(aio), CHAN_BODY_MAX, &m), id);
 }
 
-int cow_aio_snap(cow_t *cow, const char *spec, const struct cow_label *labels, size_t nlabels,
+int cow_aio_snap(cow_t *cow, const char *spec, const struct cow_attrs *attrs,
 		 const struct cow_aio *how, uint64_t *id)
 {
 	static const struct aio_kind kind = {.op = WIRE_OP_SNAP, .decode = infos_decode};
 	struct msg_snap m;
 	struct aio *aio;
-	int err = names_fill_snap(cow, spec, labels, nlabels, &m);
+	int err = names_fill_snap(cow, spec, attrs, &m);
 
 	if (err == 0)
 		err = aio_new(cow, NULL, &kind, how, &aio);

@@ -227,12 +227,14 @@ static void msg_clone_get(struct cursor *c, struct msg_clone *m)
 static void msg_snap_put(struct cursor *c, const struct msg_snap *m)
 {
 	cursor_put_str(c, m->name);
+	cursor_put_u64(c, m->ttl_ms);
 	msg_labels_put(c, &m->labels);
 }
 
 static void msg_snap_get(struct cursor *c, struct msg_snap *m)
 {
 	cursor_get_str(c, m->name, sizeof(m->name));
+	m->ttl_ms = msg_get_ttl(c);
 	msg_labels_get(c, &m->labels);
 }
 

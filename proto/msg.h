@@ -145,6 +145,7 @@ struct msg_pair {
 
 struct msg_snap {
 	char name[MSG_NAME_BYTES];
+	uint64_t ttl_ms; /* as of msg_create */
 	struct msg_labels labels;
 };
 

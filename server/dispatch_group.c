@@ -207,8 +207,7 @@ static void pair_error(struct request *req, int err, const struct msg_pair *pair
 		dispatch_error_name(req, err, pair->src);
 	} else if (err == -ERR_INVAL) {
 		snprintf(about, sizeof(about),
-			 "%s cannot be made of %s: a version is of its own object, and does not "
-			 "expire",
+			 "%s cannot be made of %s: a version is of its own object",
 			 session_escape(dst, sizeof(dst), pair->dst),
 			 session_escape(src, sizeof(src), pair->src));
 		dispatch_error(req, err, about);

@@ -62,8 +62,6 @@ static void clone_cb(void *ctx, int err, const struct map_obj *info)
 
 	if (err == -ERR_NO_PARENT)
 		dispatch_answer_info(req, err, object_part(object, m->dst), info);
-	else if (err == -ERR_INVAL && strchr(m->dst, '@'))
-		dispatch_error(req, err, "a version has no time to live");
 	else
 		dispatch_answer_info(req, err, about_dst ? m->dst : m->src, info);
 }
@@ -90,7 +88,7 @@ static void snap_cb(void *ctx, int err, const struct map_obj *info)
 void dispatch_snap(struct request *req)
 {
 	const struct msg_snap *m = &req->m.snap;
-	struct object_attrs attrs = dispatch_attrs_of(0, &m->labels);
+	struct object_attrs attrs = dispatch_attrs_of(m->ttl_ms, &m->labels);
 
 	if (!dispatch_labels_refused(req, &m->labels))
 		object_snapshot(req->session->host->objs, m->name, &attrs, snap_cb, req);

@@ -101,15 +101,15 @@ void object_create(struct objects *objs, const char *name, uint64_t size_bytes,
 /*
  * src and dst are specs.  The clone holds what was acknowledged on src before the call; later writes
  * stay apart.  As dst a version is made a version of its object, whatever that holds and whatever
- * src is; it has no time to live (-ERR_INVAL).  -ERR_EXIST (dst), -ERR_NO_PARENT (the object of dst),
- * -ERR_NOSPC_META, and what an fsync of src can meet.
+ * src is.  -ERR_EXIST (dst), -ERR_NO_PARENT (the object of dst), -ERR_NOSPC_META, and what an fsync of
+ * src can meet.
  */
 void object_clone(struct objects *objs, const char *src, const char *dst,
 		  const struct object_attrs *attrs, object_info_cb cb, void *ctx) LOOP_FN;
 
 /*
  * Makes the version that spec names (else -ERR_INVAL), of the object that it names; as
- * object_clone().  A version has no time to live: attrs->ttl_ms is 0.
+ * object_clone().
  */
 void object_snapshot(struct objects *objs, const char *spec, const struct object_attrs *attrs,
 		     object_info_cb cb, void *ctx) LOOP_FN;
@@ -153,8 +153,8 @@ typedef void (*object_pairs_cb)(void *ctx, int err, uint32_t at);
  * object_clone() and object_snapshot() of several, of one point in time: all of them are made, or
  * none.  "pairs" and its strings stay the caller's and must be there until the callback.  attrs are
  * those of each.  -ERR_SAME_NAME: two of the same name are to be made; -ERR_INVAL: a version of
- * another object, or one with a time to live; -ERR_LIMIT: more than OBJECT_GROUP_MAX, or more than
- * the journal takes at once; -ERR_PAIRS: too many are asked for at once; and what those two can meet.
+ * another object; -ERR_LIMIT: more than OBJECT_GROUP_MAX, or more than the journal takes at once;
+ * -ERR_PAIRS: too many are asked for at once; and what those two can meet.
  */
 void object_clone_all(struct objects *objs, const struct object_pair *pairs, uint32_t n,
 		      const struct object_attrs *attrs, object_pairs_cb cb, void *ctx) LOOP_FN;

@@ -72,7 +72,7 @@ static const char *pair_version(const struct object_pair *pair)
 	return at ? at + 1 : NULL;
 }
 
-static int pair_check(const struct object_pair *pair, const struct object_attrs *attrs)
+static int pair_check(const struct object_pair *pair)
 {
 	size_t len = strlen(pair->src);
 
@@ -80,15 +80,13 @@ static int pair_check(const struct object_pair *pair, const struct object_attrs 
 		return -ERR_BAD_NAME;
 	if (!pair_version(pair))
 		return 0;
-	if (strncmp(pair->src, pair->dst, len) != 0 || pair->dst[len] != '@')
-		return -ERR_INVAL;
-	return attrs && attrs->ttl_ms > 0 ? -ERR_INVAL : 0;
+	return strncmp(pair->src, pair->dst, len) == 0 && pair->dst[len] == '@' ? 0 : -ERR_INVAL;
 }
 
 /* Those before it are good. */
-static int group_check(const struct group_op *group, uint32_t at, const struct object_attrs *attrs)
+static int group_check(const struct group_op *group, uint32_t at)
 {
-	int err = pair_check(&group->pairs[at], attrs);
+	int err = pair_check(&group->pairs[at]);
 
 	for (uint32_t i = 0; i < at && err == 0; i++)
 		if (strcmp(group->pairs[i].dst, group->pairs[at].dst) == 0)
@@ -205,7 +203,7 @@ static int group_begin(struct group_op *group, const struct object_attrs *attrs)
 	int err = 0;
 
 	for (group->at = 0; group->at < group->n; group->at++) {
-		err = group_check(group, group->at, attrs);
+		err = group_check(group, group->at);
 		if (err < 0)
 			return err;
 		claim_add(&op->claim, group->pairs[group->at].src, false);

@@ -138,10 +138,6 @@ void object_clone(struct objects *objs, const char *src, const char *dst,
 		name_finish(op, -ERR_BAD_NAME, NULL);
 		return;
 	}
-	if (strchr(dst, '@') && attrs && attrs->ttl_ms > 0) {
-		name_finish(op, -ERR_INVAL, NULL);
-		return;
-	}
 	memcpy(op->spec, src, strlen(src) + 1);
 	memcpy(op->other, dst, strlen(dst) + 1);
 	clone_begin(op, attrs);

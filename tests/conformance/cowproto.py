@@ -233,7 +233,7 @@ MESSAGES = {
         "block_bytes", "total_bytes", "free_bytes", "reserved_bytes", "mapped_bytes",
         "meta_total_bytes", "meta_used_bytes", "objects", "versions", "reaping_bytes",
         "staged_bytes", "journal_bytes", "journal_used_bytes")],
-    "msg_snap": [("name", NAME), ("labels", LABELS)],
+    "msg_snap": [("name", NAME), ("ttl_ms", TTL), ("labels", LABELS)],
     "msg_versions": [("name", NAME), ("after", NAME), ("max", U32)],
     "msg_children": [("name", NAME), ("after", U64), ("max", U32)],
     "msg_rename": [("from", NAME), ("to", NAME), ("flags", flags(1))],

@@ -54,7 +54,10 @@ int verbs_call_snap(struct verbs_run *run, cow_t *cow, struct verbs_args *a, str
 
 	(void)run;
 	verbs_labels_get(a, "labels", &labels);
-	code = cow_snap(cow, name, labels.v, labels.n);
+	code = cow_snap_with(cow, name,
+			     &(struct cow_attrs){.ttl_ms = verbs_number(a, "ttl_ms"),
+						 .labels = labels.v,
+						 .nlabels = labels.n});
 	free(labels.copy);
 	return verbs_then_info(cow, code, name, r);
 }

@@ -132,6 +132,16 @@ END
 check 'it goes away by itself' [ $? -eq 0 ]
 good 'the clone stays' cowctl info lasting
 
+# So does a version, and its object stays.
+good 'a version that lives for a second' cowctl snap add --ttl=1s golden@brief
+until ! cowctl info golden@brief >"$dir/out" 2>"$dir/err"; do :; done
+check 'it goes away by itself' grep -q 'no such version' "$dir/err"
+good 'the object stays' cowctl info golden
+good 'versions of several that live longer' cowctl snap add --ttl=1h golden@hour lasting@hour
+good 'say until when' cowctl --json info lasting@hour
+says 'which is a date' '"expires": "20'
+run cowctl snap rm -y golden@hour lasting@hour
+
 # ---- names ---------------------------------------------------------------------------------------
 
 id=$(field golden id)

@@ -34,6 +34,7 @@ static void pair_make(struct answer *a, const struct msg_clone_all *m, const str
 	struct fake_entry *e = fake_store_make(a->st, pair->dst, src);
 
 	e->info.labels = m->labels;
+	fake_set_ttl(a->st, e, m->ttl_ms);
 	if (strchr(pair->dst, '@'))
 		e->info.parent = src->info.id;
 }

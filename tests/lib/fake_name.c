@@ -146,8 +146,6 @@ void object_clone(struct objects *objs, const char *src, const char *dst,
 	struct fake *f = NULL;
 	int err = name_spec_problem(dst) ? -ERR_BAD_NAME : 0;
 
-	if (err == 0 && strchr(dst, '@') && attrs->ttl_ms > 0)
-		err = -ERR_INVAL;
 	if (err == 0 && from && strchr(dst, '@') && !parent)
 		err = -ERR_NO_PARENT;
 	if (err == 0)

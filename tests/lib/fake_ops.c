@@ -75,7 +75,7 @@ static void answer_info(struct answer *a, const struct fake_entry *e)
 	a->len = msg_info_encode(a->body, sizeof(a->body), &info);
 }
 
-static void set_ttl(const struct fake_store *st, struct fake_entry *e, uint64_t ttl_ms)
+void fake_set_ttl(const struct fake_store *st, struct fake_entry *e, uint64_t ttl_ms)
 {
 	e->info.expires_ns = ttl_ms > 0 ? st->now_ns + ttl_ms * 1000000u : 0;
 }
@@ -92,7 +92,7 @@ static void op_create(struct answer *a)
 	e = fake_store_make(a->st, m.name, NULL);
 	e->info.size_bytes = m.size_bytes;
 	e->info.labels = m.labels;
-	set_ttl(a->st, e, m.ttl_ms);
+	fake_set_ttl(a->st, e, m.ttl_ms);
 	answer_info(a, e);
 }
 
@@ -110,7 +110,7 @@ static void op_clone(struct answer *a)
 	if (strchr(m.dst, '@') && object_of(a->st, m.dst))
 		e->info.parent = object_of(a->st, m.dst)->info.id;
 	e->info.labels = m.labels;
-	set_ttl(a->st, e, m.ttl_ms);
+	fake_set_ttl(a->st, e, m.ttl_ms);
 	answer_info(a, e);
 }
 
@@ -130,6 +130,7 @@ static void op_snap(struct answer *a)
 	e = fake_store_make(a->st, m.name, src);
 	e->info.parent = src->info.id;
 	e->info.labels = m.labels;
+	fake_set_ttl(a->st, e, m.ttl_ms);
 	answer_info(a, e);
 }
 

@@ -34,6 +34,9 @@ void fake_answer_fail(struct answer *a, uint32_t status, const char *text);
 /* The entry of a handle; NULL: there is none, which is the answer. */
 struct fake_entry *fake_answer_entry(struct answer *a, uint32_t handle);
 
+/* The entry lives so long from now on; 0: for ever. */
+void fake_set_ttl(const struct fake_store *st, struct fake_entry *e, uint64_t ttl_ms);
+
 #define DECODE(type, m)                                                      \
 	struct type m;                                                       \
 	do {                                                                 \

@@ -319,7 +319,7 @@ static int begin_clone(fx_t *fx, how_t *how, uint64_t *id)
 
 static int begin_snap(fx_t *fx, how_t *how, uint64_t *id)
 {
-	return cow_aio_snap(fx->cow, "a@new", NULL, 0, how, id);
+	return cow_aio_snap(fx->cow, "a@new", NULL, how, id);
 }
 
 static void undo_snap(fx_t *fx)

@@ -80,6 +80,10 @@ static void test_cowctl_snap(void **state)
 	expect_out(f, "o@a\no@b\n");
 	run(f, 0, "snap list -H -o name,labels,parent o");
 	expect_out(f, "o@a\t-\t1\no@b\twhy=test\t1\n");
+	expect_error(f, 64, "snap add --ttl=soon o@z", "soon: not a time");
+	run(f, 0, "snap add --ttl=1h o@z");
+	assert_true(fake_store_find(f->st, "o@z")->info.expires_ns > UINT64_C(3600000000000));
+	run(f, 0, "snap rm -y o@z");
 	run(f, 0, "snap rename o@a c");
 	run(f, 0, "snap rename o@c @d");
 	run(f, 0, "snap rename o@d o@e");

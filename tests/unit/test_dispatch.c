@@ -129,11 +129,13 @@ static void test_a_version_is_made_and_counted(void **state)
 	make_versions(fx, 1);
 	assert_int_equal(RUN(fx, WIRE_OP_INFO, msg_name, .name = "a"), 0);
 	parent = info_of(fx).id;
-	assert_int_equal(RUN(fx, WIRE_OP_SNAP, msg_snap, .name = "a@v", .labels = LABELS("k=v")),
-			 0);
+	assert_int_equal(
+	    RUN(fx, WIRE_OP_SNAP, msg_snap, .name = "a@v", .ttl_ms = 7, .labels = LABELS("k=v")),
+	    0);
 	info = info_of(fx);
 	assert_string_equal(info.name, "a@v");
 	assert_int_equal(info.parent, parent);
+	assert_int_equal(info.expires_ns, 7000000);
 	assert_string_equal(info.labels.bytes, "k=v");
 	assert_int_equal(RUN(fx, WIRE_OP_INFO, msg_name, .name = "a"), 0);
 	assert_int_equal(info_of(fx).nversions, 2);

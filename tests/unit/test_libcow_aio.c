@@ -134,7 +134,7 @@ static void test_aio_names(void **state)
 	assert_int_equal(RUN(fx, cow_aio_create, fx->cow, "n", 8192, NULL), -COW_EEXIST);
 	assert_string_equal(cow_error(fx->cow), "the name exists already");
 	assert_int_equal(RUN(fx, cow_aio_clone, fx->cow, "n", "c", NULL), 0);
-	assert_int_equal(RUN(fx, cow_aio_snap, fx->cow, "n@1", &label, 1), 0);
+	assert_int_equal(RUN(fx, cow_aio_snap, fx->cow, "n@1", &attrs), 0);
 	assert_int_equal(RUN(fx, cow_aio_rename, fx->cow, "c", "d", 0), 0);
 	assert_int_equal(RUN(fx, cow_aio_reset, fx->cow, "n@1", NULL), 0);
 	assert_int_equal(RUN(fx, cow_aio_get_info, fx->cow, "n", &info), 0);

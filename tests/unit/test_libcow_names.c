@@ -87,6 +87,29 @@ static void test_names_attributes_of_a_new_object(void **state)
 	fixture_stop(&f);
 }
 
+static void test_names_attributes_of_a_version(void **state)
+{
+	const struct cow_label label = {"k", "v"};
+	const struct cow_attrs attrs = {.ttl_ms = 1500, .labels = &label, .nlabels = 1};
+	struct cow_info info;
+	struct fixture f;
+
+	(void)state;
+	fixture_start(&f);
+	assert_int_equal(cow_create(f.cow, "o", 5), 0);
+	assert_int_equal(cow_snap_with(f.cow, "o@v", &attrs), 0);
+	assert_int_equal(cow_get_info(f.cow, "o@v", &info), 0);
+	assert_int_equal(info.expires_ns - f.st->now_ns, UINT64_C(1500000000));
+	assert_string_equal(info.labels[0].value, "v");
+	cow_info_clear(&info);
+	assert_int_equal(cow_snap_with(f.cow, "o@w", NULL), 0);
+	assert_int_equal(cow_get_info(f.cow, "o@w", &info), 0);
+	assert_int_equal(info.expires_ns, 0);
+	assert_int_equal(info.nlabels, 0);
+	cow_info_clear(&info);
+	fixture_stop(&f);
+}
+
 static void test_names_attributes_of_a_clone_are_its_own(void **state)
 {
 	const struct cow_label label = {"k", "v"};
@@ -152,6 +175,7 @@ static void test_names_bad_attributes_are_not_sent(void **state)
 	expect_bad_labels(&f, many, 26, "longer than 1024 bytes");
 	expect_error(&f, cow_create_with(f.cow, "o", 1, &old), COW_EINVAL, "100 years");
 	expect_error(&f, cow_clone_with(f.cow, "o", "p", &old), COW_EINVAL, "100 years");
+	expect_error(&f, cow_snap_with(f.cow, "o@v", &old), COW_EINVAL, "100 years");
 	old.ttl_ms--;
 	assert_int_equal(all_requests(&f), 0);
 	assert_int_equal(cow_create_with(f.cow, "o", 1, &old), 0);
@@ -636,6 +660,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_names_attributes_of_a_new_object),
+	    cmocka_unit_test(test_names_attributes_of_a_version),
 	    cmocka_unit_test(test_names_attributes_of_a_clone_are_its_own),
 	    cmocka_unit_test(test_names_bad_attributes_are_not_sent),
 	    cmocka_unit_test(test_names_labels_up_to_the_limit),

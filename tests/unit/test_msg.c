@@ -328,7 +328,7 @@ static void test_labels_and_texts_are_bounded(void **state)
 	uint8_t *buf = alloc_zero(WIRE_BODY_MAX);
 
 	(void)state;
-	assert_int_equal(msg_snap_encode(buf, WIRE_BODY_MAX, &snap), 5 + 2 + LABELS_MAX_BYTES);
+	assert_int_equal(msg_snap_encode(buf, WIRE_BODY_MAX, &snap), 5 + 8 + 2 + LABELS_MAX_BYTES);
 	snap.labels.len++;
 	assert_int_equal(msg_snap_encode(buf, WIRE_BODY_MAX, &snap), -ERR_LIMIT);
 	check->ntexts = MSG_CHECK_TEXTS_MAX;

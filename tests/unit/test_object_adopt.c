@@ -2,15 +2,6 @@
 /* Clones that become versions of another object. */
 #include "tests/unit/object_fixture.h"
 
-static int clone_mortal(struct engine *e, const char *src, const char *dst)
-{
-	const struct object_attrs attrs = {.ttl_ms = 1000};
-	struct result res = {0};
-
-	object_clone(e->objs, src, dst, &attrs, engine_info_cb, &res);
-	return engine_wait(e, &res);
-}
-
 static void a_clone_becomes_a_version_of_another_object(void **state)
 {
 	struct engine *e = *state;
@@ -58,6 +49,25 @@ static void of_a_version_and_of_itself(void **state)
 	assert_int_equal(byte_of(e, "a@self", 0), 1);
 }
 
+static void it_may_expire(void **state)
+{
+	const struct object_attrs attrs = {.ttl_ms = 3600000};
+	struct engine *e = *state;
+	struct result res = {0};
+	struct map_obj info;
+
+	make(e, "a", 1, 1);
+	make(e, "b", 1, 2);
+	object_clone(e->objs, "b", "a@v", &attrs, engine_info_cb, &res);
+	assert_int_equal(engine_wait(e, &res), 0);
+	assert_true(res.info.expires_ns > 0);
+	crash(e);
+	assert_int_equal(info_of(e, "a@v", &info), 0);
+	assert_int_equal(info.expires_ns, res.info.expires_ns);
+	assert_int_equal(info_of(e, "a", &info), 0);
+	assert_int_equal(info.expires_ns, 0);
+}
+
 static void what_is_refused(void **state)
 {
 	struct engine *e = *state;
@@ -67,8 +77,6 @@ static void what_is_refused(void **state)
 	assert_int_equal(engine_clone(e, "b", "none@v"), -ERR_NO_PARENT);
 	assert_int_equal(engine_clone(e, "none", "a@v"), -ERR_NOENT);
 	assert_int_equal(engine_clone(e, "b", "a@"), -ERR_BAD_NAME);
-	assert_int_equal(clone_mortal(e, "b", "a@v"), -ERR_INVAL);
-	assert_false(exists(e, "a@v"));
 	assert_int_equal(engine_clone(e, "b", "a@v"), 0);
 	assert_int_equal(engine_clone(e, "b", "a@v"), -ERR_EXIST);
 }
@@ -79,6 +87,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_untimed, engine_teardown)
 	    TEST(a_clone_becomes_a_version_of_another_object),
 	    TEST(of_a_version_and_of_itself),
+	    TEST(it_may_expire),
 	    TEST(what_is_refused),
 	};
 

@@ -133,6 +133,63 @@ static void an_expired_object_that_is_open_keeps_its_versions(void **state)
 	assert_false(exists(e, "a@1"));
 }
 
+static int snapshot_mortal(struct engine *e, const char *spec, uint64_t ttl_ms)
+{
+	const struct object_attrs attrs = {.ttl_ms = ttl_ms};
+	struct result res = {0};
+
+	object_snapshot(e->objs, spec, &attrs, engine_info_cb, &res);
+	return engine_wait(e, &res);
+}
+
+/* The time is the version's alone: its object, and a clone of it, stay. */
+static void a_version_expires_by_itself(void **state)
+{
+	struct engine *e = *state;
+	struct map_obj a, v;
+
+	make(e, "a", 2, 7);
+	assert_int_equal(snapshot_mortal(e, "a@keep", UINT64_C(3600000)), 0);
+	assert_int_equal(engine_clone(e, "a@keep", "clone"), 0);
+	assert_int_equal(info_of(e, "a@keep", &a), 0);
+	assert_true(a.expires_ns > clock_wall_ns());
+	assert_int_equal(snapshot_mortal(e, "a@brief", 1), 0);
+	while (exists(e, "a@brief"))
+		engine_turn(e);
+	crash(e);
+	assert_int_equal(info_of(e, "a@keep", &v), 0);
+	assert_int_equal(v.expires_ns, a.expires_ns);
+	assert_int_equal(info_of(e, "a", &a), 0);
+	assert_int_equal(a.expires_ns, 0);
+	assert_int_equal(a.nversions, 1);
+	assert_int_equal(info_of(e, "clone", &v), 0);
+	assert_int_equal(v.expires_ns, 0);
+	assert_int_equal(byte_of(e, "clone", 1), 7);
+}
+
+/* It may be gone before it can be opened: then it is made again, to live twice as long. */
+static void a_version_that_is_open_outlives_its_time(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h = NULL;
+	uint64_t until_ns = 0;
+
+	make(e, "a", 1, 7);
+	for (uint64_t ttl_ms = 10; !h; ttl_ms *= 2) {
+		assert_int_equal(snapshot_mortal(e, "a@v", ttl_ms), 0);
+		until_ns = clock_wall_ns() + (ttl_ms + 300) * UINT64_C(1000000);
+		if (open_as(e, "a@v", true, &h) < 0)
+			h = NULL;
+	}
+	while (clock_wall_ns() < until_ns)
+		engine_turn(e);
+	assert_true(exists(e, "a@v"));
+	assert_int_equal(object_close(h), 0);
+	while (exists(e, "a@v"))
+		engine_turn(e);
+	assert_true(exists(e, "a"));
+}
+
 /* ---- removals that fail ---------------------------------------------------------------------- */
 
 /*
@@ -226,6 +283,8 @@ int main(void)
 	    TIMED(a_failed_removal_keeps_what_was_written_while_versions_went),
 	    TIMED(what_got_the_name_of_an_expired_object_stays),
 	    TIMED(an_expired_object_that_is_open_keeps_its_versions),
+	    TIMED(a_version_expires_by_itself),
+	    TIMED(a_version_that_is_open_outlives_its_time),
 	    TIMED(a_failed_removal_waits_for_what_is_durable),
 	    UNTIMED(a_resize_behind_a_reset_zeroes_what_it_cuts),
 	    UNTIMED(a_growth_behind_a_reset_does_not_shrink),

@@ -186,9 +186,6 @@ static void test_errors_name_what_they_are_about(void **state)
 	assert_int_equal(RUN(fx, WIRE_OP_CLONE, msg_clone, .src = "a", .dst = "a"), ERR_EXIST);
 	assert_int_equal(RUN(fx, WIRE_OP_CLONE, msg_clone, .src = "a", .dst = "none@1"), ERR_NOENT);
 	assert_text(fx, "no such object to be a version of: none");
-	assert_int_equal(RUN(fx, WIRE_OP_CLONE, msg_clone, .src = "a", .dst = "a@1", .ttl_ms = 5),
-			 ERR_INVAL);
-	assert_text(fx, "invalid argument: a version has no time to live");
 	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "x\x1b[31m"), ERR_INVAL);
 	assert_text(fx, "invalid object name: x\\x1b[31m has a control character in it");
 	fixture_open(fx, "a");

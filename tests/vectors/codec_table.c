@@ -101,6 +101,7 @@ static const struct codec_field fields_msg_clone[] = {
 
 static const struct codec_field fields_msg_snap[] = {
     F(msg_snap, name, STR),
+    F(msg_snap, ttl_ms, NUM),
     F(msg_snap, labels, LABELS),
 };
 

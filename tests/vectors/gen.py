@@ -175,8 +175,8 @@ def clone_all(ttl, labels, *pairs):
     return fields
 
 
-def snap(value, labels):
-    return [("name", "str", value), ("labels", "labels", labels)]
+def snap(value, ttl=0, labels=""):
+    return [("name", "str", value), ("ttl_ms", U64, ttl), ("labels", "labels", labels)]
 
 
 def removal(value, flags):
@@ -415,8 +415,8 @@ MESSAGES = [
     ("msg_diff_reply", diff_reply(345, 2**40, 2**39, (4096, 1), (8191, 3), (1048576, 0))),
     ("msg_statfs_reply", statfs_reply(4096, 2**40, 2**39, 2**20, 2**38, 2**30, 2**25, 12, 5,
                                       2**21, 2**23, 2**28, 2**24)),
-    ("msg_snap", snap("vm-1@before-upgrade", "")),
-    ("msg_snap", snap("vm-1@a", LABELS)),
+    ("msg_snap", snap("vm-1@before-upgrade")),
+    ("msg_snap", snap("vm-1@a", CENTURY, LABELS)),
     ("msg_remove", removal("vm-1@a", 0)),
     ("msg_remove", removal("vm-1", 1)),
     ("msg_versions", versions("vm-1", "", 0)),
@@ -497,7 +497,7 @@ def frames():
     frame("fsync-failed", REPLY, 11, 6, status=7, kind="msg_error", fields=text("writeback_failed"))
     frame("statfs", REQUEST, 15, TOP64)
     frame("snap", REQUEST, 16, 8, kind="msg_snap", fields=snap("images/debian-12@2026-01",
-                                                               "by=cron|"))
+                                                               604800000, "by=cron|"))
     frame("snap-reply", REPLY, 16, 8, kind="msg_info", fields=info("", *SNAP))
     frame("versions", REQUEST, 17, 9, kind="msg_versions",
           fields=versions("images/debian-12", "", 0))
@@ -550,7 +550,7 @@ def bad_messages():
     for kind, fields in (("msg_info", lambda l: info("", "a", *([0] * 11), l)),
                          ("msg_create", lambda l: create("a", 0, 0, l)),
                          ("msg_clone", lambda l: clone("a", "b", 0, l)),
-                         ("msg_snap", lambda l: snap("a@b", l)),
+                         ("msg_snap", lambda l: snap("a@b", 0, l)),
                          ("msg_set", lambda l: setting("a", 0, 0, l)),
                          ("msg_set", lambda l: setting("a", 0, 0, "", l))):
         bad(kind, pack(fields("a=1")), "label-without-its-zero-byte")
@@ -559,7 +559,8 @@ def bad_messages():
         bad(kind, pack(fields("|")), "nothing-but-an-empty-label")
         bad(kind, pack(fields(MANY[:-1] + "v|")), "labels-too-long")
         bad(kind, pack(fields("a=1|"))[:-1], "labels-past-the-end")
-    bad("msg_snap", pack(snap(LONG + "n", "")), "name-too-long")
+    bad("msg_snap", pack(snap(LONG + "n")), "name-too-long")
+    bad("msg_snap", pack(snap("vm-1@a", CENTURY + 1)), "time-over-the-maximum")
     bad("msg_remove", pack(removal(LONG + "n", 0)), "name-too-long")
     bad("msg_remove", pack(removal("vm-1", 2)), "unknown-flag")
     bad("msg_versions", pack(versions(LONG + "n", "", 0)), "name-too-long")
