@@ -153,7 +153,7 @@ integration_tests = \
 	$(NULL)
 
 # The conformance script, by each of the two clients.
-conformance_tests = tests/conformance/conform_libcow
+conformance_tests = tests/conformance/conform_libcow tests/conformance/conform_libcow_aio
 conformance_scripts = \
 	tests/conformance/conform_cowproto.py \
 	tests/conformance/document_cowproto.py \
@@ -451,6 +451,10 @@ tests_conformance_conform_libcow_SOURCES = \
 	tests/conformance/verbs_name.c \
 	tests/conformance/verbs_priv.h \
 	$(NULL)
+
+tests_conformance_conform_libcow_aio_LDADD = $(integration_ldadd)
+tests_conformance_conform_libcow_aio_CPPFLAGS = $(AM_CPPFLAGS) -DVERBS_BY_TWINS
+tests_conformance_conform_libcow_aio_SOURCES = $(tests_conformance_conform_libcow_SOURCES)
 
 # What quickstart runs; a program of its own, so that it is compiled by make check too.
 check_PROGRAMS += tests/quickstart/job

@@ -191,7 +191,7 @@ void verbs_has_info(struct verbs_result *r, const struct cow_info *info)
 int verbs_get_info(cow_t *cow, const char *name, struct verbs_result *r)
 {
 	struct cow_info info;
-	int code = cow_get_info(cow, name, &info);
+	int code = (int)VERBS_CALL(cow, cow_get_info, cow_aio_get_info, cow, name, &info);
 
 	if (code == 0) {
 		verbs_has_info(r, &info);
@@ -207,12 +207,33 @@ int verbs_then_info(cow_t *cow, int code, const char *name, struct verbs_result 
 	return code;
 }
 
+/* ---- twins ----------------------------------------------------------------------------------- */
+
+void verbs_twin_done(void *ctx, int64_t result)
+{
+	struct verbs_twin *twin = ctx;
+
+	MUST(!twin->done, "a second callback");
+	*twin = (struct verbs_twin){.done = true, .result = result};
+}
+
+int64_t verbs_twin_wait(cow_t *cow, int begun, const struct verbs_twin *twin)
+{
+	if (begun < 0) {
+		MUST(cow_process(cow) == 0, "a callback of what was not begun");
+		return begun;
+	}
+	while (!twin->done)
+		MUST(cow_next_timeout_ms(cow) >= 0 && cow_wait(cow) >= 0, "nothing is under way");
+	return twin->result;
+}
+
 /* ---- connections ----------------------------------------------------------------------------- */
 
 /* Takes the handle out of the table, open or not. */
 int verbs_handle_close(struct verbs_run *run, struct verbs_handle *h)
 {
-	int code = cow_close(h->obj);
+	int code = (int)VERBS_CALL(run->cow[h->conn], cow_close, cow_aio_close, h->obj);
 
 	*h = run->handles[--run->nhandles];
 	return code;

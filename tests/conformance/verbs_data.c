@@ -22,8 +22,9 @@ int verbs_call_open(struct verbs_run *run, unsigned int number, struct verbs_arg
 	static const struct verbs_flag known[] = {
 	    {"readonly", COW_OPEN_READONLY}, {"direct", COW_OPEN_DIRECT}, {NULL, 0}};
 	struct verbs_handle h = {.conn = number};
-	int code =
-	    cow_open(verbs_conn(run, number), verbs_text(a, "name"), verbs_flags(a, known), &h.obj);
+	cow_t *cow = verbs_conn(run, number);
+	int code = (int)VERBS_CALL(cow, cow_open, cow_aio_open, cow, verbs_text(a, "name"),
+				   verbs_flags(a, known), &h.obj);
 
 	MUST(strlen(verbs_text(a, "as")) < sizeof(h.name), "a long name");
 	memcpy(h.name, verbs_text(a, "as"), strlen(verbs_text(a, "as")));
@@ -53,10 +54,9 @@ int verbs_call_read(struct verbs_run *run, cow_t *cow, struct verbs_args *a, str
 	char *buf = malloc(len + 1);
 	ssize_t n;
 
-	(void)cow;
 	MUST(len <= READ_MAX && buf, "%llu bytes", (unsigned long long)len);
-	n = cow_pread_with(verbs_object(run, a), buf, len, verbs_number(a, "offset"),
-			   verbs_flags(a, io_flags));
+	n = VERBS_CALL(cow, cow_pread_with, cow_aio_pread_with, verbs_object(run, a), buf, len,
+		       verbs_number(a, "offset"), verbs_flags(a, io_flags));
 	if (n < 0) {
 		free(buf);
 		return (int)n;
@@ -73,10 +73,9 @@ int verbs_call_write(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 {
 	size_t len;
 	uint8_t *data = script_data(a->vars, verbs_text(a, "data"), &len);
-	ssize_t n = cow_pwrite_with(verbs_object(run, a), data, len, verbs_number(a, "offset"),
-				    verbs_flags(a, io_flags));
+	ssize_t n = VERBS_CALL(cow, cow_pwrite_with, cow_aio_pwrite_with, verbs_object(run, a),
+			       data, len, verbs_number(a, "offset"), verbs_flags(a, io_flags));
 
-	(void)cow;
 	(void)r;
 	free(data);
 	MUST(n < 0 || (size_t)n == len, "a part was written");
@@ -86,9 +85,8 @@ int verbs_call_write(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 int verbs_call_fsync(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		     struct verbs_result *r)
 {
-	(void)cow;
 	(void)r;
-	return cow_fsync(verbs_object(run, a));
+	return (int)VERBS_CALL(cow, cow_fsync, cow_aio_fsync, verbs_object(run, a));
 }
 
 int verbs_call_resize(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
@@ -96,10 +94,9 @@ int verbs_call_resize(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 {
 	static const struct verbs_flag known[] = {{"shrink", COW_RESIZE_SHRINK}, {NULL, 0}};
 
-	(void)cow;
 	(void)r;
-	return cow_resize(verbs_object(run, a), verbs_number(a, "size_bytes"),
-			  verbs_flags(a, known));
+	return (int)VERBS_CALL(cow, cow_resize, cow_aio_resize, verbs_object(run, a),
+			       verbs_number(a, "size_bytes"), verbs_flags(a, known));
 }
 
 int verbs_call_zero(struct verbs_run *run, cow_t *cow, struct verbs_args *a, struct verbs_result *r)
@@ -107,11 +104,10 @@ int verbs_call_zero(struct verbs_run *run, cow_t *cow, struct verbs_args *a, str
 	static const struct verbs_flag known[] = {{"blocks", 1}, {NULL, 0}};
 	uint64_t off = verbs_number(a, "offset"), len = verbs_number(a, "len");
 
-	(void)cow;
 	(void)r;
 	if (verbs_flags(a, known))
-		return cow_trim(verbs_object(run, a), off, len);
-	return cow_zero(verbs_object(run, a), off, len);
+		return (int)VERBS_CALL(cow, cow_trim, cow_aio_trim, verbs_object(run, a), off, len);
+	return (int)VERBS_CALL(cow, cow_zero, cow_aio_zero, verbs_object(run, a), off, len);
 }
 
 int verbs_call_clone_range(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
@@ -120,9 +116,9 @@ int verbs_call_clone_range(struct verbs_run *run, cow_t *cow, struct verbs_args 
 	cow_object_t *src = verbs_handle_find(run, a, "src")->obj,
 		     *dst = verbs_handle_find(run, a, "dst")->obj;
 	uint64_t off = verbs_number(a, "src_offset"), len = verbs_number(a, "len");
-	int code = cow_clone_range(src, off, len, dst, verbs_number(a, "dst_offset"));
+	int code = (int)VERBS_CALL(cow, cow_clone_range, cow_aio_clone_range, src, off, len, dst,
+				   verbs_number(a, "dst_offset"));
 
-	(void)cow;
 	/* libcow asks until all is cloned, or fails */
 	verbs_has_number(r, "len", len ? len : cow_object_size(src) - off);
 	return code;
@@ -134,9 +130,8 @@ int verbs_call_unshare(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 	cow_object_t *obj = verbs_object(run, a);
 	uint64_t off = verbs_number(a, "offset"), len = verbs_number(a, "len");
 	uint64_t copied = 0;
-	int code = cow_unshare(obj, off, len, &copied);
+	int code = (int)VERBS_CALL(cow, cow_unshare, cow_aio_unshare, obj, off, len, &copied);
 
-	(void)cow;
 	verbs_has_number(r, "copied", copied);
 	return code;
 }
@@ -200,12 +195,12 @@ int verbs_call_readv(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 	char *buf;
 	ssize_t n;
 
-	(void)cow;
 	ranges_get(a, &ranges);
 	buf = malloc(ranges.sum + 1);
 	MUST(buf && ranges.sum <= READ_MAX, "%llu bytes", (unsigned long long)ranges.sum);
 	ranges_place(&ranges, (uint8_t *)buf);
-	n = cow_readv(verbs_object(run, a), ranges.v, ranges.n, got);
+	n = VERBS_CALL(cow, cow_readv, cow_aio_readv, verbs_object(run, a), ranges.v, ranges.n,
+		       got);
 	v = verbs_value_add(r, "data", VERBS_DATA);
 	v->text = buf;
 	if (n < 0)
@@ -236,12 +231,12 @@ int verbs_call_writev(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 	size_t len;
 	int code;
 
-	(void)cow;
 	ranges_get(a, &ranges);
 	data = script_data(a->vars, verbs_text(a, "data"), &len);
 	MUST(len == ranges.sum, "%zu bytes for %llu", len, (unsigned long long)ranges.sum);
 	ranges_place(&ranges, data);
-	code = cow_writev(verbs_object(run, a), ranges.v, ranges.n, only, &now);
+	code = (int)VERBS_CALL(cow, cow_writev, cow_aio_writev, verbs_object(run, a), ranges.v,
+			       ranges.n, only, &now);
 	free(data);
 	verbs_has_number(r, "generation", now);
 	return code;
@@ -306,9 +301,9 @@ int verbs_call_fsync_if(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 {
 	uint64_t generation, upto = 0;
 	const uint64_t *only = condition(a, &generation);
-	int code = cow_fsync_if(verbs_object(run, a), only, &upto);
+	int code =
+	    (int)VERBS_CALL(cow, cow_fsync_if, cow_aio_fsync_if, verbs_object(run, a), only, &upto);
 
-	(void)cow;
 	verbs_has_number(r, "generation", upto);
 	return code;
 }
@@ -368,15 +363,16 @@ static void extents_add(struct extents *x, const struct cow_extent *e, bool deta
 }
 
 /* All of a range, piece by piece. */
-static ssize_t extents_all(cow_object_t *obj, uint64_t off, uint64_t len, bool details,
+static ssize_t extents_all(cow_t *cow, cow_object_t *obj, uint64_t off, uint64_t len, bool details,
 			   struct extents *x)
 {
 	struct cow_extent e[EXTENTS_MAX];
 	ssize_t n = 1;
 
 	while (n > 0 && len > 0) {
-		n = details ? cow_map(obj, off, len, e, EXTENTS_MAX)
-			    : cow_get_extents(obj, off, len, e, EXTENTS_MAX);
+		n = details ? VERBS_CALL(cow, cow_map, cow_aio_map, obj, off, len, e, EXTENTS_MAX)
+			    : VERBS_CALL(cow, cow_get_extents, cow_aio_get_extents, obj, off, len,
+					 e, EXTENTS_MAX);
 		for (ssize_t i = 0; i < n; i++) {
 			MUST(e[i].offset == off && e[i].len > 0 && e[i].len <= len, "a gap");
 			extents_add(x, &e[i], details);
@@ -394,11 +390,10 @@ int verbs_call_extents(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 	struct extents x = {.flag = ""};
 	ssize_t n;
 
-	(void)cow;
 	x.out = open_memstream(&x.text, &x.len);
 	MUST(x.out, "out of memory");
-	n = extents_all(verbs_object(run, a), verbs_number(a, "offset"), verbs_number(a, "len"),
-			verbs_flags(a, known) != 0, &x);
+	n = extents_all(cow, verbs_object(run, a), verbs_number(a, "offset"),
+			verbs_number(a, "len"), verbs_flags(a, known) != 0, &x);
 	extents_put(&x);
 	(void)fclose(x.out);
 	verbs_value_add(r, "extents", VERBS_EXTENTS)->text = x.text;
@@ -418,11 +413,11 @@ int verbs_call_diff(struct verbs_run *run, cow_t *cow, struct verbs_args *a, str
 	struct cow_diff diff = {.size = 0};
 	ssize_t n = 1;
 
-	(void)cow;
 	x.out = open_memstream(&x.text, &x.len);
 	MUST(x.out, "out of memory");
 	while (n > 0 && len > 0) {
-		n = cow_diff(obj, older, off, len, e, EXTENTS_MAX, &diff);
+		n = VERBS_CALL(cow, cow_diff, cow_aio_diff, obj, older, off, len, e, EXTENTS_MAX,
+			       &diff);
 		for (ssize_t i = 0; i < n; i++) {
 			MUST(e[i].offset == off && e[i].len > 0 && e[i].len <= len, "a gap");
 			MUST(e[i].kind != COW_EXTENT_ZERO, "a zero");
@@ -441,31 +436,33 @@ int verbs_call_diff(struct verbs_run *run, cow_t *cow, struct verbs_args *a, str
 
 /* ---- several objects ------------------------------------------------------------------------- */
 
-typedef int (*group_fn)(cow_object_t *const *objs, size_t count);
-
-static int call_group(struct verbs_run *run, struct verbs_args *a, group_fn fn)
+static size_t group_objects(struct verbs_run *run, struct verbs_args *a,
+			    cow_object_t *objs[VERBS_ITEMS_MAX])
 {
-	cow_object_t *objs[VERBS_ITEMS_MAX];
 	char *copy, *v[VERBS_ITEMS_MAX];
 	size_t n = verbs_items(a, "handles", &copy, v);
 
 	for (size_t i = 0; i < n; i++)
 		objs[i] = verbs_handle_named(run, v[i])->obj;
 	free(copy);
-	return fn(objs, n);
+	return n;
 }
 
 int verbs_call_tie(struct verbs_run *run, cow_t *cow, struct verbs_args *a, struct verbs_result *r)
 {
-	(void)cow;
+	cow_object_t *objs[VERBS_ITEMS_MAX];
+	size_t n = group_objects(run, a, objs);
+
 	(void)r;
-	return call_group(run, a, cow_group_tie);
+	return (int)VERBS_CALL(cow, cow_group_tie, cow_aio_group_tie, objs, n);
 }
 
 int verbs_call_fsync_all(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 			 struct verbs_result *r)
 {
-	(void)cow;
+	cow_object_t *objs[VERBS_ITEMS_MAX];
+	size_t n = group_objects(run, a, objs);
+
 	(void)r;
-	return call_group(run, a, cow_group_fsync);
+	return (int)VERBS_CALL(cow, cow_group_fsync, cow_aio_group_fsync, objs, n);
 }

@@ -21,10 +21,10 @@ int verbs_call_create(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 
 	(void)run;
 	verbs_labels_get(a, "labels", &labels);
-	code = cow_create_with(cow, name, verbs_number(a, "size_bytes"),
-			       &(struct cow_attrs){.ttl_ms = verbs_number(a, "ttl_ms"),
-						   .labels = labels.v,
-						   .nlabels = labels.n});
+	code = (int)VERBS_CALL(
+	    cow, cow_create_with, cow_aio_create, cow, name, verbs_number(a, "size_bytes"),
+	    &(struct cow_attrs){
+		.ttl_ms = verbs_number(a, "ttl_ms"), .labels = labels.v, .nlabels = labels.n});
 	free(labels.copy);
 	return verbs_then_info(cow, code, name, r);
 }
@@ -38,10 +38,10 @@ int verbs_call_clone(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 
 	(void)run;
 	verbs_labels_get(a, "labels", &labels);
-	code = cow_clone_with(cow, verbs_text(a, "src"), dst,
-			      &(struct cow_attrs){.ttl_ms = verbs_number(a, "ttl_ms"),
-						  .labels = labels.v,
-						  .nlabels = labels.n});
+	code = (int)VERBS_CALL(cow, cow_clone_with, cow_aio_clone, cow, verbs_text(a, "src"), dst,
+			       &(struct cow_attrs){.ttl_ms = verbs_number(a, "ttl_ms"),
+						   .labels = labels.v,
+						   .nlabels = labels.n});
 	free(labels.copy);
 	return verbs_then_info(cow, code, dst, r);
 }
@@ -54,10 +54,10 @@ int verbs_call_snap(struct verbs_run *run, cow_t *cow, struct verbs_args *a, str
 
 	(void)run;
 	verbs_labels_get(a, "labels", &labels);
-	code = cow_snap_with(cow, name,
-			     &(struct cow_attrs){.ttl_ms = verbs_number(a, "ttl_ms"),
-						 .labels = labels.v,
-						 .nlabels = labels.n});
+	code = (int)VERBS_CALL(cow, cow_snap_with, cow_aio_snap, cow, name,
+			       &(struct cow_attrs){.ttl_ms = verbs_number(a, "ttl_ms"),
+						   .labels = labels.v,
+						   .nlabels = labels.n});
 	free(labels.copy);
 	return verbs_then_info(cow, code, name, r);
 }
@@ -84,7 +84,9 @@ int verbs_call_reset(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 	struct cow_info info;
 
 	(void)run;
-	return has_own_info(r, cow_reset(cow, verbs_text(a, "name"), &info), &info);
+	return has_own_info(
+	    r, (int)VERBS_CALL(cow, cow_reset, cow_aio_reset, cow, verbs_text(a, "name"), &info),
+	    &info);
 }
 
 int verbs_call_set(struct verbs_run *run, cow_t *cow, struct verbs_args *a, struct verbs_result *r)
@@ -101,14 +103,14 @@ int verbs_call_set(struct verbs_run *run, cow_t *cow, struct verbs_args *a, stru
 	(void)run;
 	verbs_labels_get(a, "edits", &edits);
 	verbs_labels_get(a, "expect", &expect);
-	code = cow_set(cow, verbs_text(a, "name"),
-		       &(struct cow_edit){.flags = verbs_flags(a, known),
-					  .ttl_ms = verbs_number(a, "ttl_ms"),
-					  .labels = edits.v,
-					  .nlabels = edits.n,
-					  .expect = expect.v,
-					  .nexpect = expect.n},
-		       &info);
+	code = (int)VERBS_CALL(cow, cow_set, cow_aio_set, cow, verbs_text(a, "name"),
+			       &(struct cow_edit){.flags = verbs_flags(a, known),
+						  .ttl_ms = verbs_number(a, "ttl_ms"),
+						  .labels = edits.v,
+						  .nlabels = edits.n,
+						  .expect = expect.v,
+						  .nexpect = expect.n},
+			       &info);
 	free(edits.copy);
 	free(expect.copy);
 	return has_own_info(r, code, &info);
@@ -121,7 +123,8 @@ int verbs_call_rename(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 
 	(void)run;
 	(void)r;
-	return cow_rename(cow, verbs_text(a, "from"), verbs_text(a, "to"), verbs_flags(a, known));
+	return (int)VERBS_CALL(cow, cow_rename, cow_aio_rename, cow, verbs_text(a, "from"),
+			       verbs_text(a, "to"), verbs_flags(a, known));
 }
 
 int verbs_call_remove(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
@@ -131,7 +134,8 @@ int verbs_call_remove(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 
 	(void)run;
 	(void)r;
-	return cow_remove_with(cow, verbs_text(a, "name"), verbs_flags(a, known));
+	return (int)VERBS_CALL(cow, cow_remove_with, cow_aio_remove, cow, verbs_text(a, "name"),
+			       verbs_flags(a, known));
 }
 
 int verbs_call_clone_all(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
@@ -153,7 +157,7 @@ int verbs_call_clone_all(struct verbs_run *run, cow_t *cow, struct verbs_args *a
 		pairs[i] = (struct cow_pair){.spec = v[i], .name = colon + 1};
 	}
 	verbs_labels_get(a, "labels", &labels);
-	code = cow_group_clone(cow, pairs, n,
+	code = (int)VERBS_CALL(cow, cow_group_clone, cow_aio_group_clone, cow, pairs, n,
 			       &(struct cow_attrs){.ttl_ms = verbs_number(a, "ttl_ms"),
 						   .labels = labels.v,
 						   .nlabels = labels.n});
@@ -190,8 +194,8 @@ int verbs_call_list(struct verbs_run *run, cow_t *cow, struct verbs_args *a, str
 {
 	struct cow_info *infos = NULL;
 	size_t count = 0;
-	int code =
-	    cow_list_labelled(cow, verbs_text(a, "prefix"), verbs_text(a, "label"), &infos, &count);
+	int code = (int)VERBS_CALL(cow, cow_list_labelled, cow_aio_list, cow,
+				   verbs_text(a, "prefix"), verbs_text(a, "label"), &infos, &count);
 
 	(void)run;
 	return has_list(r, code, infos, count);
@@ -202,7 +206,8 @@ int verbs_call_versions(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 {
 	struct cow_info *infos = NULL;
 	size_t count = 0;
-	int code = cow_list_versions(cow, verbs_text(a, "name"), &infos, &count);
+	int code = (int)VERBS_CALL(cow, cow_list_versions, cow_aio_list_versions, cow,
+				   verbs_text(a, "name"), &infos, &count);
 
 	(void)run;
 	return has_list(r, code, infos, count);
@@ -213,7 +218,8 @@ int verbs_call_children(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 {
 	struct cow_info *infos = NULL;
 	size_t count = 0;
-	int code = cow_list_children(cow, verbs_text(a, "name"), &infos, &count);
+	int code = (int)VERBS_CALL(cow, cow_list_children, cow_aio_list_children, cow,
+				   verbs_text(a, "name"), &infos, &count);
 
 	(void)run;
 	return has_list(r, code, infos, count);
@@ -226,14 +232,14 @@ int verbs_call_ping(struct verbs_run *run, cow_t *cow, struct verbs_args *a, str
 	(void)run;
 	(void)a;
 	(void)r;
-	return cow_ping(cow);
+	return (int)VERBS_CALL(cow, cow_ping, cow_aio_ping, cow);
 }
 
 int verbs_call_statfs(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		      struct verbs_result *r)
 {
 	struct cow_statfs st;
-	int code = cow_get_statfs(cow, &st);
+	int code = (int)VERBS_CALL(cow, cow_get_statfs, cow_aio_get_statfs, cow, &st);
 
 	(void)run;
 	(void)a;
@@ -261,7 +267,8 @@ int verbs_call_usage(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 	char *copy, *v[VERBS_ITEMS_MAX];
 	size_t n = verbs_items(a, "names", &copy, v);
 	struct cow_usage usage;
-	int code = cow_get_usage(cow, (const char *const *)v, n, &usage);
+	int code = (int)VERBS_CALL(cow, cow_get_usage, cow_aio_get_usage, cow,
+				   (const char *const *)v, n, &usage);
 
 	(void)run;
 	free(copy);
@@ -276,7 +283,7 @@ int verbs_call_reaping(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		       struct verbs_result *r)
 {
 	uint64_t bytes = 0;
-	int code = cow_get_reaping(cow, &bytes);
+	int code = (int)VERBS_CALL(cow, cow_get_reaping, cow_aio_get_reaping, cow, &bytes);
 
 	(void)run;
 	(void)a;
@@ -288,7 +295,7 @@ int verbs_call_check(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		     struct verbs_result *r)
 {
 	struct cow_report report;
-	int code = cow_check(cow, &report);
+	int code = (int)VERBS_CALL(cow, cow_check, cow_aio_check, cow, &report);
 
 	(void)run;
 	(void)a;

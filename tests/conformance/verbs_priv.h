@@ -9,6 +9,33 @@
 
 #define VERBS_ITEMS_MAX 64u
 
+/* Whether every call is made by its asynchronous twin. */
+#ifdef VERBS_BY_TWINS
+#define VERBS_TWINS true
+#else
+#define VERBS_TWINS false
+#endif
+
+/* What a twin's callback leaves. */
+struct verbs_twin {
+	bool done;
+	int64_t result;
+};
+
+void verbs_twin_done(void *ctx, int64_t result);
+
+/* Waits for one that was begun, or not, on that connection.  What its twin returns. */
+int64_t verbs_twin_wait(cow_t *cow, int begun, const struct verbs_twin *twin);
+
+/* A call on a connection, or by its twin. */
+#define VERBS_CALL(cow, call, twin, ...)                                              \
+	(VERBS_TWINS ? ({                                                             \
+		struct verbs_twin twin_ = {.done = false};                            \
+		const struct cow_aio how_ = {.done = verbs_twin_done, .ctx = &twin_}; \
+		verbs_twin_wait(cow, twin(__VA_ARGS__, &how_, NULL), &twin_);         \
+	})                                                                            \
+		     : (int64_t)call(__VA_ARGS__))
+
 struct verbs_flag {
 	const char *word;
 	unsigned int value;
