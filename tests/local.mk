@@ -88,8 +88,8 @@ unit_tests = \
 	tests/unit/test_map_diff \
 	tests/unit/test_map_objects \
 	tests/unit/test_map_full \
+	tests/unit/test_map_owners \
 	tests/unit/test_map_share \
-	tests/unit/test_map_shared \
 	tests/unit/test_map_tree \
 	tests/unit/test_map_usage \
 	tests/unit/test_msg \
@@ -307,8 +307,10 @@ libtest_la_SOURCES = \
 	tests/unit/check_fixture.h \
 	tests/unit/cowctl_fixture.h \
 	tests/unit/kv_fixture.h \
+	tests/unit/libcow_fixture.h \
 	tests/unit/map_fixture.h \
 	tests/unit/object_fixture.h \
+	tests/unit/object_map_fixture.h \
 	tests/unit/record_fixture.h \
 	tests/unit/ranges_fixture.h \
 	tests/unit/session_fixture.h \

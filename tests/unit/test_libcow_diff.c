@@ -1,27 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* libcow: where objects differ. */
-#include "client/cow.h"
+#include "tests/unit/libcow_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include <cmocka.h>
-
-#include "tests/lib/fake_ops.h"
-#include "tests/lib/fake_store.h"
-
-#define BLOCK UINT64_C(4096)
-
-struct fixture {
-	struct fake_store *st;
-	struct fake_server server;
-	cow_t *cow;
-	cow_object_t *obj; /* "b", a clone of "a", which has 6 blocks of data */
-	uint64_t a;	   /* its id */
-};
 
 static uint64_t id_of(cow_t *cow, const char *spec)
 {
@@ -34,31 +16,15 @@ static uint64_t id_of(cow_t *cow, const char *spec)
 	return id;
 }
 
+/* "b", a clone of "a", which has 6 blocks of data. */
 static int setup(void **state)
 {
-	static struct fixture fx;
+	struct fixture *fx = fixture_start(state);
 
-	fx.st = fake_store_new();
-	fake_store_add(fx.st, "a", 6 * BLOCK);
-	fake_store_fill(fx.st, "a", 6);
-	fake_server_start(&fx.server, false, fake_ops_serve, fx.st);
-	fx.cow = cow_new();
-	assert_int_equal(cow_connect(fx.cow, fx.server.uri), 0);
-	assert_int_equal(cow_clone(fx.cow, "a", "b"), 0);
-	assert_int_equal(cow_open(fx.cow, "b", 0, &fx.obj), 0);
-	fx.a = id_of(fx.cow, "a");
-	*state = &fx;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *fx = *state;
-
-	assert_int_equal(cow_close(fx->obj), 0);
-	cow_free(fx->cow);
-	fake_server_stop(&fx->server);
-	fake_store_free(fx->st);
+	fake_store_add(fx->st, "a", 6 * BLOCK);
+	fake_store_fill(fx->st, "a", 6);
+	assert_int_equal(cow_clone(fx->cow, "a", "b"), 0);
+	fixture_open(fx, "b");
 	return 0;
 }
 
@@ -70,7 +36,7 @@ static void test_diff_has_all_three_kinds(void **state)
 
 	assert_int_equal(cow_pwrite(fx->obj, "x", 1, 2 * BLOCK), 1);
 	assert_int_equal(cow_zero(fx->obj, 4 * BLOCK, BLOCK), 0);
-	assert_int_equal(cow_diff(fx->obj, fx->a, 100, UINT64_MAX, ext, 8, &diff), 5);
+	assert_int_equal(cow_diff(fx->obj, id_of(fx->cow, "a"), 100, UINT64_MAX, ext, 8, &diff), 5);
 	assert_int_equal(ext[0].offset, 100);
 	assert_int_equal(ext[0].len, 2 * BLOCK - 100);
 	assert_int_equal(ext[0].kind, COW_EXTENT_SAME);
@@ -97,7 +63,8 @@ static void test_diff_to_nothing_and_to_itself(void **state)
 	assert_int_equal(diff.older_size, 0);
 	assert_int_equal(cow_diff(fx->obj, id_of(fx->cow, "b"), 0, UINT64_MAX, ext, 8, NULL), 1);
 	assert_int_equal(ext[0].kind, COW_EXTENT_SAME);
-	assert_int_equal(cow_diff(fx->obj, fx->a, 6 * BLOCK, UINT64_MAX, ext, 8, NULL), 0);
+	assert_int_equal(
+	    cow_diff(fx->obj, id_of(fx->cow, "a"), 6 * BLOCK, UINT64_MAX, ext, 8, NULL), 0);
 }
 
 static void test_diff_in_pieces(void **state)
@@ -110,7 +77,7 @@ static void test_diff_in_pieces(void **state)
 	for (uint64_t blk = 0; blk < 6; blk += 2)
 		assert_int_equal(cow_pwrite(fx->obj, "x", 1, blk * BLOCK), 1);
 	while (at < 6 * BLOCK) {
-		ssize_t n = cow_diff(fx->obj, fx->a, at, UINT64_MAX, ext, 2, NULL);
+		ssize_t n = cow_diff(fx->obj, id_of(fx->cow, "a"), at, UINT64_MAX, ext, 2, NULL);
 
 		assert_int_equal(n, 2);
 		assert_int_equal(ext[0].offset, at);
@@ -126,7 +93,7 @@ static void test_diff_is_refused(void **state)
 	struct cow_extent ext;
 
 	assert_int_equal(cow_diff(fx->obj, 999, 0, 1, &ext, 1, NULL), -COW_ENOENT);
-	assert_int_equal(cow_diff(fx->obj, fx->a, 0, 1, &ext, 0, NULL), -COW_EINVAL);
+	assert_int_equal(cow_diff(fx->obj, id_of(fx->cow, "a"), 0, 1, &ext, 0, NULL), -COW_EINVAL);
 	assert_string_equal(cow_error(fx->cow), "no room for any extent");
 }
 

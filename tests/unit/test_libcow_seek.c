@@ -1,49 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* libcow: zeroing, trimming, range clones, unsharing, and seeking data and holes. */
-#include "client/cow.h"
+#include "tests/unit/libcow_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include <cmocka.h>
 
-#include "tests/lib/fake_ops.h"
-#include "tests/lib/fake_store.h"
-
-#define BLOCK UINT64_C(4096)
-
-struct fixture {
-	struct fake_store *st;
-	struct fake_server server;
-	cow_t *cow;
-	cow_object_t *obj; /* empty */
-};
-
+/* "a", which is empty. */
 static int setup(void **state)
 {
-	static struct fixture fx;
+	struct fixture *fx = fixture_start(state);
 
-	fx.st = fake_store_new();
-	fake_server_start(&fx.server, false, fake_ops_serve, fx.st);
-	fx.cow = cow_new();
-	assert_int_equal(cow_connect(fx.cow, fx.server.uri), 0);
-	assert_int_equal(cow_create(fx.cow, "a", 0), 0);
-	assert_int_equal(cow_open(fx.cow, "a", 0, &fx.obj), 0);
-	*state = &fx;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *fx = *state;
-
-	assert_int_equal(cow_close(fx->obj), 0);
-	cow_free(fx->cow);
-	fake_server_stop(&fx->server);
-	fake_store_free(fx->st);
+	assert_int_equal(cow_create(fx->cow, "a", 0), 0);
+	fixture_open(fx, "a");
 	return 0;
 }
 

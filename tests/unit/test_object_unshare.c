@@ -3,7 +3,7 @@
  * Unsharing in the engine: what the map says afterwards, and what was left alone; how far one call
  * comes; beside writes; without space; what fails on the way; after a crash.
  */
-#include "tests/unit/object_fixture.h"
+#include "tests/unit/object_map_fixture.h"
 
 #define NBLKS 12u
 #define K     BLK_BYTES
@@ -48,40 +48,6 @@ static int64_t unshare_all(struct engine *e, struct handle *h, uint64_t off, uin
 	}
 	return err < 0 ? err : copied;
 }
-
-/* Waits until what was written before is in the map: a change behind it is. */
-static void applied(struct engine *e, struct handle *h)
-{
-	struct result res = {0};
-
-	assert_int_equal(engine_fsync(e, h), 0);
-	object_set(e->objs, object_name(h), &(struct object_edit){.edits_len = 0}, engine_info_cb,
-		   &res);
-	assert_int_equal(engine_wait(e, &res), 0);
-}
-
-/* What each block is: '.' a hole, 'o' a zero, 'D' dirty, 'S' shared, 'E' exclusive. */
-static const char *letters_of(struct engine *e, struct handle *h)
-{
-	static char text[ENGINE_RUNS_MAX + 1];
-	struct result res = {0};
-	size_t n = 0;
-
-	assert_int_equal(engine_map(e, h, 0, UINT64_MAX, &res), 0);
-	for (uint32_t i = 0; i < res.nruns; i++) {
-		const struct object_run *run = &res.runs[i];
-		char c = run->zero ? 'o' : '.';
-
-		if (run->data)
-			c = run->dirty ? 'D' : run->shared ? 'S' : 'E';
-		for (uint64_t k = 0; k < blk_count(run->len_bytes) && n < sizeof(text) - 1; k++)
-			text[n++] = c;
-	}
-	text[n] = '\0';
-	return text;
-}
-
-#define EXPECT(e, h, want) assert_string_equal(letters_of(e, h), want)
 
 /* Block b of it is all 1 + b; it has a clone "b". */
 static struct handle *make_shared(struct engine *e, uint64_t nblks)
