@@ -14,6 +14,7 @@ libclient_la_SOURCES = \
 	client/chan_in.c \
 	client/cow.c \
 	client/cow.h \
+	client/cow_aio.h \
 	client/dial.c \
 	client/dial.h \
 	client/diff.c \
@@ -44,7 +45,7 @@ libclient_la_SOURCES = \
 	$(NULL)
 
 lib_LTLIBRARIES += libcow.la
-include_HEADERS += client/cow.h
+include_HEADERS += client/cow.h client/cow_aio.h
 libcow_la_SOURCES =
 libcow_la_LIBADD = libclient.la
 libcow_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \

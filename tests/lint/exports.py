@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""libcow exports exactly what cow.h declares, and only client/ has names that begin with cow_."""
+"""libcow exports exactly what cow.h and cow_aio.h declare, and only client/ has names that begin with cow_."""
 
 import os
 import re
@@ -32,7 +32,8 @@ def foreign_names():
 
 
 def main():
-    declared = set(re.findall(r"\b(cow_\w+)\s*\(", lint.code("client/cow.h")))
+    declared = {name for header in lint.PUBLIC if (lint.ROOT / header).is_file()
+                for name in re.findall(r"\b(cow_\w+)\s*\(", lint.code(header))}
     mapped = set(re.findall(r"\b(\w+);", lint.code("client/libcow.map").split("local:")[0]))
     report = lint.Report()
     report.case("cow.h and libcow.map agree",

@@ -52,6 +52,12 @@ def includes(path):
             yield number, match.group(1) == '"', match.group(2)
 
 
+def full_name(path, name):
+    """The public headers are installed side by side, and name each other so."""
+    beside = f"client/{name}"
+    return beside if str(path) in lint.PUBLIC and beside in lint.PUBLIC else name
+
+
 def folder_of(name):
     return name.split("/", 1)[0]
 
@@ -82,6 +88,7 @@ def scan(sources):
                     problems["owner"].append(
                         f"{path}:{number}: <{name}> belongs to {' '.join(OWNERS[name])}")
                 continue
+            name = full_name(path, name)
             wrong = check_include(path, number, name)
             if wrong:
                 problems[wrong[0]].append(wrong[1])

@@ -12,6 +12,7 @@ import sys
 
 FOLDERS = ("common", "proto", "server", "client", "tests", "bench", "docs", "man", "m4", ".ci")
 PRODUCT = ("common", "proto", "server", "client")
+PUBLIC = ("client/cow.h", "client/cow_aio.h")
 GENERATED = ("configure", "configure~", "config.status", "libtool")
 ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("srcdir") or ".").resolve()
 
