@@ -47,6 +47,7 @@ static struct version *unused_version(struct file *f)
 static void group_snap(struct world *w, const struct group *g)
 {
 	struct spec specs[2 * GROUP_MAX];
+	const struct cow_attrs attrs = {.ttl_ms = rnd_one_in(&w->rnd, 2) ? TTL_MS : 0};
 	struct cow_pair pairs[GROUP_MAX];
 	size_t n = 0;
 
@@ -58,13 +59,14 @@ static void group_snap(struct world *w, const struct group *g)
 		(void)snprintf(v->name, sizeof(v->name), "v%u", w->names++);
 		model_copy(&v->model, &g->files[i]->model);
 		v->live = true;
+		v->mortal = attrs.ttl_ms > 0;
 		specs[2 * n] = spec_of(g->files[i], NULL);
 		specs[2 * n + 1] = spec_of(g->files[i], v);
 		pairs[n] = (struct cow_pair){specs[2 * n].text, specs[2 * n + 1].text};
 		n++;
 	}
 	if (n > 0)
-		OK(cow_group_clone(any_cow(w), pairs, n, NULL));
+		OK(cow_group_clone(any_cow(w), pairs, n, &attrs));
 }
 
 #define GROUP_RANGES 3u /* of one object */

@@ -69,6 +69,19 @@ static void compare_content(struct world *w, const char *name, const struct mode
 	ctl_compare(uri, name, model, model->size - 1, 2);
 }
 
+/* Its time to live is that which it was made with, through all that its object went through. */
+static void compare_version(struct world *w, const struct file *f, const struct version *v)
+{
+	struct spec spec = spec_of(f, v);
+	struct cow_info info;
+
+	compare_content(w, spec.text, &v->model);
+	OK(cow_get_info(any_cow(w), spec.text, &info));
+	MUST((info.expires_ns > 0) == v->mortal, "%s expires at %llu", spec.text,
+	     (unsigned long long)info.expires_ns);
+	cow_info_clear(&info);
+}
+
 static void compare_file(struct world *w, struct file *f)
 {
 	struct cow_info *infos;
@@ -83,7 +96,7 @@ static void compare_file(struct world *w, struct file *f)
 		if (!v->live)
 			continue;
 		live++;
-		compare_content(w, spec_of(f, v).text, &v->model);
+		compare_version(w, f, v);
 	}
 	MUST(count == live, "%s has %zu versions, not %zu", f->name, count, live);
 	cow_list_free(infos, count);

@@ -28,12 +28,14 @@
 #define OPS_PART    2u /* of them for a path that shares all but the data's way with others */
 #define RESTARTS    4u
 #define TRIM_BYTES  4096u
+#define TTL_MS	    UINT64_C(86400000)
 
 /* Where the windows of a sparse object begin. */
 static const uint64_t windows[] = {0, (UINT64_C(1) << 30) + 12345, (UINT64_C(1) << 40) - 1000001};
 
 struct version {
 	bool live;
+	bool mortal; /* expires, but not before the test ends */
 	char name[16];
 	struct model model;
 };

@@ -151,7 +151,9 @@ static void op_version(struct world *w, struct file *f)
 
 	if (v) {
 		(void)snprintf(v->name, sizeof(v->name), "v%u", w->names++);
-		OK(cow_snap(any_cow(w), spec_of(f, v).text, NULL, 0));
+		v->mortal = rnd_one_in(&w->rnd, 2);
+		OK(cow_snap_with(any_cow(w), spec_of(f, v).text,
+				 &(struct cow_attrs){.ttl_ms = v->mortal ? TTL_MS : 0}));
 		model_copy(&v->model, &f->model);
 		v->live = true;
 		return;
