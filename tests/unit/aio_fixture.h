@@ -22,7 +22,7 @@
 #include "tests/lib/fake_ops.h"
 #include "tests/lib/fake_store.h"
 
-#define DATA_BYTES 600u
+#define DATA_BYTES 300u
 #define DATA_AT	   3900u /* across a block's end */
 
 struct aio_fixture {
