@@ -34,24 +34,14 @@ void fake_op_read(struct answer *a)
 void fake_op_write(struct answer *a)
 {
 	struct fake_entry *e;
-	size_t done = 0;
 	DECODE(msg_write, m);
 
 	a->st->io_flags = m.flags;
 	e = fake_answer_entry(a, m.handle);
-	while (e && done < a->f->h.payload_len) {
-		uint64_t at = m.offset + done;
-		size_t room = FAKE_BLOCK_BYTES - at % FAKE_BLOCK_BYTES;
-		size_t left = a->f->h.payload_len - done;
-		size_t n = left < room ? left : room;
-
-		fake_store_write_block(a->st, e, at / FAKE_BLOCK_BYTES, at % FAKE_BLOCK_BYTES,
-				       a->f->payload + done, n);
-		done += n;
-		if (at + n > e->info.size_bytes)
-			e->info.size_bytes = at + n;
-		e->info.mtime_ns = fake_store_tick(a->st);
-	}
+	if (!e || a->f->h.payload_len == 0)
+		return;
+	fake_store_write(a->st, e, m.offset, a->f->payload, a->f->h.payload_len);
+	e->info.mtime_ns = fake_store_tick(a->st);
 }
 
 /* What is cut off is gone, the end of a block too. */
@@ -145,6 +135,7 @@ void fake_op_clone_range(struct answer *a)
 	struct msg_clone_range_reply reply = {0};
 	struct fake_entry *src;
 	struct fake_entry *dst;
+	uint8_t *copy;
 	uint64_t len;
 	DECODE(msg_clone_range, m);
 
@@ -157,17 +148,16 @@ void fake_op_clone_range(struct answer *a)
 			? a->st->clone_range_max
 			: len;
 	reply.left = len - reply.len;
+	copy = malloc(reply.len + 1);
+	MUST(copy, "malloc");
 	for (uint64_t i = 0; i < reply.len; i++) {
 		uint64_t from = m.src_offset + i;
-		uint64_t to = m.dst_offset + i;
 		const struct fake_block *block = src->blocks[from / FAKE_BLOCK_BYTES];
-		uint8_t byte = block ? block->data[from % FAKE_BLOCK_BYTES] : 0;
 
-		fake_store_write_block(a->st, dst, to / FAKE_BLOCK_BYTES, to % FAKE_BLOCK_BYTES,
-				       &byte, 1);
+		copy[i] = block ? block->data[from % FAKE_BLOCK_BYTES] : 0;
 	}
-	if (m.dst_offset + reply.len > dst->info.size_bytes)
-		dst->info.size_bytes = m.dst_offset + reply.len;
+	fake_store_write(a->st, dst, m.dst_offset, copy, reply.len);
+	free(copy);
 	a->len = msg_clone_range_reply_encode(a->body, sizeof(a->body), &reply);
 }
 

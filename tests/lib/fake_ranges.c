@@ -59,15 +59,11 @@ static void answer_generation(struct answer *a, const struct fake_entry *e)
 }
 
 /* Where the data behind its is. */
-static const uint8_t *write_range(struct answer *a, struct fake_entry *e, uint64_t at, uint32_t len,
+static const uint8_t *write_range(struct answer *a, struct fake_entry *e, uint64_t at, uint64_t len,
 				  const uint8_t *from)
 {
-	if (at + len > e->info.size_bytes)
-		e->info.size_bytes = at + len;
-	for (uint32_t k = 0; k < len; k++, at++)
-		fake_store_write_block(a->st, e, at / FAKE_BLOCK_BYTES, at % FAKE_BLOCK_BYTES,
-				       from++, 1);
-	return from;
+	fake_store_write(a->st, e, at, from, len);
+	return from + len;
 }
 
 void fake_op_writev(struct answer *a)

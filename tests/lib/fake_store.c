@@ -139,6 +139,23 @@ void fake_store_write_block(struct fake_store *st, struct fake_entry *e, size_t 
 	e->blocks[i] = block;
 }
 
+void fake_store_write(struct fake_store *st, struct fake_entry *e, uint64_t at, const uint8_t *data,
+		      size_t len)
+{
+	while (len > 0) {
+		size_t room = FAKE_BLOCK_BYTES - at % FAKE_BLOCK_BYTES;
+		size_t n = len < room ? len : room;
+
+		fake_store_write_block(st, e, at / FAKE_BLOCK_BYTES, at % FAKE_BLOCK_BYTES, data,
+				       n);
+		at += n;
+		data += n;
+		len -= n;
+	}
+	if (at > e->info.size_bytes)
+		e->info.size_bytes = at;
+}
+
 void fake_store_add(struct fake_store *st, const char *name, uint64_t size_bytes)
 {
 	fake_store_lock(st);

@@ -89,6 +89,9 @@ uint64_t fake_store_mapped(const struct fake_entry *e);
 struct msg_info fake_store_info(const struct fake_store *st, const struct fake_entry *e);
 void fake_store_write_block(struct fake_store *st, struct fake_entry *e, size_t i, size_t at,
 			    const uint8_t *data, size_t len);
+/* A range, which the object may grow by.  Blocks stay until the end: each write makes as few as can be. */
+void fake_store_write(struct fake_store *st, struct fake_entry *e, uint64_t at, const uint8_t *data,
+		      size_t len);
 void fake_store_lock(struct fake_store *st);
 void fake_store_unlock(struct fake_store *st);
 
