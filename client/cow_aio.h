@@ -25,6 +25,7 @@ struct cow_range;
 struct cow_report;
 struct cow_statfs;
 struct cow_usage;
+struct cow_write;
 
 /*
  * Each call is the twin of the one of its name, with the same arguments and results, and begins it

@@ -200,7 +200,8 @@ static int begin_write_all(fx_t *fx, how_t *how, uint64_t *id)
 	fx->ranges[1] = (struct cow_range){DATA_AT + 200, fx->data + 200, DATA_BYTES - 200};
 	fx->ranges[2] = (struct cow_range){DATA_AT, fx->data, 1};
 	fx->writes[0] = (struct cow_write){.obj = fx->obj, .ranges = fx->ranges, .count = 2};
-	fx->writes[1] = (struct cow_write){.obj = fx->pair[0], .ranges = fx->ranges + 2, .count = 1};
+	fx->writes[1] =
+	    (struct cow_write){.obj = fx->pair[0], .ranges = fx->ranges + 2, .count = 1};
 	return cow_aio_write_all(fx->writes, 2, how, id);
 }
 
