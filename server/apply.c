@@ -40,6 +40,7 @@ static struct map_new apply_new(const struct change *change)
 	    .size_bytes = change->size_bytes,
 	    .time_ns = change->time_ns,
 	    .expires_ns = change->expires_ns,
+	    .reserved_nblks = change->reserved_nblks,
 	    .labels = change->labels,
 	    .labels_len = change->labels_len,
 	};
@@ -61,9 +62,23 @@ static int apply_set(struct map_txn *txn, const struct change *change, struct ma
 	    .readonly = change->readonly,
 	    .labels = change->labels,
 	    .labels_len = change->labels_len,
+	    .reserved_nblks = change->reserved_nblks,
+	    .regained_nblks = change->regained_nblks,
+	    .owned_seq = change->owned_seq,
 	};
 
 	return map_txn_set(txn, change->oid, &attrs, obj);
+}
+
+int apply_source_owned(struct map_txn *txn, const struct change *change, uint64_t *nblks)
+{
+	ASSERT_MAP();
+	*nblks = 0;
+	if (change->kind == CHANGE_CLONE)
+		return map_txn_owned(txn, change->other, nblks);
+	if (change->kind == CHANGE_EPOCH && change->nshares > 0)
+		return map_txn_owned(txn, change->shares[change->nshares - 1].src, nblks);
+	return 0;
 }
 
 int apply_change(struct map_txn *txn, const struct change *change, struct map_obj *obj)

@@ -20,4 +20,8 @@
 int apply_change(struct map_txn *txn, const struct change *change,
 		 struct map_obj *obj) MAP_FN MUST_CHECK;
 
+/* Once it has been applied: what the object owns that all or a part was cloned from; 0: from none. */
+int apply_source_owned(struct map_txn *txn, const struct change *change,
+		       uint64_t *nblks) MAP_FN MUST_CHECK;
+
 #endif

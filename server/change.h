@@ -21,13 +21,14 @@
 /* The numbers are on disk. */
 enum change_kind {
 	CHANGE_EPOCH = 1,    /* oid: holes, shares, extents, then size, mtime and generation */
-	CHANGE_CREATE = 2,   /* oid (new), name, size, expires, labels */
+	CHANGE_CREATE = 2,   /* oid (new), name, size, expires, reserved, labels */
 	CHANGE_CLONE = 3,    /* oid (new) of other; with parent: as its version "name" */
 	CHANGE_REMOVE = 4,   /* oid */
 	CHANGE_RENAME = 5,   /* oid, name */
 	CHANGE_EXCHANGE = 6, /* oid and other swap their names */
 	CHANGE_RESET = 7,    /* oid gets the content and size of other, and a generation */
-	CHANGE_SET = 8,	     /* oid, expires, read-only, labels: all its attributes from now on */
+	CHANGE_SET =
+	    8, /* oid, expires, read-only, reserved, labels: all its attributes from now on; regained */
 };
 
 #define CHANGE_KIND_LAST CHANGE_SET
@@ -60,8 +61,11 @@ struct change {
 	uint64_t parent; /* 0: a clone is an object of its own */
 	uint64_t size_bytes;
 	uint64_t time_ns;
-	uint64_t generation;		 /* of the content, when this is applied */
-	uint64_t expires_ns;		 /* 0: never */
+	uint64_t generation; /* of the content, when this is applied */
+	uint64_t expires_ns; /* 0: never */
+	uint64_t reserved_nblks;
+	uint64_t regained_nblks; /* these two as of map_attrs */
+	uint64_t owned_seq;
 	const struct change_hole *holes; /* ascending and apart */
 	uint32_t nholes;
 	const struct change_share *shares; /* made one after the other */

@@ -207,6 +207,8 @@ static void check_counters(struct check *c)
 	check_counter(c, "versions", c->state.versions, c->totals.versions);
 	check_counter(c, "mapped blocks", c->state.mapped_nblks, c->object_nblks);
 	check_counter(c, "blocks to reap", c->state.reap_nblks, c->reap_nblks);
+	check_counter(c, "reserved blocks", c->state.reserved_nblks, c->reserved_nblks);
+	check_counter(c, "promised blocks", c->state.promised_nblks, c->promised_nblks);
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
@@ -229,6 +231,8 @@ static int check_tables(struct check *c)
 	if (!err)
 		err = check_node_table(c);
 	if (!err)
+		check_owners(c);
+	if (!err)
 		err = check_nref_table(c);
 	if (!err)
 		err = check_xref_table(c);
@@ -242,8 +246,11 @@ static int check_tables(struct check *c)
 int check_view(struct map_view *view, check_report_fn report, void *ctx,
 	       struct check_totals *totals)
 {
-	struct check c = {
-	    .view = view, .report = report, .ctx = ctx, .nodes = RB_INITIALIZER(&c.nodes)};
+	struct check c = {.view = view,
+			  .report = report,
+			  .ctx = ctx,
+			  .owners = STAILQ_HEAD_INITIALIZER(c.owners),
+			  .nodes = RB_INITIALIZER(&c.nodes)};
 	const struct map_geometry *geo = map_geometry(view->map);
 	size_t bytes = geo->dev_nblks * sizeof(*c.counts);
 	int err;

@@ -104,7 +104,10 @@ static int data_object(struct check *c, uint64_t oid, struct kv_buf val)
 int check_data(struct map *map, check_read_fn read, check_report_fn report, void *ctx,
 	       struct check_totals *totals)
 {
-	struct check_data d = {.c = {.report = report, .ctx = ctx, .nodes = RB_INITIALIZER(0)},
+	struct check_data d = {.c = {.report = report,
+				     .ctx = ctx,
+				     .owners = STAILQ_HEAD_INITIALIZER(d.c.owners),
+				     .nodes = RB_INITIALIZER(0)},
 			       .read = read};
 	int err;
 

@@ -230,6 +230,13 @@ static void check_sizes(struct check *c, const struct map_obj *obj, uint64_t map
 			     obj->id, obj->size_bytes, end - 1);
 }
 
+static void check_owns_nothing(struct check *c, const struct map_obj *obj)
+{
+	if (obj->owned_nblks > 0)
+		check_differ(c, "object %" PRIu64 " says it owns %" PRIu64 " blocks, it has none",
+			     obj->id, obj->owned_nblks);
+}
+
 static int check_root(struct check *c, const struct map_object *obj)
 {
 	struct check_node *root;
@@ -237,6 +244,7 @@ static int check_root(struct check *c, const struct map_object *obj)
 
 	if (obj->root == 0) {
 		check_sizes(c, &obj->pub, 0, 0);
+		check_owns_nothing(c, &obj->pub);
 		return 0;
 	}
 	err = check_ref(c, obj->root, (int)obj->height - 1, "object", obj->pub.id, &root);
@@ -248,7 +256,7 @@ static int check_root(struct check *c, const struct map_object *obj)
 	}
 	check_sizes(c, &obj->pub, root->mapped, root->end);
 	c->object_nblks += root->mapped;
-	return 0;
+	return check_own(c, root, &obj->pub);
 }
 
 static void check_values(struct check *c, const struct map_obj *obj)
@@ -276,6 +284,8 @@ int check_object(struct check *c, uint64_t oid, struct kv_buf val)
 		c->totals.versions++;
 	else
 		c->totals.objects++;
+	c->reserved_nblks += obj.pub.reserved_nblks;
+	c->promised_nblks += map_obj_promised(&obj.pub);
 	check_values(c, &obj.pub);
 	err = check_own_name(c, &obj.pub);
 	if (!err)

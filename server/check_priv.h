@@ -7,6 +7,7 @@
 #ifndef SERVER_CHECK_PRIV_H
 #define SERVER_CHECK_PRIV_H
 
+#include <bsd/sys/queue.h>
 #include <bsd/sys/tree.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,6 +15,14 @@
 #include "common/annot.h"
 #include "server/check.h"
 #include "server/map_priv.h"
+
+/* What an object says it owns, and what the nodes have shown. */
+struct check_owner {
+	STAILQ_ENTRY(check_owner) link;
+	uint64_t oid;
+	uint64_t says;
+	uint64_t found;
+};
 
 /* What the walk has found out about a node. */
 struct check_node {
@@ -23,6 +32,7 @@ struct check_node {
 	uint64_t mapped;
 	uint64_t end;		     /* blocks up to the last one mapped, from the node's first */
 	const struct check_node *up; /* the first node that referred to it, of a higher level */
+	struct check_owner *owner; /* of a root: of one of the objects that refer to it, or NULL */
 	unsigned int level;
 	bool bad;     /* it or something below cannot be read: the rest is not known */
 	bool counted; /* has an entry in nref */
@@ -38,9 +48,12 @@ struct check {
 	struct check_totals totals;
 	struct map_state state;
 	bool state_known;
-	bool unsure;	       /* something is damaged that the sums may need */
-	uint64_t object_nblks; /* mapped by all objects and versions */
-	uint64_t reap_nblks;   /* by the trees in the reap queue */
+	bool unsure;		 /* something is damaged that the sums may need */
+	uint64_t object_nblks;	 /* mapped by all objects and versions */
+	uint64_t reap_nblks;	 /* by the trees in the reap queue */
+	uint64_t reserved_nblks; /* by all objects */
+	uint64_t promised_nblks; /* of these, what they do not own */
+	STAILQ_HEAD(, check_owner) owners;
 	struct check_nodes nodes;
 	uint64_t dev_nblks;
 	uint64_t first_blk; /* behind the header and the journal */
@@ -107,6 +120,12 @@ int check_ttl_table(struct check *c) MUST_CHECK;
 int check_ref(struct check *c, uint64_t id, int level, const char *by, uint64_t by_id,
 	      struct check_node **node) MUST_CHECK;
 
+/* The root of a tree is that of an object which says that it owns blocks of it. */
+int check_own(struct check *c, struct check_node *root, const struct map_obj *obj) MUST_CHECK;
+
+/* After the node table: none of these objects owns less than it says. */
+void check_owners(struct check *c);
+
 /* Notes that a node has been seen; *first: for the first time.  For walks that do not count. */
 int check_see(struct check *c, uint64_t id, bool *first) MUST_CHECK;
 
@@ -126,6 +145,9 @@ void check_count_leaf(struct check *c, const struct map_node_view *leaf);
  * are shared though no other leaf maps them.
  */
 void check_share_leaf(struct check *c, const struct map_node_view *leaf);
+
+/* Likewise: how many of the leaf's blocks no other slot maps. */
+uint64_t check_single_blks(const struct check *c, const struct map_node_view *leaf);
 
 /* After all leaves have been counted: the xref and free tables. */
 int check_xref_table(struct check *c) MUST_CHECK;

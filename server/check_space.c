@@ -43,6 +43,21 @@ void check_share_leaf(struct check *c, const struct map_node_view *leaf)
 	}
 }
 
+uint64_t check_single_blks(const struct check *c, const struct map_node_view *leaf)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < leaf->nextents; i++) {
+		struct map_leaf_run run = map_node_run(leaf, i);
+
+		if (run.blk + run.nblks > c->dev_nblks)
+			continue;
+		for (unsigned int b = 0; b < run.nblks; b++)
+			n += c->counts[run.blk + b] == 1;
+	}
+	return n;
+}
+
 /* The number of blocks from blk on that have the same count. */
 static uint64_t same_count(const struct check *c, uint64_t blk, uint64_t end)
 {

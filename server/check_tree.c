@@ -22,11 +22,16 @@ static struct check_node *node_find(struct check *c, uint64_t id)
 
 void check_nodes_free(struct check *c)
 {
+	struct check_owner *owner;
 	struct check_node *node;
 
 	while ((node = RB_ROOT(&c->nodes))) {
 		RB_REMOVE(check_nodes, &c->nodes, node);
 		free(node);
+	}
+	while ((owner = STAILQ_FIRST(&c->owners))) {
+		STAILQ_REMOVE_HEAD(&c->owners, link);
+		free(owner);
 	}
 }
 
@@ -125,6 +130,34 @@ int check_ref(struct check *c, uint64_t id, int level, const char *by, uint64_t 
 	return 0;
 }
 
+int check_own(struct check *c, struct check_node *root, const struct map_obj *obj)
+{
+	struct check_owner *owner;
+
+	if (obj->owned_nblks == 0)
+		return 0;
+	owner = calloc(1, sizeof(*owner));
+	if (!owner)
+		return -ERR_NOMEM;
+	owner->oid = obj->id;
+	owner->says = obj->owned_nblks;
+	root->owner = owner;
+	STAILQ_INSERT_TAIL(&c->owners, owner, link);
+	return 0;
+}
+
+void check_owners(struct check *c)
+{
+	const struct check_owner *owner;
+
+	STAILQ_FOREACH (owner, &c->owners, link)
+		if (owner->found < owner->says && !c->unsure)
+			check_differ(c,
+				     "object %" PRIu64 " says it owns %" PRIu64
+				     " blocks, of its own are %" PRIu64,
+				     owner->oid, owner->says, owner->found);
+}
+
 int check_see(struct check *c, uint64_t id, bool *first)
 {
 	struct check_node *n = node_find(c, id);
@@ -150,6 +183,26 @@ static bool node_is_shared(const struct check_node *node)
 	return node;
 }
 
+/* The object that has all of the node to itself; NULL: none that says it owns anything. */
+static struct check_owner *node_owner(const struct check_node *node)
+{
+	while (node->refs == 1 && node->up)
+		node = node->up;
+	return node->refs == 1 ? node->owner : NULL;
+}
+
+/* A leaf, whose blocks have been counted. */
+static void leaf_entry(struct check *c, const struct check_node *node,
+		       const struct map_node_view *view)
+{
+	struct check_owner *owner = node_owner(node);
+
+	if (owner)
+		owner->found += check_single_blks(c, view);
+	if (node_is_shared(node))
+		check_share_leaf(c, view);
+}
+
 static int node_entry(struct check *c, uint64_t id, struct kv_buf val)
 {
 	struct check_node *node = node_find(c, id);
@@ -163,8 +216,8 @@ static int node_entry(struct check *c, uint64_t id, struct kv_buf val)
 		return 0;
 	}
 	c->totals.shared_nodes += node->refs > 1;
-	if (node->level == 0 && node_is_shared(node) && map_node_parse(val, id, &view) == 0)
-		check_share_leaf(c, &view);
+	if (node->level == 0 && map_node_parse(val, id, &view) == 0)
+		leaf_entry(c, node, &view);
 	return 0;
 }
 

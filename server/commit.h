@@ -66,6 +66,8 @@ struct commit_req {
 	int err;	    /* result */
 	bool innocent;	    /* result: it failed only because another of its unit did */
 	struct map_obj obj; /* result: the object created, cloned or changed */
+	uint64_t
+	    source_owned_nblks; /* result: what the object owns that all or a part was cloned from */
 
 	STAILQ_ENTRY(commit_req) link;
 	bool tied; /* private: the next one is of the same unit */

@@ -30,6 +30,8 @@
  *  - a node's "mapped" is the sum over its slots; an object's that of its root.
  *  - a version is an object with a parent.  Its name is in the parent's namespace, nothing but its
  *    name, labels and time to live changes any more, and the parent stays while it has versions.
+ *  - an object's "owned" is at most the number of blocks that it maps and nothing else does: no other
+ *    slot, and no other reference to a node on the way there.
  *  - child has the objects with an origin (versions are no children), ttl those that expire, and
  *    the counters are what a pass over the tables would find.
  *  - every value carries its own key and a CRC and is checked when read: -ERR_NODE.
@@ -71,9 +73,12 @@ struct map_obj {
 	uint64_t generation; /* of the content: see object_state.h */
 	uint64_t ctime_ns;
 	uint64_t mtime_ns;
-	uint64_t origin;     /* id of what it was cloned from, or 0; it may be gone */
-	uint64_t parent;     /* of a version: the object's id; else 0 */
-	uint64_t expires_ns; /* 0: never */
+	uint64_t origin;	 /* id of what it was cloned from, or 0; it may be gone */
+	uint64_t parent;	 /* of a version: the object's id; else 0 */
+	uint64_t expires_ns;	 /* 0: never */
+	uint64_t reserved_nblks; /* space that it is promised; of a version 0 */
+	uint64_t owned_nblks;	 /* of those mapped at least so many are nobody else's */
+	uint64_t owned_seq;	 /* how often that was not counted but set: see map_attrs */
 	uint32_t nversions;
 	bool readonly; /* the engine does not let its content change; a version's never does */
 	uint32_t labels_len;
@@ -89,7 +94,15 @@ struct map_space {
 	uint64_t versions;
 	uint64_t free_nblks;
 	uint64_t reap_nblks; /* mapped by the trees that are still to be released, shared or not */
+	uint64_t reserved_nblks; /* by all objects */
+	uint64_t promised_nblks; /* of these, what each does not own yet: map_obj_promised() */
 };
+
+/* What an object has reserved and has no blocks of its own for yet. */
+static inline uint64_t map_obj_promised(const struct map_obj *obj)
+{
+	return obj->owned_nblks < obj->reserved_nblks ? obj->reserved_nblks - obj->owned_nblks : 0;
+}
 
 /* ---- the environment ------------------------------------------------------------------------- */
 
@@ -192,6 +205,19 @@ struct map_usage {
  */
 int map_usage(struct map_view *view, const uint64_t *oids, size_t n, bool (*stop)(void *ctx),
 	      void *ctx, struct map_usage *usage) MUST_CHECK;
+
+/* What map_owned() finds out: the object, and how many blocks are its own alone. */
+struct map_owned {
+	struct map_obj obj;
+	uint64_t nblks;
+};
+
+/*
+ * Counts them exactly, for what map_attrs corrects.  The cost is that of reading the nodes that the object
+ * does not share, and none where it is known that all blocks are its own; stop() as of map_usage().
+ */
+int map_owned(struct map_view *view, const char *spec, bool (*stop)(void *ctx), void *ctx,
+	      struct map_owned *owned) MUST_CHECK;
 
 enum map_diff_kind {
 	MAP_DIFF_SAME, /* holes in both, or the same physical blocks */
@@ -297,6 +323,9 @@ int map_txn_obj(struct map_txn *txn, uint64_t oid, struct map_obj *obj) MAP_FN M
 int map_txn_obj_by_name(struct map_txn *txn, const char *spec,
 			struct map_obj *obj) MAP_FN MUST_CHECK;
 
+/* The owned_nblks of an object as this transaction has left it. */
+int map_txn_owned(struct map_txn *txn, uint64_t oid, uint64_t *nblks) MAP_FN MUST_CHECK;
+
 /* What a new object begins with. */
 struct map_new {
 	uint64_t oid;	  /* was never in use */
@@ -305,6 +334,7 @@ struct map_new {
 	uint64_t size_bytes;
 	uint64_t time_ns;
 	uint64_t expires_ns; /* 0: never */
+	uint64_t reserved_nblks;
 	const char *labels;
 	uint32_t labels_len;
 };
@@ -346,11 +376,19 @@ struct map_attrs {
 	bool readonly;
 	const char *labels;
 	uint32_t labels_len;
+	uint64_t reserved_nblks;
+	/*
+	 * So many blocks more were the object's own than its owned_nblks said, in some view where owned_seq
+	 * was this.  While that number is the same owned_nblks has changed by no more than what it stands
+	 * for: so it may be raised by as much now.  Else they are ignored.
+	 */
+	uint64_t regained_nblks;
+	uint64_t owned_seq;
 };
 
 /*
  * They are these from now on; content, times and generation stay.  -ERR_INVAL: the labels.  -ERR_PERM:
- * a version, and read-only, which it is anyway.
+ * a version, and read-only, which it is anyway, or a reservation.
  */
 int map_txn_set(struct map_txn *txn, uint64_t oid, const struct map_attrs *attrs,
 		struct map_obj *obj) MAP_FN MUST_CHECK;

@@ -63,6 +63,18 @@ int map_txn_obj_by_name(struct map_txn *txn, const char *spec, struct map_obj *o
 	return err ? map_txn_result(txn, err) : map_txn_obj(txn, oid, obj);
 }
 
+int map_txn_owned(struct map_txn *txn, uint64_t oid, uint64_t *nblks)
+{
+	struct map_object *o;
+	int err;
+
+	ASSERT_MAP();
+	err = map_object_get(txn, oid, &o);
+	if (!err)
+		*nblks = o->pub.owned_nblks;
+	return map_txn_result(txn, err);
+}
+
 /* An object that is no version: -ERR_PERM. */
 static int object_get_plain(struct map_txn *txn, uint64_t oid, struct map_object **obj)
 {
@@ -132,6 +144,7 @@ static int object_add(struct map_txn *txn, const struct map_new *new, uint64_t o
 	o->pub.origin = origin;
 	o->pub.parent = new->parent;
 	o->pub.expires_ns = new->expires_ns;
+	o->pub.reserved_nblks = new->reserved_nblks;
 	o->pub.labels_len = new->labels_len;
 	if (new->labels_len > 0)
 		memcpy(o->pub.labels, new->labels, new->labels_len);
@@ -151,9 +164,13 @@ static int object_add(struct map_txn *txn, const struct map_new *new, uint64_t o
 	return 0;
 }
 
-/* Its content is that of "from" from now on; to give up its old root is the caller's part. */
-static int object_share(struct map_txn *txn, struct map_object *obj, const struct map_object *from)
+/* Its content is that of "from" from now on; to give up its old root is the caller's part.  A version is
+ * never asked what it owns. */
+static int object_share(struct map_txn *txn, struct map_object *obj, struct map_object *from)
 {
+	if (!from->pub.parent)
+		map_object_disown(from);
+	map_object_disown(obj);
 	map_txn_state(txn)->mapped_nblks += from->pub.mapped_nblks - obj->pub.mapped_nblks;
 	obj->root = from->root;
 	obj->height = from->height;
@@ -169,7 +186,7 @@ int map_txn_create(struct map_txn *txn, const struct map_new *new, struct map_ob
 	int err = 0;
 
 	ASSERT_MAP();
-	if (blk_count(new->size_bytes) > BLK_OBJECT_MAX)
+	if (blk_count(new->size_bytes) > BLK_OBJECT_MAX || new->reserved_nblks > BLK_OBJECT_MAX)
 		err = -ERR_TOO_LARGE;
 	else if (new->parent)
 		err = -ERR_INVAL;
@@ -187,7 +204,7 @@ int map_txn_clone(struct map_txn *txn, uint64_t src, const struct map_new *new, 
 	int err;
 
 	ASSERT_MAP();
-	err = map_object_get(txn, src, &from);
+	err = new->reserved_nblks > 0 ? -ERR_INVAL : map_object_get(txn, src, &from);
 	if (!err)
 		err = object_add(txn, new, new->parent ? new->parent : src, &o);
 	if (!err) {
@@ -290,6 +307,15 @@ static void object_set_expiry(struct map_txn *txn, struct map_object *obj, uint6
 	obj->pub.expires_ns = expires_ns;
 }
 
+/* Blocks that are its own though that was not known. */
+static void object_regain(struct map_object *obj, const struct map_attrs *attrs)
+{
+	if (attrs->regained_nblks == 0 || attrs->owned_seq != obj->pub.owned_seq)
+		return;
+	obj->pub.owned_nblks += attrs->regained_nblks;
+	obj->pub.owned_seq++; /* others that have counted the same do not do so again */
+}
+
 int map_txn_set(struct map_txn *txn, uint64_t oid, const struct map_attrs *attrs,
 		struct map_obj *obj)
 {
@@ -300,11 +326,15 @@ int map_txn_set(struct map_txn *txn, uint64_t oid, const struct map_attrs *attrs
 	err = label_check(attrs->labels, attrs->labels_len);
 	if (!err)
 		err = map_object_get(txn, oid, &o);
-	if (!err && o->pub.parent && attrs->readonly)
+	if (!err && o->pub.parent && (attrs->readonly || attrs->reserved_nblks > 0))
 		err = -ERR_PERM;
+	if (!err && attrs->reserved_nblks > BLK_OBJECT_MAX)
+		err = -ERR_TOO_LARGE;
 	if (err)
 		return map_txn_result(txn, err);
 	object_set_expiry(txn, o, attrs->expires_ns);
+	object_regain(o, attrs);
+	o->pub.reserved_nblks = attrs->reserved_nblks;
 	o->pub.readonly = attrs->readonly;
 	o->pub.labels_len = attrs->labels_len;
 	if (attrs->labels_len > 0)

@@ -49,7 +49,7 @@
 #define MAP_NAMESPACE_VERSION 1
 
 #define MAP_MAGIC   UINT64_C(0x70616d2d64776f63) /* "cowd-map" */
-#define MAP_VERSION 3
+#define MAP_VERSION 4
 
 /* Feature bits.  A bit that is not known: compatible, ignored; read-only, the map must not be
  * written; incompatible, it must not be read either. */
@@ -73,7 +73,8 @@ struct disk_store {
 /*
  * The ids and the incarnation: what was given out is never given out again.  The journal's first
  * record that is not in the map.  The counters are what a pass over the tables would find:
- * reap_nblks is the sum of what the trees in the reap queue map, shared or not.
+ * reap_nblks is the sum of what the trees in the reap queue map, shared or not; promised_nblks that
+ * of what each object has reserved and does not own.
  */
 struct disk_state {
 	uint8_t crc[4];
@@ -89,6 +90,8 @@ struct disk_state {
 	uint8_t mapped_nblks[8]; /* of all objects and versions */
 	uint8_t free_nblks[8];
 	uint8_t reap_nblks[8];
+	uint8_t reserved_nblks[8]; /* by all objects */
+	uint8_t promised_nblks[8];
 };
 
 struct disk_name {
@@ -114,6 +117,9 @@ struct disk_obj {
 	uint8_t nversions[4];
 	uint8_t readonly; /* 0 or 1; of a version 0 */
 	uint8_t zero[3];
+	uint8_t reserved_nblks[8]; /* of a version 0 */
+	uint8_t owned_nblks[8];	   /* at least so many of those mapped nothing else refers to */
+	uint8_t owned_seq[8];	   /* how often that was not counted but set */
 };
 
 /* The head of both kinds of node. */
@@ -164,8 +170,8 @@ struct disk_mark {
 #define MAP_INNER_MAX (sizeof(struct disk_inner) + MAP_FANOUT * sizeof(uint64_t))
 
 static_assert(sizeof(struct disk_store) == 88, "layout");
-static_assert(sizeof(struct disk_state) == 96, "layout");
-static_assert(sizeof(struct disk_obj) == 96, "layout");
+static_assert(sizeof(struct disk_state) == 112, "layout");
+static_assert(sizeof(struct disk_obj) == 120, "layout");
 static_assert(sizeof(struct disk_node) == 24, "layout");
 static_assert(sizeof(struct disk_extent) == 8, "layout");
 static_assert(sizeof(struct disk_inner) == 40, "layout");

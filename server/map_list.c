@@ -191,5 +191,7 @@ int map_get_space(struct map_view *view, struct map_space *space)
 	space->versions = state.versions;
 	space->free_nblks = state.free_nblks;
 	space->reap_nblks = state.reap_nblks;
+	space->reserved_nblks = state.reserved_nblks;
+	space->promised_nblks = state.promised_nblks;
 	return 0;
 }

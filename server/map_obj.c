@@ -19,8 +19,10 @@ static const char *object_problem(const struct map_object *obj, uint64_t oid)
 		return "id";
 	if (obj->height > MAP_HEIGHT_MAX || (obj->root == 0) != (obj->height == 0))
 		return "root or height";
-	if (obj->pub.readonly && obj->pub.parent)
+	if (obj->pub.parent && (obj->pub.readonly || obj->pub.reserved_nblks > 0))
 		return "attributes";
+	if (obj->pub.reserved_nblks > BLK_OBJECT_MAX)
+		return "reservation";
 	return strlen(obj->pub.name) > name_max ? "length of the name" : NULL;
 }
 
@@ -50,6 +52,9 @@ static int object_parse(struct kv_buf val, uint64_t oid, struct map_object *obj)
 	o.pub.expires_ns = le64_get(disk->expires_ns);
 	o.pub.nversions = le32_get(disk->nversions);
 	o.pub.readonly = disk->readonly;
+	o.pub.reserved_nblks = le64_get(disk->reserved_nblks);
+	o.pub.owned_nblks = le64_get(disk->owned_nblks);
+	o.pub.owned_seq = le64_get(disk->owned_seq);
 	memcpy(o.pub.name, name, disk->name_len);
 	memcpy(o.pub.labels, name + disk->name_len, o.pub.labels_len);
 	o.root = le64_get(disk->root);
@@ -101,6 +106,9 @@ void map_object_write(struct kv_txn *kv, const struct map_object *obj)
 	le64_put(disk.parent, obj->pub.parent);
 	le64_put(disk.expires_ns, obj->pub.expires_ns);
 	le32_put(disk.nversions, obj->pub.nversions);
+	le64_put(disk.reserved_nblks, obj->pub.reserved_nblks);
+	le64_put(disk.owned_nblks, obj->pub.owned_nblks);
+	le64_put(disk.owned_seq, obj->pub.owned_seq);
 	memcpy(bytes, &disk, sizeof(disk));
 	memcpy(bytes + len, obj->pub.name, name_len);
 	len += name_len;

@@ -218,6 +218,9 @@ struct map_object {
 	unsigned int height;
 	bool dirty;
 	bool fresh;
+	uint64_t
+	    counted_reserved; /* its parts of the counters: they follow when the transaction ends */
+	uint64_t counted_promised;
 };
 
 int map_object_read(struct kv_txn *kv, uint64_t oid, struct map_object *obj) MUST_CHECK;
@@ -322,6 +325,8 @@ struct map_state {
 	uint64_t mapped_nblks; /* sum over all objects and versions */
 	uint64_t free_nblks;
 	uint64_t reap_nblks; /* mapped by the trees in the reap queue */
+	uint64_t reserved_nblks;
+	uint64_t promised_nblks;
 };
 
 struct map_txn {
@@ -360,6 +365,22 @@ void map_node_delete(struct map_txn *txn, struct map_node *node);
 
 int map_object_get(struct map_txn *txn, uint64_t oid, struct map_object **obj) MUST_CHECK;
 int map_object_new(struct map_txn *txn, uint64_t oid, struct map_object **obj) MUST_CHECK;
+
+/*
+ * So many blocks have become the object's own, and so many may be no longer: they were given up, or others
+ * have them too.  Where more may be lost than were known the count begins anew from none.
+ */
+void map_object_own(struct map_object *obj, uint64_t gained, uint64_t lost);
+
+/* Nothing that it maps is its own alone. */
+void map_object_disown(struct map_object *obj);
+
+/* What has been given up so far in this transaction and belonged to one object alone: blocks, and trees
+ * with all that they map. */
+static inline uint64_t map_txn_given_up(const struct map_txn *txn)
+{
+	return txn->state.free_nblks + txn->state.reap_nblks;
+}
 void map_object_delete(struct map_txn *txn, struct map_object *obj);
 
 /* ---- map_reap.c ------------------------------------------------------------------------------ */

@@ -206,6 +206,7 @@ int map_txn_remap(struct map_txn *txn, uint64_t oid, lblk_t blk, pblk_t dst, uin
 		  const uint32_t *csums)
 {
 	struct map_object *obj;
+	uint64_t before;
 	int err;
 
 	ASSERT_MAP();
@@ -220,7 +221,11 @@ int map_txn_remap(struct map_txn *txn, uint64_t oid, lblk_t blk, pblk_t dst, uin
 		return map_txn_result(txn, err);
 	map_txn_state(txn)->free_nblks -= nblks;
 	obj->dirty = true;
-	return map_txn_result(txn, tree_map(txn, obj, blk.n, dst.n, nblks, csums));
+	before = map_txn_given_up(txn);
+	err = tree_map(txn, obj, blk.n, dst.n, nblks, csums);
+	if (!err)
+		map_object_own(obj, nblks, map_txn_given_up(txn) - before);
+	return map_txn_result(txn, err);
 }
 
 /* ---- unmapping ------------------------------------------------------------------------------- */
@@ -350,6 +355,7 @@ static int tree_punch(struct map_txn *txn, uint64_t *ref, unsigned int level, ui
 
 int map_txn_unmap(struct map_txn *txn, uint64_t oid, lblk_t blk, uint64_t nblks)
 {
+	uint64_t before = map_txn_given_up(txn);
 	struct map_object *obj;
 	uint64_t dropped = 0;
 	uint64_t end;
@@ -373,6 +379,8 @@ int map_txn_unmap(struct map_txn *txn, uint64_t oid, lblk_t blk, uint64_t nblks)
 		obj->pub.mapped_nblks -= dropped;
 		map_txn_state(txn)->mapped_nblks -= dropped;
 		obj->dirty = true;
+		/* of a tree that goes as a whole others may have a part, which then was not its own */
+		map_object_own(obj, 0, map_txn_given_up(txn) - before);
 	}
 	if (obj->root == 0)
 		obj->height = 0;
@@ -388,6 +396,7 @@ struct tree_share {
 	struct map_node *path[MAP_HEIGHT_MAX]; /* to block "at", from the root down to "bottom" */
 	uint64_t at;
 	unsigned int bottom;
+	uint64_t nblks; /* that were shared */
 };
 
 /* The reference to the node at this level on the way to blk; the nodes above it are owned. */
@@ -416,6 +425,7 @@ static void share_count(struct tree_share *s, unsigned int level, uint64_t nblks
 {
 	for (; level < s->to->height; level++)
 		s->path[level]->mapped += nblks;
+	s->nblks += nblks;
 	s->to->pub.mapped_nblks += nblks;
 	map_txn_state(s->txn)->mapped_nblks += nblks;
 }
@@ -517,7 +527,7 @@ static int share_range(struct tree_share *s, uint64_t id, unsigned int level, ui
 
 /* The range is a hole of "to". */
 static int tree_share(struct map_txn *txn, struct map_object *to, uint64_t blk,
-		      const struct map_object *from, uint64_t src_blk, uint64_t nblks)
+		      struct map_object *from, uint64_t src_blk, uint64_t nblks)
 {
 	struct tree_share s = {
 	    .txn = txn, .to = to, .delta = blk - src_blk, .bottom = MAP_HEIGHT_MAX};
@@ -534,7 +544,11 @@ static int tree_share(struct map_txn *txn, struct map_object *to, uint64_t blk,
 		return err;
 	to->dirty = true;
 	err = tree_grow(txn, to, blk + (end - src_blk));
-	return err ? err : share_range(&s, from->root, from->height - 1, 0, src_blk, end);
+	if (!err)
+		err = share_range(&s, from->root, from->height - 1, 0, src_blk, end);
+	if (!err && !from->pub.parent)
+		map_object_own(from, 0, s.nblks);
+	return err;
 }
 
 /* Do two ranges of n blocks have one in common? */

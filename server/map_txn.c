@@ -53,6 +53,8 @@ int map_state_read(struct kv_txn *kv, struct map_state *state)
 	state->mapped_nblks = le64_get(disk->mapped_nblks);
 	state->free_nblks = le64_get(disk->free_nblks);
 	state->reap_nblks = le64_get(disk->reap_nblks);
+	state->reserved_nblks = le64_get(disk->reserved_nblks);
+	state->promised_nblks = le64_get(disk->promised_nblks);
 	return 0;
 }
 
@@ -71,6 +73,8 @@ void map_state_write(struct kv_txn *kv, const struct map_state *state)
 	le64_put(disk.mapped_nblks, state->mapped_nblks);
 	le64_put(disk.free_nblks, state->free_nblks);
 	le64_put(disk.reap_nblks, state->reap_nblks);
+	le64_put(disk.reserved_nblks, state->reserved_nblks);
+	le64_put(disk.promised_nblks, state->promised_nblks);
 	map_value_put(kv, KV_META, state_key(), &disk, sizeof(disk));
 }
 
@@ -182,6 +186,8 @@ int map_object_get(struct map_txn *txn, uint64_t oid, struct map_object **obj)
 			free(o);
 			return err;
 		}
+		o->counted_reserved = o->pub.reserved_nblks;
+		o->counted_promised = map_obj_promised(&o->pub);
 		RB_INSERT(map_objects, &txn->objects, o);
 	}
 	*obj = o;
@@ -204,8 +210,43 @@ int map_object_new(struct map_txn *txn, uint64_t oid, struct map_object **obj)
 	return 0;
 }
 
+void map_object_own(struct map_object *obj, uint64_t gained, uint64_t lost)
+{
+	struct map_obj *pub = &obj->pub;
+
+	if (gained == lost)
+		return;
+	obj->dirty = true;
+	if (lost <= pub->owned_nblks + gained) {
+		pub->owned_nblks += gained - lost;
+		return;
+	}
+	pub->owned_nblks = 0;
+	pub->owned_seq++;
+}
+
+void map_object_disown(struct map_object *obj)
+{
+	obj->pub.owned_nblks = 0;
+	obj->pub.owned_seq++;
+	obj->dirty = true;
+}
+
+/* Puts its parts of the counters right. */
+static void object_count(struct map_txn *txn, struct map_object *obj, uint64_t reserved,
+			 uint64_t promised)
+{
+	if (obj->counted_reserved == reserved && obj->counted_promised == promised)
+		return;
+	map_txn_state(txn)->reserved_nblks += reserved - obj->counted_reserved;
+	map_txn_state(txn)->promised_nblks += promised - obj->counted_promised;
+	obj->counted_reserved = reserved;
+	obj->counted_promised = promised;
+}
+
 void map_object_delete(struct map_txn *txn, struct map_object *obj)
 {
+	object_count(txn, obj, 0, 0);
 	if (!obj->fresh)
 		map_num_del(txn->kv, KV_OBJ, obj->pub.id);
 	RB_REMOVE(map_objects, &txn->objects, obj);
@@ -216,9 +257,12 @@ static void object_flush(struct map_txn *txn)
 {
 	struct map_object *obj;
 
-	RB_FOREACH (obj, map_objects, &txn->objects)
-		if (obj->dirty)
-			map_object_write(txn->kv, obj);
+	RB_FOREACH (obj, map_objects, &txn->objects) {
+		if (!obj->dirty)
+			continue;
+		object_count(txn, obj, obj->pub.reserved_nblks, map_obj_promised(&obj->pub));
+		map_object_write(txn->kv, obj);
+	}
 }
 
 /* ---- begin and end --------------------------------------------------------------------------- */

@@ -5,6 +5,9 @@
  * referred to once, that is all; for the others it is remembered how many references are gone.
  *
  * A node or block with a reference from outside, the reap queue included, stays.
+ *
+ * What an object owns (map.h) is less: a block that it maps twice would become free with it, but not
+ * when it is overwritten once.  So of that all that has several references stays.
  */
 #include <stdlib.h>
 #define HASH_NONFATAL_OOM 1
@@ -33,6 +36,7 @@ struct usage {
 	struct kv_txn *kv;
 	bool (*stop)(void *ctx);
 	void *ctx;
+	bool owned; /* what has several references stays */
 	struct usage_node *nodes;
 	struct usage_chunk *chunks;
 	struct map_usage sum;
@@ -45,8 +49,8 @@ static int usage_drop_node(struct usage *u, uint64_t id, uint64_t count, bool *l
 {
 	struct usage_node *node;
 
-	if (count == 1) {
-		*last = true;
+	if (count == 1 || u->owned) {
+		*last = count == 1;
 		return 0;
 	}
 	HASH_FIND(hh, u->nodes, &id, sizeof(id), node);
@@ -109,7 +113,7 @@ static int usage_drop_blocks(struct usage *u, uint64_t blk, uint64_t nblks)
 	for (; nblks > 0; blk += same, nblks -= same) {
 		int err = map_xref_get(u->kv, blk, nblks, &same, &count);
 
-		if (!err && count > 1)
+		if (!err && count > 1 && !u->owned)
 			err = usage_drop_shared(u, blk, same, count);
 		if (err)
 			return err;
@@ -213,5 +217,22 @@ int map_usage(struct map_view *view, const uint64_t *oids, size_t n, bool (*stop
 	usage_fini(&u);
 	if (!err)
 		*usage = u.sum;
+	return err;
+}
+
+int map_owned(struct map_view *view, const char *spec, bool (*stop)(void *ctx), void *ctx,
+	      struct map_owned *owned)
+{
+	struct usage u = {.kv = view->kv, .stop = stop, .ctx = ctx, .owned = true};
+	int err = map_obj_by_name(view, spec, &owned->obj);
+
+	if (err)
+		return err;
+	owned->nblks = owned->obj.owned_nblks;
+	if (owned->nblks == owned->obj.mapped_nblks)
+		return 0;
+	err = usage_object(&u, owned->obj.id);
+	if (!err)
+		owned->nblks = u.sum.exclusive_nblks;
 	return err;
 }

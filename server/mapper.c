@@ -60,6 +60,9 @@ static int mapper_apply_reqs(struct mapper *m, struct commit_group *group, struc
 
 		if (req->kind == COMMIT_CHANGE) {
 			err = apply_change(txn, &req->change, &req->obj);
+			if (err == 0)
+				err =
+				    apply_source_owned(txn, &req->change, &req->source_owned_nblks);
 			group->changed = true;
 		}
 		if (err < 0) {

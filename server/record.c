@@ -9,13 +9,14 @@
  *		  blocks u32, of each hole: blk u64, nblks u64; of each share: blk u64, src u64,
  *		  src_blk u64, nblks u64; of each extent: blk u64, dst u64, nblks u32;
  *		  of each block: CRC-32C u32
- *	CREATE	  oid u64, size u64, time u64, expires u64, name, labels
+ *	CREATE	  oid u64, size u64, time u64, expires u64, reserved u64, name, labels
  *	CLONE	  oid u64, other u64, parent u64, time u64, expires u64, name, labels
  *	REMOVE	  oid u64
  *	RENAME	  oid u64, name
  *	EXCHANGE  oid u64, other u64
  *	RESET	  oid u64, other u64, time u64, generation u64
- *	SET	  oid u64, expires u64, read-only u8 (0 or 1), labels
+ *	SET	  oid u64, expires u64, read-only u8 (0 or 1), reserved u64, regained u64,
+ *		  owned_seq u64, labels
  *
  * A change has one encoding: what is read and written again gives the same bytes.
  */
@@ -54,7 +55,7 @@ size_t record_change_len(const struct change *change)
 		       change->nextents * (size_t)ENTRY_EXTENT_BYTES +
 		       change->nblks * (size_t)ENTRY_CSUM_BYTES;
 	case CHANGE_CREATE:
-		return n + 32 + 2 + strlen(change->name) + 2 + change->labels_len;
+		return n + 40 + 2 + strlen(change->name) + 2 + change->labels_len;
 	case CHANGE_CLONE:
 		return n + 40 + 2 + strlen(change->name) + 2 + change->labels_len;
 	case CHANGE_REMOVE:
@@ -66,7 +67,7 @@ size_t record_change_len(const struct change *change)
 	case CHANGE_RESET:
 		return n + 32;
 	case CHANGE_SET:
-		return n + 17 + 2 + change->labels_len;
+		return n + 41 + 2 + change->labels_len;
 	}
 	assert(false);
 	return 0;
@@ -127,6 +128,7 @@ static void record_put_members(struct cursor *c, const struct change *change)
 		cursor_put_u64(c, change->size_bytes);
 		cursor_put_u64(c, change->time_ns);
 		cursor_put_u64(c, change->expires_ns);
+		cursor_put_u64(c, change->reserved_nblks);
 		cursor_put_str(c, change->name);
 		record_put_labels(c, change);
 		break;
@@ -154,6 +156,9 @@ static void record_put_members(struct cursor *c, const struct change *change)
 	case CHANGE_SET:
 		cursor_put_u64(c, change->expires_ns);
 		cursor_put_u8(c, change->readonly);
+		cursor_put_u64(c, change->reserved_nblks);
+		cursor_put_u64(c, change->regained_nblks);
+		cursor_put_u64(c, change->owned_seq);
 		record_put_labels(c, change);
 		break;
 	}
@@ -387,6 +392,11 @@ static void record_get_set(struct cursor *c, struct change *change)
 	if (readonly > 1)
 		c->bad = true;
 	change->readonly = readonly;
+	change->reserved_nblks = cursor_u64(c);
+	change->regained_nblks = cursor_u64(c);
+	change->owned_seq = cursor_u64(c);
+	if (change->reserved_nblks > BLK_OBJECT_MAX)
+		c->bad = true;
 	record_get_labels(c, change);
 }
 
@@ -400,9 +410,13 @@ static int record_get_members(struct record_reader *r, struct cursor *c, struct 
 		change->size_bytes = cursor_u64(c);
 		change->time_ns = cursor_u64(c);
 		change->expires_ns = cursor_u64(c);
+		change->reserved_nblks = cursor_u64(c);
 		record_get_name(r, c, change);
 		record_get_labels(c, change);
-		return change->size_bytes > BLK_OBJECT_MAX << BLK_SHIFT ? -ERR_JOURNAL : 0;
+		return change->size_bytes > BLK_OBJECT_MAX << BLK_SHIFT ||
+			       change->reserved_nblks > BLK_OBJECT_MAX
+			   ? -ERR_JOURNAL
+			   : 0;
 	case CHANGE_CLONE:
 		change->other = cursor_u64(c);
 		change->parent = cursor_u64(c);

@@ -38,6 +38,7 @@ unit_tests = \
 	tests/unit/test_cache \
 	tests/unit/test_cache_share \
 	tests/unit/test_check \
+	tests/unit/test_check_owned \
 	tests/unit/test_check_planted \
 	tests/unit/test_checkpoint \
 	tests/unit/test_claim \
@@ -91,6 +92,7 @@ unit_tests = \
 	tests/unit/test_map_owners \
 	tests/unit/test_map_share \
 	tests/unit/test_map_tree \
+	tests/unit/test_map_owned \
 	tests/unit/test_map_usage \
 	tests/unit/test_msg \
 	tests/unit/test_name \

@@ -147,6 +147,9 @@ size_t fuzz_input(uint64_t number, uint8_t *bytes, size_t max)
 		    .time_ns = rnd_u64(&rnd),
 		    .expires_ns = rnd_u64(&rnd),
 		    .readonly = rnd_one_in(&rnd, 2),
+		    .reserved_nblks = rnd_u64(&rnd) % (BLK_OBJECT_MAX + 1),
+		    .regained_nblks = rnd_u64(&rnd),
+		    .owned_seq = rnd_u64(&rnd),
 		    .generation = rnd_u64(&rnd),
 		};
 

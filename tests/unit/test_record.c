@@ -24,6 +24,9 @@ static void assert_same(const struct change *got, const struct change *want)
 	assert_int_equal(got->generation, want->generation);
 	assert_int_equal(got->expires_ns, want->expires_ns);
 	assert_int_equal(got->readonly, want->readonly);
+	assert_int_equal(got->reserved_nblks, want->reserved_nblks);
+	assert_int_equal(got->regained_nblks, want->regained_nblks);
+	assert_int_equal(got->owned_seq, want->owned_seq);
 	assert_int_equal(got->nholes, want->nholes);
 	for (uint32_t i = 0; i < want->nholes; i++) {
 		assert_int_equal(got->holes[i].blk.n, want->holes[i].blk.n);

@@ -236,7 +236,7 @@ static void data_where_there_is_none_is_refused(void **state)
 }
 
 /* Where the name of a CREATE of this length begins, and its labels. */
-enum { NAME = 40 };
+enum { RESERVED = 40, NAME = 48 };
 
 static void names_that_cannot_be_are_refused(void **state)
 {
@@ -314,7 +314,7 @@ static void labels_that_cannot_be_are_refused(void **state)
 
 static void attributes_that_cannot_be_are_refused(void **state)
 {
-	enum { READONLY = 24 };
+	enum { READONLY = 24, SET_RESERVED = 25, SET_LABELS = 49 };
 	const struct change *set = &changes[8];
 
 	(void)state;
@@ -322,7 +322,11 @@ static void attributes_that_cannot_be_are_refused(void **state)
 	assert_int_equal(read_patched(set, READONLY, 1, 0), 0);
 	assert_refused(set, READONLY, 1, 2);
 	assert_refused(set, READONLY, 1, 255);
-	assert_refused(set, READONLY + 1, 2, sizeof(labels) - 1);
+	assert_refused(set, SET_LABELS, 2, sizeof(labels) - 1);
+	assert_int_equal(read_patched(set, SET_RESERVED, 8, BLK_OBJECT_MAX), 0);
+	assert_refused(set, SET_RESERVED, 8, BLK_OBJECT_MAX + 1);
+	assert_int_equal(read_patched(&changes[1], RESERVED, 8, BLK_OBJECT_MAX), 0);
+	assert_refused(&changes[1], RESERVED, 8, BLK_OBJECT_MAX + 1);
 }
 
 static void a_reader_counts_only_what_it_has_read(void **state)
