@@ -30,6 +30,8 @@ struct alloc {
 	struct extents extents;
 	uint64_t free_nblks;
 	uint64_t reserved_nblks;
+	uint64_t withheld_nblks;
+	uint64_t kept_nblks;
 	uint64_t next; /* where the last allocation ended */
 };
 
@@ -216,12 +218,49 @@ int alloc_add(struct alloc *al, pblk_t blk, uint64_t nblks)
 	return 0;
 }
 
-int alloc_reserve(struct alloc *al, uint64_t nblks)
+/* Reserves nblks where "keep" are left then. */
+static int alloc_reserve_keep(struct alloc *al, uint64_t nblks, uint64_t keep)
 {
-	if (nblks > al->free_nblks - al->reserved_nblks)
+	uint64_t left = al->free_nblks - al->reserved_nblks;
+
+	if (nblks > 0 && (keep > left || nblks > left - keep))
 		return -ERR_NOSPC;
 	al->reserved_nblks += nblks;
 	return 0;
+}
+
+int alloc_reserve(struct alloc *al, uint64_t nblks)
+{
+	return alloc_reserve_keep(al, nblks, al->withheld_nblks + al->kept_nblks);
+}
+
+int alloc_reserve_due(struct alloc *al, uint64_t nblks)
+{
+	return alloc_reserve_keep(al, nblks, 0);
+}
+
+int alloc_reserve_beyond(struct alloc *al, uint64_t nblks, uint64_t own, bool returns)
+{
+	assert(own <= al->withheld_nblks);
+	return alloc_reserve_keep(al, nblks,
+				  al->withheld_nblks - own + (returns ? 0 : al->kept_nblks));
+}
+
+void alloc_withhold(struct alloc *al, uint64_t was_nblks, uint64_t is_nblks)
+{
+	assert(was_nblks <= al->withheld_nblks);
+	al->withheld_nblks += is_nblks - was_nblks;
+}
+
+void alloc_keep_back(struct alloc *al, uint64_t nblks)
+{
+	al->kept_nblks = nblks;
+}
+
+bool alloc_keeps(const struct alloc *al, uint64_t coming_nblks)
+{
+	return al->withheld_nblks + al->kept_nblks <=
+	       al->free_nblks - al->reserved_nblks + coming_nblks;
 }
 
 void alloc_unreserve(struct alloc *al, uint64_t nblks)
@@ -296,4 +335,14 @@ uint64_t alloc_free_nblks(const struct alloc *al)
 uint64_t alloc_reserved_nblks(const struct alloc *al)
 {
 	return al->reserved_nblks;
+}
+
+uint64_t alloc_withheld_nblks(const struct alloc *al)
+{
+	return al->withheld_nblks;
+}
+
+uint64_t alloc_kept_nblks(const struct alloc *al)
+{
+	return al->kept_nblks;
 }

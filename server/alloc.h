@@ -8,10 +8,15 @@
  * Space is promised before it is used: a block is reserved when it becomes dirty, and an allocation
  * uses up a reservation, so that writeback never meets a full device (invariant 3).
  * Always: reserved <= free.
+ *
+ * Beside that some of what is free and not reserved is not for everybody: what is withheld for objects that
+ * have a reservation (object_promise.h), and what is kept back so that these can write over what they have.
+ * That may be more than there is just now.
  */
 #ifndef SERVER_ALLOC_H
 #define SERVER_ALLOC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/annot.h"
@@ -27,8 +32,26 @@ void alloc_free(struct alloc *al);
  * its neighbours; overlap with a free block is a bug (assert).  -ERR_NOMEM. */
 int alloc_add(struct alloc *al, pblk_t blk, uint64_t nblks) MUST_CHECK;
 
-/* Promises nblks; -ERR_NOSPC when fewer than that are free and not yet promised. */
+/* Promises nblks; -ERR_NOSPC when fewer than that are free and neither promised nor withheld or kept
+ * back. */
 int alloc_reserve(struct alloc *al, uint64_t nblks) MUST_CHECK;
+
+/* The same where they are due: withheld for who asks, or for what has been acknowledged.  -ERR_NOSPC when
+ * fewer are free and not promised. */
+int alloc_reserve_due(struct alloc *al, uint64_t nblks) MUST_CHECK;
+
+/* The same for who needs more than the "own" that are withheld for it.  "returns": it may use what is kept
+ * back, since as many come back to it. */
+int alloc_reserve_beyond(struct alloc *al, uint64_t nblks, uint64_t own, bool returns) MUST_CHECK;
+
+/* One part of what is withheld becomes another; whether there is as much is the caller's to ask. */
+void alloc_withhold(struct alloc *al, uint64_t was_nblks, uint64_t is_nblks);
+
+/* So many are kept back. */
+void alloc_keep_back(struct alloc *al, uint64_t nblks);
+
+/* Is all that is withheld and kept back there, with what is coming? */
+bool alloc_keeps(const struct alloc *al, uint64_t coming_nblks);
 
 /* Takes a promise back. */
 void alloc_unreserve(struct alloc *al, uint64_t nblks);
@@ -55,5 +78,7 @@ int alloc_take_range(struct alloc *al, pblk_t blk, uint64_t nblks) MUST_CHECK;
 
 uint64_t alloc_free_nblks(const struct alloc *al);
 uint64_t alloc_reserved_nblks(const struct alloc *al);
+uint64_t alloc_withheld_nblks(const struct alloc *al);
+uint64_t alloc_kept_nblks(const struct alloc *al);
 
 #endif

@@ -119,6 +119,8 @@ libserver_la_SOURCES = \
 	server/object_payload.c \
 	server/object_place.c \
 	server/object_place.h \
+	server/object_promise.c \
+	server/object_promise.h \
 	server/object_read.c \
 	server/object_remove.c \
 	server/object_set.c \

@@ -74,10 +74,11 @@ struct object_run {
 typedef void (*object_extents_cb)(void *ctx, int err, const struct object_run *runs, uint32_t n);
 
 struct object_space {
-	uint64_t total_nblks; /* data blocks, the device's header not counted */
-	uint64_t free_nblks;  /* not used, not reserved */
-	uint64_t reserved_nblks;
-	uint64_t staged_bytes; /* memory that holds metadata until the next checkpoint */
+	uint64_t total_nblks;	 /* data blocks, the device's header not counted */
+	uint64_t free_nblks;	 /* not used, not reserved, neither withheld nor kept back */
+	uint64_t reserved_nblks; /* for data in memory */
+	uint64_t withheld_nblks; /* for objects that have reserved space */
+	uint64_t staged_bytes;	 /* memory that holds metadata until the next checkpoint */
 	uint64_t journal_bytes;
 	uint64_t journal_used_bytes; /* of these, what recovery would read */
 	struct map_space map;
@@ -92,9 +93,10 @@ struct object_attrs {
 	uint64_t ttl_ms;    /* from now until it expires; 0: never */
 	const char *labels; /* good ones (label.h) */
 	uint32_t labels_len;
+	uint64_t reserved_nblks; /* of object_create() only */
 };
 
-/* -ERR_EXIST, -ERR_TOO_LARGE, -ERR_NOSPC_META. */
+/* -ERR_EXIST, -ERR_TOO_LARGE, -ERR_NOSPC (what it is to have reserved), -ERR_NOSPC_META. */
 void object_create(struct objects *objs, const char *name, uint64_t size_bytes,
 		   const struct object_attrs *attrs, object_info_cb cb, void *ctx) LOOP_FN;
 
@@ -102,7 +104,9 @@ void object_create(struct objects *objs, const char *name, uint64_t size_bytes,
  * src and dst are specs.  The clone holds what was acknowledged on src before the call; later writes
  * stay apart.  As dst a version is made a version of its object, whatever that holds and whatever
  * src is.  -ERR_EXIST (dst), -ERR_NO_PARENT (the object of dst), -ERR_NOSPC_META, and what an fsync of
- * src can meet.
+ * src can meet.  -ERR_NOSPC: src has reserved space, and there is none for what it would have to write
+ * anew; so of object_snapshot(), object_clone_all(), object_reset() and, of its source, object_share().
+ * What src has reserved the clone has not.
  */
 void object_clone(struct objects *objs, const char *src, const char *dst,
 		  const struct object_attrs *attrs, object_info_cb cb, void *ctx) LOOP_FN;
@@ -120,8 +124,10 @@ struct object_edit {
 	uint64_t ttl_ms; /* from now until it expires; 0: never */
 	bool set_readonly;
 	bool readonly;
-	bool replace;	   /* labels that are not among the edits go */
-	const char *edits; /* of labels; these two as in common/label.h */
+	bool set_reserved;
+	uint64_t reserved_nblks; /* space for so many blocks; 0: none */
+	bool replace;		 /* labels that are not among the edits go */
+	const char *edits;	 /* of labels; these two as in common/label.h */
 	uint32_t edits_len;
 	const char *expected; /* what the labels must be, else nothing changes */
 	uint32_t expected_len;
@@ -133,8 +139,13 @@ struct object_edit {
  * reset or opened for writing, and on handles that are open writes are refused, which takes effect
  * with the answer; what was acknowledged before is durable by then.
  *
+ * A reservation promises an object that it can have so many blocks of its own; the others find them taken.
+ * It is as good as that from the answer on, and what it is set to is counted anew: what has become the object's
+ * own since it shared it is noticed.  That reads the metadata of what it does not share.  -ERR_NOSPC: there is
+ * not so much.
+ *
  * -ERR_INVAL: the edits.  -ERR_LABELS_OTHER: not as expected.  -ERR_LABELS_LONG.  -ERR_PERM: of a
- * version set_readonly.  -ERR_NOSPC_META, where something is added; and where it becomes read-only what
+ * version set_readonly or set_reserved.  -ERR_NOSPC_META, where something is added; and where it becomes read-only what
  * an fsync can meet.
  */
 void object_set(struct objects *objs, const char *spec, const struct object_edit *edit,

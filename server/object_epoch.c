@@ -11,6 +11,7 @@
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_epoch_priv.h"
+#include "server/object_promise.h"
 #include "server/object_table.h"
 #include "server/object_tie.h"
 
@@ -384,8 +385,11 @@ void epoch_reserve_failed(struct objects *objs)
 	objs->lacking = false;
 	TAILQ_FOREACH (obj, &objs->busy, busy_link)
 		TAILQ_FOREACH (epoch, &obj->closed, link)
-			if (epoch->state == EPOCH_FAILED && writeback_reserve(&epoch->batch) < 0)
-				objs->lacking = true;
+			if (epoch->state == EPOCH_FAILED) {
+				if (writeback_reserve(&epoch->batch) < 0)
+					objs->lacking = true;
+				object_promise_update(obj);
+			}
 }
 
 void epoch_retry_due(struct object *obj)
@@ -504,6 +508,7 @@ void epoch_discard(struct object *obj)
 	TAILQ_FOREACH_SAFE (epoch, &obj->closed, link, next)
 		if (epoch->state == EPOCH_FAILED || epoch->state == EPOCH_WRITTEN)
 			epoch_forget(epoch);
+	object_promise_update(obj);
 	epoch_settle(obj);
 }
 

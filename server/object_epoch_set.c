@@ -9,6 +9,7 @@
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_epoch_priv.h"
+#include "server/object_promise.h"
 #include "server/object_table.h"
 #include "server/object_tie.h"
 
@@ -73,6 +74,7 @@ void epoch_forget(struct epoch *epoch)
 	set->nleft--;
 	epoch->state = EPOCH_GONE;
 	set_free_if_gone(set);
+	object_promise_update(obj);
 }
 
 struct epoch *epoch_head(const struct object *obj)
@@ -264,6 +266,7 @@ static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
 	epoch->set->nfailed++;
 	epoch->set->err = err;
 	epoch->obj->objs->lacking = true; /* perhaps: epoch_reserve_failed() looks */
+	object_promise_update(epoch->obj);
 	set_rest(epoch->set);
 }
 

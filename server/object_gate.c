@@ -10,6 +10,31 @@
 #include "server/object_io.h"
 #include "server/object_mutate.h"
 
+/* Is something withheld for an object of it? */
+static bool gate_is_promised(const struct mutate *m)
+{
+	while (m && m->obj->withheld_nblks == 0)
+		m = m->next;
+	return m != NULL;
+}
+
+/* Those that the first does not stand in the way of: what they need is withheld for them. */
+static void gate_retry_promised(struct objects *objs, struct mutate_list *list)
+{
+	struct mutate_list rest = TAILQ_HEAD_INITIALIZER(rest);
+	struct mutate *m;
+
+	while (objs->reserved_nblks > 0 && (m = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, m, link);
+		if (gate_is_promised(m))
+			mutate_step(m);
+		else
+			TAILQ_INSERT_TAIL(&rest, m, link);
+	}
+	TAILQ_CONCAT(&rest, list, link);
+	TAILQ_CONCAT(list, &rest, link);
+}
+
 void object_retry_parked(struct objects *objs)
 {
 	struct mutate_list list = TAILQ_HEAD_INITIALIZER(list);
@@ -23,6 +48,7 @@ void object_retry_parked(struct objects *objs)
 		if (!TAILQ_EMPTY(&objs->parked))
 			break; /* no room for this one: the others keep their places behind it */
 	}
+	gate_retry_promised(objs, &list);
 	TAILQ_CONCAT(&objs->parked, &list, link);
 }
 

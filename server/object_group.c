@@ -16,6 +16,7 @@
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_op.h"
+#include "server/object_promise.h"
 #include "server/record.h"
 
 /* What may be asked for at once: each takes some 3 KiB while it waits. */
@@ -24,6 +25,7 @@
 struct group_item {
 	struct group_op *group;
 	struct object *obj; /* the source, referenced once it has been looked up */
+	bool renewing;	    /* what it has reserved */
 	struct commit_req commit;
 };
 
@@ -55,9 +57,14 @@ static LOOP_FN void group_ended(void *ctx, int err)
 
 	group->name.objs->npairs -= group->n;
 	group->cb(group->ctx, err, group->at);
-	for (uint32_t i = 0; i < group->n && group->items; i++)
-		if (group->items[i].obj)
-			object_put(group->items[i].obj);
+	for (uint32_t i = 0; i < group->n && group->items; i++) {
+		struct group_item *item = &group->items[i];
+
+		if (item->renewing)
+			object_renewed(item->obj, BLK_OBJECT_MAX);
+		if (item->obj)
+			object_put(item->obj);
+	}
 	free(group->items);
 	free(group->sources);
 }
@@ -103,6 +110,8 @@ static LOOP_FN void group_committed(struct commit_req *req)
 
 	if (req->err < 0)
 		group->err = req->err;
+	else
+		object_set_owned(item->obj, req->source_owned_nblks);
 	if (--group->pending == 0)
 		name_finish(&group->name, group->err, NULL);
 }
@@ -178,12 +187,13 @@ static LOOP_FN void group_found(struct name_op *op, int err)
 		err = op->lookup.other_err < 0 ? op->lookup.other_err : -ERR_EXIST;
 	if (err == 0)
 		item->obj = object_load(op->objs, &op->lookup.info);
-	if (err == 0 && !item->obj)
-		err = -ERR_NOMEM;
+	if (err == 0)
+		err = item->obj ? object_renew(item->obj, BLK_OBJECT_MAX) : -ERR_NOMEM;
 	if (err < 0) {
 		name_finish(op, err, NULL);
 		return;
 	}
+	item->renewing = true;
 	item->group = group;
 	*change = op->commit.change; /* the attributes */
 	change->kind = CHANGE_CLONE;

@@ -15,6 +15,7 @@
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_epoch.h"
+#include "server/object_promise.h"
 #include "server/object_table.h"
 #include "server/object_tie.h"
 
@@ -57,6 +58,7 @@ static LOOP_FN void open_found(struct object_lookup *lookup, int err)
 	handle->err_seen = obj->err_seq;
 	TAILQ_INSERT_TAIL(&obj->handles, handle, link);
 	lookup->info.size_bytes = obj->size_bytes;
+	object_tell_promise(obj, &lookup->info);
 	lookup->info.mtime_ns = obj->mtime_ns;
 	lookup->info.generation = obj->generation;
 	op->cb(op->ctx, 0, handle, &lookup->info);

@@ -9,6 +9,7 @@
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_op.h"
+#include "server/object_promise.h"
 
 /* Puts what memory knows better into what the map said. */
 static void info_update(const struct objects *objs, struct map_obj *info)
@@ -20,6 +21,7 @@ static void info_update(const struct objects *objs, struct map_obj *info)
 	info->size_bytes = obj->size_bytes;
 	info->mtime_ns = obj->mtime_ns;
 	info->generation = obj->generation;
+	object_tell_promise(obj, info);
 }
 
 static LOOP_FN void info_found(struct object_lookup *lookup, int err)

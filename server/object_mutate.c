@@ -38,6 +38,7 @@
 #include "server/object_epoch.h"
 #include "server/object_io.h"
 #include "server/object_place.h"
+#include "server/object_promise.h"
 #include "server/object_table.h"
 
 /* Visits the parts of a change, its lead first. */
@@ -80,6 +81,7 @@ static void mutate_free(struct mutate *m)
 	mutate_unpin(m);
 	mutate_fini(m);
 	place_free(m->place);
+	object_unhold(m->obj, m->nheld);
 	m->fns->free(m);
 }
 
@@ -370,16 +372,35 @@ static void mutate_unreserve(struct mutate *m, uint64_t nblks)
 	alloc_unreserve(m->obj->objs->alloc, nblks);
 }
 
-/* The space of all parts, or none. */
+/* The block behind the last one that a part makes dirty. */
+static uint64_t mutate_end(const struct mutate *m)
+{
+	const struct mutate_piece *last = m->npinned > 0 ? &m->pinned[m->npinned - 1] : NULL;
+
+	return last ? last->first.n + last->nblks : 0;
+}
+
+/* Is all that it needs withheld for its objects, so that nobody is passed over? */
+static bool mutate_is_promised(struct mutate *lead)
+{
+	MUTATE_FOREACH (m, lead)
+		if (!object_is_promised(m->obj, m->space))
+			return false;
+	return true;
+}
+
+/* The space of all parts, which is held for them, or none. */
 static int mutate_reserve(struct mutate *lead)
 {
 	MUTATE_FOREACH (m, lead) {
-		int err = alloc_reserve(m->obj->objs->alloc, m->space);
+		int err = object_reserve(m->obj, m->space, mutate_end(m));
 
 		if (err == 0)
 			continue;
-		for (struct mutate *done = lead; done != m; done = done->next)
+		for (struct mutate *done = lead; done != m; done = done->next) {
 			mutate_unreserve(done, done->space);
+			object_unhold(done->obj, done->space);
+		}
 		return err;
 	}
 	return 0;
@@ -408,7 +429,8 @@ static bool mutate_admit(struct mutate *m)
 	}
 	if (needs.epoch.nblks == 0 && needs.space == 0)
 		return true; /* a hole gives space back: it waits for none */
-	if (needs.space > 0 && !TAILQ_EMPTY(&objs->parked)) { /* not past those that wait */
+	if (needs.space > 0 && !TAILQ_EMPTY(&objs->parked) &&
+	    !mutate_is_promised(m)) { /* not past those that wait */
 		TAILQ_INSERT_TAIL(&objs->parked, m, link);
 		return false;
 	}
@@ -476,7 +498,10 @@ static int mutate_place_part(struct mutate *m)
 static void mutate_place(struct mutate *lead)
 {
 	MUTATE_FOREACH (m, lead) {
-		int err = m->place && lead->err == 0 ? mutate_place_part(m) : 0;
+		int err;
+
+		m->nheld = m->space;
+		err = m->place && lead->err == 0 ? mutate_place_part(m) : 0;
 
 		if (err < 0)
 			mutate_fail(m, err);
@@ -513,6 +538,7 @@ static int mutate_apply_part(struct mutate *m)
 	int err = m->fns->apply(m, &unused);
 
 	mutate_unreserve(m, err < 0 ? m->space : unused);
+	object_unhold(m->obj, m->space); /* dirty now, or given back */
 	for (uint32_t i = 0; i < m->npinned && err == 0; i++)
 		object_forget_pages(m->obj, m->pinned[i].first, m->pinned[i].nblks);
 	return err;

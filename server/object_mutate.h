@@ -94,6 +94,7 @@ struct mutate {
 	struct mutate_piece *pinned; /* private from here on */
 	uint32_t npinned;
 	uint64_t space; /* blocks that are reserved for it, in the turn that takes them */
+	uint64_t nheld; /* blocks of what is, or will be, placed */
 	struct mutate_wait *waits;
 	uint32_t pending; /* these three and the link are the lead's */
 	bool placed;	  /* it is there */

@@ -11,18 +11,33 @@
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_op.h"
+#include "server/object_promise.h"
 
 /* ---- create ---------------------------------------------------------------------------------- */
 
+/* What was taken for it stays withheld, where it was made. */
+static LOOP_FN void create_committed(struct commit_req *req)
+{
+	struct name_op *op = CONTAINER_OF(req, struct name_op, commit);
+
+	if (req->err < 0)
+		promise_drop(op->objs, req->change.reserved_nblks);
+	name_committed(req);
+}
+
 static LOOP_FN void create_found(struct name_op *op, int err)
 {
-	if (err != -ERR_NOENT) {
-		name_finish(op, err < 0 ? err : -ERR_EXIST, NULL);
+	if (err == 0)
+		err = -ERR_EXIST;
+	else if (err == -ERR_NOENT)
+		err = promise_take(op->objs, op->commit.change.reserved_nblks);
+	if (err < 0) {
+		name_finish(op, err, NULL);
 		return;
 	}
 	op->commit.change.oid = op->objs->next_object++;
 	op->commit.change.name = op->spec;
-	name_submit(op, CHANGE_CREATE, name_committed);
+	name_submit(op, CHANGE_CREATE, create_committed);
 }
 
 void object_create(struct objects *objs, const char *name, uint64_t size_bytes,
@@ -33,7 +48,8 @@ void object_create(struct objects *objs, const char *name, uint64_t size_bytes,
 
 	if (!op)
 		return;
-	if (err == 0 && size_bytes > BLK_OBJECT_MAX << BLK_SHIFT)
+	if (err == 0 && (size_bytes > BLK_OBJECT_MAX << BLK_SHIFT ||
+			 (attrs && attrs->reserved_nblks > BLK_OBJECT_MAX)))
 		err = -ERR_TOO_LARGE;
 	if (err == 0)
 		err = name_set_attrs(op, attrs);
@@ -43,12 +59,22 @@ void object_create(struct objects *objs, const char *name, uint64_t size_bytes,
 	}
 	memcpy(op->spec, name, strlen(name) + 1);
 	op->commit.change.size_bytes = size_bytes;
+	op->commit.change.reserved_nblks = attrs ? attrs->reserved_nblks : 0;
 	op->found = create_found;
 	claim_add(&op->claim, op->spec, true);
 	name_begin(op, true);
 }
 
 /* ---- clone and snapshot ---------------------------------------------------------------------- */
+
+static LOOP_FN void clone_committed(struct commit_req *req)
+{
+	struct name_op *op = CONTAINER_OF(req, struct name_op, commit);
+
+	if (req->err == 0)
+		object_set_owned(op->obj, req->source_owned_nblks);
+	name_committed(req);
+}
 
 /* The source's epoch is durable, and nothing of it has been submitted since. */
 static LOOP_FN void clone_synced(struct epoch_waiter *waiter, int err)
@@ -61,7 +87,7 @@ static LOOP_FN void clone_synced(struct epoch_waiter *waiter, int err)
 	}
 	op->commit.change.oid = op->objs->next_object++;
 	op->commit.change.other = op->obj->id;
-	name_submit(op, CHANGE_CLONE, name_committed);
+	name_submit(op, CHANGE_CLONE, clone_committed);
 }
 
 /* The object is there that the clone becomes a version of. */
@@ -94,6 +120,8 @@ static LOOP_FN void clone_found(struct name_op *op, int err)
 		err = op->lookup.other_err < 0 ? op->lookup.other_err : -ERR_EXIST;
 	if (err == 0)
 		err = name_load(op, &op->lookup.info);
+	if (err == 0)
+		err = name_renew(op);
 	if (err < 0) {
 		name_finish(op, err, NULL);
 		return;

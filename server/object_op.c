@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/thread.h"
+#include "server/object_promise.h"
 
 static void name_answer(struct name_op *op, int err, const struct map_obj *info)
 {
@@ -23,8 +24,10 @@ void name_finish(struct name_op *op, int err, const struct map_obj *info)
 
 	ASSERT_LOOP();
 	name_answer(op, err, info);
-	if (op->obj)
+	if (op->obj) {
+		object_renewed(op->obj, op->renewing_nblks);
 		object_put(op->obj);
+	}
 	claim_put(objs, &op->claim);
 	free(op);
 }
@@ -146,6 +149,15 @@ int name_load(struct name_op *op, const struct map_obj *info)
 {
 	op->obj = object_load(op->objs, info);
 	return op->obj ? 0 : -ERR_NOMEM;
+}
+
+int name_renew(struct name_op *op)
+{
+	int err = object_renew(op->obj, BLK_OBJECT_MAX);
+
+	if (err == 0)
+		op->renewing_nblks = BLK_OBJECT_MAX;
+	return err;
 }
 
 #define NS_PER_MS UINT64_C(1000000)

@@ -26,7 +26,8 @@ struct name_op {
 	char spec[NAME_MAX_BYTES + 1];
 	char other[NAME_MAX_BYTES + 1]; /* "": only one is looked up */
 	char labels[LABELS_MAX_BYTES];
-	bool flag; /* exchange; with the versions */
+	uint64_t renewing_nblks; /* object_renewed() follows at the end */
+	bool flag;		 /* exchange; with the versions */
 	/* LOOP_FN: the names are claimed and looked up: results in "lookup" */
 	void (*found)(struct name_op *op, int err);
 	object_info_cb info_cb; /* or cb */
@@ -74,5 +75,9 @@ void name_submit(struct name_op *op, enum change_kind kind,
 
 /* For name_submit(): answers with what was committed. */
 void name_committed(struct commit_req *req) LOOP_FN;
+
+/* All that op->obj maps is about to be shared, or replaced by what is: what it has reserved is promised
+ * anew until the end.  -ERR_NOSPC. */
+int name_renew(struct name_op *op) LOOP_FN MUST_CHECK;
 
 #endif

@@ -13,6 +13,7 @@
 #include "common/thread.h"
 #include "server/object_io.h"
 #include "server/object_op.h"
+#include "server/object_promise.h"
 
 /* ---- remove ---------------------------------------------------------------------------------- */
 
@@ -60,6 +61,7 @@ static void remove_failed(struct name_op *op, int err)
 	obj->mtime_ns = obj->info.mtime_ns;
 	/* its content is an earlier one again */
 	epoch_pass_generation(obj, epoch_next_generation(obj), 0);
+	object_promise_update(obj);
 	obj->removing = false;
 	name_finish(op, err, NULL);
 }
@@ -75,6 +77,7 @@ static LOOP_FN void remove_committed(struct commit_req *req)
 		return;
 	}
 	/* nobody finds it any more, however long it stays in memory */
+	object_promise_end(obj);
 	op->obj = NULL;
 	object_put(obj);
 	if (obj->cache.nfetching == 0 && obj->refs == 0)
@@ -377,6 +380,7 @@ static LOOP_FN void reset_committed(struct commit_req *req)
 		obj->info = req->obj;
 		obj->size_bytes = req->obj.size_bytes;
 		obj->mtime_ns = req->obj.mtime_ns;
+		object_promise_update(obj);
 	}
 	reset_finish(op, req->err, &req->obj);
 }
@@ -413,6 +417,8 @@ static LOOP_FN void reset_found(struct name_op *op, int err)
 		err = name_load(op, &op->lookup.info);
 	if (err == 0 && op->obj->info.readonly)
 		err = -ERR_READONLY;
+	if (err == 0)
+		err = name_renew(op);
 	if (err < 0) {
 		name_finish(op, err, NULL);
 		return;

@@ -30,6 +30,7 @@
 #include "server/object_epoch.h"
 #include "server/object_io.h"
 #include "server/object_mutate.h"
+#include "server/object_promise.h"
 #include "server/object_table.h"
 
 #define SHARE_EDGES MUTATE_PIECES
@@ -62,6 +63,8 @@ struct share_op {
 	struct share_plan plan;
 	struct page *pages[SHARE_EDGES]; /* the edges as they will be */
 	uint32_t nreserved;		 /* blocks, for them */
+	uint32_t nheld;			 /* the same, until they are in the map */
+	uint64_t nrenewing;		 /* blocks of the source */
 	struct gate_waiter gate;
 	struct gate_waiter src_gate;
 	struct loop_msg msg;
@@ -185,15 +188,18 @@ static void share_drop_plan(struct share_op *op)
 	}
 	alloc_unreserve(op->dst->objs->alloc, op->nreserved);
 	op->nreserved = 0;
+	object_unhold(op->dst, op->nheld);
+	op->nheld = 0;
 }
 
 static void share_finish(struct share_op *op, int err)
 {
 	struct objects *objs = op->dst->objs;
 
-	share_drop_plan(op);
 	if (op->batch.wb)
 		writeback_batch_fini(&op->batch);
+	share_drop_plan(op);
+	object_renewed(op->src, op->nrenewing);
 	object_open_gate(op->dst);
 	op->cb(op->ctx, err, err < 0 ? 0 : op->plan.len_bytes, err < 0 ? 0 : op->plan.left_bytes);
 	object_put(op->dst);
@@ -229,6 +235,9 @@ static void share_applied(struct share_op *op)
 	dst->info = op->batch.commit.obj;
 	dst->size_bytes = change->size_bytes;
 	dst->mtime_ns = change->time_ns;
+	if (change->nshares > 0)
+		object_set_owned(op->src, op->batch.commit.source_owned_nblks);
+	object_promise_update(dst);
 }
 
 static LOOP_FN void share_done(struct writeback_batch *batch, int err)
@@ -300,11 +309,23 @@ static int share_fill_batch(struct share_op *op)
 	return 0;
 }
 
+/* What of the source becomes shared is promised to it again. */
+static int share_renew(struct share_op *op)
+{
+	int err = object_renew(op->src, op->plan.share.nblks);
+
+	if (err == 0)
+		op->nrenewing = op->plan.share.nblks;
+	return err;
+}
+
 /* The moment of the clone: what the source has now. */
 static void share_start(struct share_op *op)
 {
-	int err = share_fill_batch(op);
+	int err = share_renew(op);
 
+	if (err == 0)
+		err = share_fill_batch(op);
 	if (err < 0) {
 		share_finish(op, err);
 		return;
@@ -454,6 +475,8 @@ static LOOP_FN void share_reserved(void *ctx, int err)
 		return;
 	}
 	op->nreserved = op->plan.nedges; /* none of them was dirty: the object is synced */
+	op->nheld = op->nreserved;
+	object_hold(op->dst, op->nheld);
 	share_source(op);
 }
 

@@ -208,6 +208,13 @@ struct object {
 	uint64_t retry_at_ms;	  /* the timer writes a failed epoch again from then on */
 	uint64_t retry_gap_ms;	  /* doubled by each failure in a row */
 
+	uint64_t nheld; /* blocks that changes which are not applied have reserved, or placed */
+	uint64_t
+	    asked_nblks; /* what it will have reserved, or 0: these five are object_promise.h's */
+	uint64_t counted_nblks;	 /* its part of objs->reserved_nblks */
+	uint64_t renewing_nblks; /* of it, about to be shared */
+	uint64_t withheld_nblks; /* for it: its part of the allocator's sum */
+
 	unsigned int refs; /* handles and waiting operations */
 	bool removing;
 	bool gated;		 /* content of it is about to be replaced: writes wait */
@@ -264,7 +271,8 @@ struct objects {
 	struct writeback wb;
 	struct cache *cache;
 	uint64_t total_nblks;
-	size_t dirty_limit; /* dirty and staged pages above which writes wait */
+	uint64_t reserved_nblks; /* by all objects, and by those who ask for it */
+	size_t dirty_limit;	 /* dirty and staged pages above which writes wait */
 	size_t crowd_limit;
 	size_t ahead_nblks; /* being read ahead */
 

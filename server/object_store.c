@@ -47,6 +47,17 @@ static uint64_t space_reaping(const struct space_op *op)
 	return nblks == 0 && commit_reaping(objs->commit) ? 1 : nblks;
 }
 
+/* What everybody may have of it. */
+static uint64_t space_free(const struct objects *objs)
+{
+	const struct alloc *al = objs->alloc;
+	uint64_t left = alloc_free_nblks(al) + freeload_left_nblks(objs->freeload) +
+			prepare_held_nblks(objs->prepare) - alloc_reserved_nblks(al);
+	uint64_t keep = alloc_withheld_nblks(al) + alloc_kept_nblks(al);
+
+	return left > keep ? left - keep : 0;
+}
+
 static LOOP_FN void statfs_done(struct worker_job *job)
 {
 	struct space_op *op = CONTAINER_OF(job, struct space_op, job);
@@ -57,8 +68,8 @@ static LOOP_FN void statfs_done(struct worker_job *job)
 	map_get_staged(objs->config.map, &staged);
 	space->total_nblks = objs->total_nblks;
 	space->reserved_nblks = alloc_reserved_nblks(objs->alloc);
-	space->free_nblks = alloc_free_nblks(objs->alloc) + freeload_left_nblks(objs->freeload) +
-			    prepare_held_nblks(objs->prepare) - space->reserved_nblks;
+	space->withheld_nblks = alloc_withheld_nblks(objs->alloc);
+	space->free_nblks = space_free(objs);
 	space->map.reap_nblks = space_reaping(op);
 	space->staged_bytes = staged.bytes;
 	space->journal_bytes = recover_region(objs->config.map).nblks << BLK_SHIFT;

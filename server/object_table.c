@@ -66,6 +66,8 @@ struct object *object_load(struct objects *objs, const struct map_obj *info)
 	obj->size_bytes = info->size_bytes;
 	obj->mtime_ns = info->mtime_ns;
 	obj->generation = info->generation;
+	obj->counted_nblks = info->reserved_nblks;
+	obj->withheld_nblks = map_obj_promised(info);
 	LIST_INIT(&obj->reads);
 	tie_init(obj);
 	STAILQ_INIT(&obj->open.waiters);

@@ -12,6 +12,7 @@
 #include "common/thread.h"
 #include "server/object_epoch.h"
 #include "server/object_io.h"
+#include "server/object_promise.h"
 #include "server/object_table.h"
 #include "server/object_walk.h"
 
@@ -172,6 +173,7 @@ static LOOP_FN void objects_keep_home(struct objects *objs, const struct writeba
 
 static int objects_load_space(struct objects *objs)
 {
+	struct map_space space;
 	struct map_view *view;
 	int err;
 
@@ -184,8 +186,13 @@ static int objects_load_space(struct objects *objs)
 	if (err < 0)
 		return err;
 	err = map_next_object(view, &objs->next_object);
+	if (err == 0)
+		err = map_get_space(view, &space);
 	map_view_end(view);
-	return err < 0 ? err : freeload_new(objs->config.map, objs->alloc, &objs->freeload);
+	if (err < 0)
+		return err;
+	promise_begin(objs, &space);
+	return freeload_new(objs->config.map, objs->alloc, &objs->freeload);
 }
 
 static int objects_start_cache(struct objects *objs)

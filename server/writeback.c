@@ -132,9 +132,16 @@ int writeback_reserve(struct writeback_batch *batch)
 	uint32_t n = left < lacking ? (uint32_t)left : lacking;
 
 	ASSERT_LOOP();
-	if (alloc_reserve(batch->wb->alloc, n) == 0)
+	if (alloc_reserve_due(batch->wb->alloc, n) == 0)
 		batch->nreserved += n;
+	batch->nlacking = lacking - n;
 	return n < lacking ? -ERR_NOSPC : 0;
+}
+
+uint64_t writeback_held_nblks(const struct writeback_batch *batch)
+{
+	ASSERT_LOOP();
+	return batch->nblks - batch->nlacking;
 }
 
 /*
@@ -269,8 +276,10 @@ static int writeback_map_piece(struct writeback_batch *batch, uint32_t first, pb
 static void writeback_put_back(struct writeback_batch *batch, pblk_t dst, uint32_t nblks)
 {
 	writeback_give_back(batch->wb, dst, nblks);
-	if (alloc_reserve(batch->wb->alloc, nblks) < 0)
-		batch->nreserved -= nblks; /* they were lost */
+	if (alloc_reserve_due(batch->wb->alloc, nblks) == 0)
+		return;
+	batch->nreserved -= nblks; /* they were lost */
+	batch->nlacking += nblks;
 }
 
 /* A piece that lies where the batch's places are: nothing is to be written.  Returns its length. */

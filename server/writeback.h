@@ -103,6 +103,7 @@ struct writeback_batch {
 	struct loop_msg ended; /* brings err to done() */
 	uint32_t nreserved;    /* of its blocks, promised by alloc (else taken, or given up) */
 	uint32_t nplaced;      /* of its blocks: it owns their places */
+	uint32_t nlacking;     /* of its blocks: neither promised nor anywhere */
 	bool holds;	       /* inlined: its extents are allocated and not yet the map's */
 };
 
@@ -117,6 +118,9 @@ void writeback_start(struct writeback *wb, struct writeback_batch *batch) LOOP_F
 /* Has what a failed batch lacks promised, or as much of it as there is; -ERR_NOSPC: that is not all.
  * Before others get space: what is in the batch has been acknowledged. */
 int writeback_reserve(struct writeback_batch *batch) LOOP_FN MUST_CHECK;
+
+/* How many of its blocks have their space: promised, taken or written.  All, but of one that has failed. */
+uint64_t writeback_held_nblks(const struct writeback_batch *batch) LOOP_FN;
 
 /* Puts the written batch on a list, to be submitted to the commit thread in this turn: alone, or as a
  * unit with others (commit_submit_unit()). */

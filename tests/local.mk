@@ -114,6 +114,8 @@ unit_tests = \
 	tests/unit/test_object_mapped \
 	tests/unit/test_object_names \
 	tests/unit/test_object_order \
+	tests/unit/test_object_promise \
+	tests/unit/test_object_promise_share \
 	tests/unit/test_object_ranges \
 	tests/unit/test_object_removal \
 	tests/unit/test_object_set \
@@ -313,6 +315,7 @@ libtest_la_SOURCES = \
 	tests/unit/map_fixture.h \
 	tests/unit/object_fixture.h \
 	tests/unit/object_map_fixture.h \
+	tests/unit/promise_fixture.h \
 	tests/unit/record_fixture.h \
 	tests/unit/ranges_fixture.h \
 	tests/unit/session_fixture.h \

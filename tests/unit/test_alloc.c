@@ -232,6 +232,48 @@ static void test_random_against_bitmap(void **state)
 	}
 }
 
+static void test_what_is_withheld_is_not_for_everybody(void **state)
+{
+	struct alloc *al = alloc_new();
+
+	(void)state;
+	assert_non_null(al);
+	assert_int_equal(alloc_add(al, pblk(1), 100), 0);
+	alloc_withhold(al, 0, 30);
+	alloc_withhold(al, 0, 20);
+	alloc_keep_back(al, 10);
+	assert_true(alloc_keeps(al, 0));
+	assert_int_equal(alloc_reserve(al, 41), -ERR_NOSPC);
+	assert_int_equal(alloc_reserve(al, 40), 0);
+	assert_int_equal(alloc_reserve(al, 1), -ERR_NOSPC);
+	assert_int_equal(alloc_reserve(al, 0), 0);
+
+	/* who has 30 of the 50 takes these, and what is kept back where it returns */
+	assert_int_equal(alloc_reserve_beyond(al, 31, 30, false), -ERR_NOSPC);
+	assert_int_equal(alloc_reserve_beyond(al, 41, 30, true), -ERR_NOSPC);
+	assert_int_equal(alloc_reserve_beyond(al, 40, 30, true), 0);
+	alloc_withhold(al, 30, 0);
+	assert_int_equal(alloc_withheld_nblks(al), 20);
+	assert_int_equal(alloc_kept_nblks(al), 10);
+	assert_false(alloc_keeps(al, 9)); /* of the 30, 20 are there */
+	assert_true(alloc_keeps(al, 10));
+	assert_int_equal(alloc_reserve_due(al, 21), -ERR_NOSPC);
+	assert_int_equal(alloc_reserve_due(al, 20), 0);
+	assert_int_equal(alloc_reserved_nblks(al), 100);
+
+	/* more is withheld than there is: nobody else gets anything */
+	alloc_unreserve(al, 15);
+	assert_int_equal(alloc_reserve(al, 1), -ERR_NOSPC);
+	assert_int_equal(alloc_reserve_beyond(al, 16, 15, true), -ERR_NOSPC);
+	assert_int_equal(alloc_reserve_due(al, 15), 0);
+	alloc_unreserve(al, 100);
+	alloc_withhold(al, 20, 0);
+	alloc_keep_back(al, 0);
+	assert_int_equal(alloc_reserve(al, 100), 0);
+	alloc_unreserve(al, 100);
+	alloc_free(al);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,6 +281,7 @@ int main(void)
 	    cmocka_unit_test(test_takes_the_whole_where_it_fits),
 	    cmocka_unit_test(test_freed_neighbours_become_one),
 	    cmocka_unit_test(test_a_range_is_taken_out_whole_or_not),
+	    cmocka_unit_test(test_what_is_withheld_is_not_for_everybody),
 	    cmocka_unit_test(test_random_against_bitmap),
 	};
 
