@@ -54,6 +54,12 @@ static int scan_unknown(struct scan *s, const char *name, size_t len)
 	return -ERR_INVAL;
 }
 
+/* Options with such a value have no letter. */
+static bool scan_may_lack(size_t id)
+{
+	return args_specs[id].value[0] == '[';
+}
+
 /* "--name", "--name=value", "--name value". */
 static int scan_long(struct scan *s, char *text)
 {
@@ -71,9 +77,9 @@ static int scan_long(struct scan *s, char *text)
 			       args_specs[id].name);
 		return -ERR_INVAL;
 	}
-	if (args_specs[id].value && !value && s->next < s->argc)
+	if (args_specs[id].value && !value && !scan_may_lack(id) && s->next < s->argc)
 		value = s->argv[s->next++];
-	if (args_specs[id].value && !value) {
+	if (args_specs[id].value && !value && !scan_may_lack(id)) {
 		(void)snprintf(s->problem, ARGS_PROBLEM_MAX, "option --%s needs a value: %s",
 			       args_specs[id].name, args_specs[id].value);
 		return -ERR_INVAL;

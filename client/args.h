@@ -13,7 +13,8 @@
 
 #include "common/annot.h"
 
-/* X(id, name, letter or 0, value's name or NULL, help): one row per option. */
+/* X(id, name, letter or 0, value's name or NULL, help): one row per option.  "[VALUE]": it may be left out,
+ * and is not the next argument. */
 #define ARGS_OPTIONS(X)                                                                            \
 	X(URI, "uri", 'u', "URI", "the server (default $COW_URI, else the local socket)")          \
 	X(TIMEOUT, "timeout", 0, "SEC", "give up when the server does not answer (default 60)")    \
@@ -35,6 +36,7 @@
 	X(SHRINK, "shrink", 0, NULL, "allow a smaller size")                                       \
 	X(YES, "yes", 'y', NULL, "do not ask")                                                     \
 	X(COPIES, "count", 'N', "COUNT", "make so many, numbered from 0")                          \
+	X(RESERVE, "reserve", 0, "[SIZE]", "reserve space for it (default: its size)")             \
 	X(TTL, "ttl", 0, "TIME", "remove it after so long (30s, 15m, 2h, 7d)")                     \
 	X(LABEL, "label", 0, "KEY=VALUE", "a label; may be given again")                           \
 	X(DRY_RUN, "dry-run", 'n', NULL, "only say what would be removed, and what that frees")    \
@@ -80,9 +82,11 @@ extern const struct args_spec args_specs[ARGS_COUNT];
 #define ARGS_LABELS_MAX 342
 
 struct args {
-	const char *values[ARGS_COUNT]; /* NULL: not given; "" for a flag; of many the last */
-	uint64_t given;			/* ARGS_BIT()s */
-	char *labels[ARGS_LABELS_MAX];	/* all values of --label */
+	const char *values
+	    [ARGS_COUNT]; /* NULL: not given; "" for a flag, and where a value was left out; of
+					   many the last */
+	uint64_t given;	  /* ARGS_BIT()s */
+	char *labels[ARGS_LABELS_MAX]; /* all values of --label */
 	size_t nlabels;
 	char **operands;
 	size_t noperands;

@@ -51,7 +51,8 @@ int attrs_get(const struct ctl *ctl, struct attrs *attrs)
 		if (!equals)
 			return ctl_fail(ctl, CTL_USAGE, text, "not a label (KEY=VALUE)");
 		*equals = '\0';
-		if (strcmp(text, ATTRS_TTL) == 0 || strcmp(text, ATTRS_READONLY) == 0)
+		if (strcmp(text, ATTRS_TTL) == 0 || strcmp(text, ATTRS_READONLY) == 0 ||
+		    strcmp(text, ATTRS_RESERVATION) == 0)
 			return ctl_fail(ctl, CTL_USAGE, text, "an attribute, and no label");
 		attrs->labels[i] = (struct cow_label){text, equals + 1};
 	}

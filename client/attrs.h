@@ -12,8 +12,9 @@
 #include "common/annot.h"
 
 /* The keys that are no labels for cowctl. */
-#define ATTRS_TTL      "ttl"
-#define ATTRS_READONLY "readonly"
+#define ATTRS_TTL	  "ttl"
+#define ATTRS_READONLY	  "readonly"
+#define ATTRS_RESERVATION "reservation"
 
 struct attrs {
 	struct cow_attrs cow; /* points to labels */

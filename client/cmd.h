@@ -47,7 +47,7 @@ extern const struct out_column cmd_tree_columns[CMD_TREE_COLUMNS];
 /* cmd_space.c */
 int cmd_df(struct ctl *ctl);
 int cmd_du(struct ctl *ctl);
-#define CMD_DF_COLUMNS 15
+#define CMD_DF_COLUMNS 16
 #define CMD_DU_COLUMNS 4
 extern const struct out_column cmd_df_columns[CMD_DF_COLUMNS];
 extern const struct out_column cmd_du_columns[CMD_DU_COLUMNS];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Commands on the attributes of what there is: set, get, unset.  Every KEY is a label, but for two:
- * "ttl", how long it still lives, and "readonly".
+ * Commands on the attributes of what there is: set, get, unset.  Every KEY is a label, but for three:
+ * "ttl", how long it still lives, "readonly", and "reservation", the space that is reserved for it.
  */
 #include "client/cmd.h"
 
@@ -53,6 +53,14 @@ static int edit_readonly(const struct ctl *ctl, struct edit *edit, const char *v
 	return 0;
 }
 
+static int edit_reservation(const struct ctl *ctl, struct edit *edit, const char *value)
+{
+	if (edit->cow.flags & COW_SET_RESERVED)
+		return ctl_fail(ctl, CTL_USAGE, ATTRS_RESERVATION, "given twice");
+	edit->cow.flags |= COW_SET_RESERVED;
+	return value ? ctl_parse_size(ctl, value, &edit->cow.reserved) : 0;
+}
+
 /* value NULL: unset. */
 static int edit_add(const struct ctl *ctl, struct edit *edit, const char *key, const char *value)
 {
@@ -60,6 +68,8 @@ static int edit_add(const struct ctl *ctl, struct edit *edit, const char *key, c
 		return edit_ttl(ctl, edit, value);
 	if (strcmp(key, ATTRS_READONLY) == 0)
 		return edit_readonly(ctl, edit, value);
+	if (strcmp(key, ATTRS_RESERVATION) == 0)
+		return edit_reservation(ctl, edit, value);
 	edit->labels[edit->cow.nlabels++] = (struct cow_label){key, value};
 	return 0;
 }
@@ -126,7 +136,7 @@ static int info_json(const struct ctl *ctl, const struct cow_info *info)
 	json_object *attributes;
 	json_object *obj;
 	uint64_t sec;
-	int err = show_choose(ctl, "readonly,expires,labels", &choice);
+	int err = show_choose(ctl, "readonly,expires,reserved,withheld,labels", &choice);
 
 	if (err != 0)
 		return err;
@@ -185,11 +195,11 @@ int cmd_unset(struct ctl *ctl)
 
 /* ---- get ------------------------------------------------------------------------------------- */
 
-/* A time that "set" takes. */
-#define GET_TTL_MAX 24
+/* A time or size that "set" takes. */
+#define GET_VALUE_MAX 24
 
 /* The value of a key, which may be in buf; NULL: it has none. */
-static const char *get_value(const struct cow_info *info, const char *key, char buf[GET_TTL_MAX])
+static const char *get_value(const struct cow_info *info, const char *key, char buf[GET_VALUE_MAX])
 {
 	uint64_t sec;
 
@@ -198,8 +208,12 @@ static const char *get_value(const struct cow_info *info, const char *key, char 
 	if (strcmp(key, ATTRS_TTL) == 0) {
 		if (!info_ttl(info, &sec))
 			return NULL;
-		(void)snprintf(buf, GET_TTL_MAX, "%" PRIu64 "s", sec);
+		(void)snprintf(buf, GET_VALUE_MAX, "%" PRIu64 "s", sec);
 		return buf;
+	}
+	if (strcmp(key, ATTRS_RESERVATION) == 0) {
+		(void)snprintf(buf, GET_VALUE_MAX, "%" PRIu64, info->reserved);
+		return info->reserved > 0 ? buf : NULL;
 	}
 	for (size_t i = 0; i < info->nlabels; i++)
 		if (strcmp(info->labels[i].key, key) == 0)
@@ -209,7 +223,7 @@ static const char *get_value(const struct cow_info *info, const char *key, char 
 
 static int get_one(const struct ctl *ctl, const struct cow_info *info, const char *key)
 {
-	char buf[GET_TTL_MAX];
+	char buf[GET_VALUE_MAX];
 	const char *value = get_value(info, key, buf);
 	json_object *obj;
 
@@ -230,17 +244,17 @@ static int get_one(const struct ctl *ctl, const struct cow_info *info, const cha
 static int get_all(const struct ctl *ctl, const struct cow_info *info,
 		   const struct out_choice *choice)
 {
-	static const char *const attributes[] = {ATTRS_READONLY, ATTRS_TTL};
+	static const char *const attributes[] = {ATTRS_READONLY, ATTRS_TTL, ATTRS_RESERVATION};
+	char bufs[ARRAY_LEN(attributes)][GET_VALUE_MAX];
 	union out_value *values =
 	    calloc(info->nlabels + ARRAY_LEN(attributes), CMD_GET_COLUMNS * sizeof(*values));
-	char buf[GET_TTL_MAX];
 	size_t n = 0;
 	int err;
 
 	if (!values)
 		return ctl_fail(ctl, CTL_ERROR, NULL, "out of memory");
 	for (size_t i = 0; i < ARRAY_LEN(attributes); i++) {
-		const char *value = get_value(info, attributes[i], buf);
+		const char *value = get_value(info, attributes[i], bufs[i]);
 
 		if (!value)
 			continue;

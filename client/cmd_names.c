@@ -21,6 +21,17 @@ static int names_report(const struct ctl *ctl, const char *name, const char *wha
 	return out_json_print(ctl, obj);
 }
 
+/* What --reserve says. */
+static int create_reserve(const struct ctl *ctl, uint64_t size, uint64_t *reserved)
+{
+	const char *text = ctl->args.values[ARGS_RESERVE];
+
+	if (text && text[0] != '\0')
+		return ctl_parse_size(ctl, text, reserved);
+	*reserved = text ? size : 0;
+	return 0;
+}
+
 int cmd_create(struct ctl *ctl)
 {
 	const char *name = ctl->args.operands[0];
@@ -30,6 +41,8 @@ int cmd_create(struct ctl *ctl)
 
 	if (err == 0)
 		err = attrs_get(ctl, &attrs);
+	if (err == 0)
+		err = create_reserve(ctl, size, &attrs.cow.reserved);
 	if (err == 0)
 		err = ctl_connect(ctl);
 	if (err != 0)

@@ -14,6 +14,7 @@ const struct out_column cmd_df_columns[CMD_DF_COLUMNS] = {
     {"used", "USED", OUT_SIZE},
     {"free", "FREE", OUT_SIZE},
     {"reserved", "RESERVED", OUT_SIZE},
+    {"withheld", "WITHHELD", OUT_SIZE},
     {"mapped", "MAPPED", OUT_SIZE},
     {"shared", "SHARED", OUT_SIZE},
     {"objects", "OBJECTS", OUT_NUMBER},
@@ -64,13 +65,14 @@ int cmd_df(struct ctl *ctl)
 	err = cow_get_statfs(ctl->cow, &st);
 	if (err < 0)
 		return ctl_fail_cow(ctl, err, NULL);
-	used = df_minus(df_minus(st.total, st.free), st.reserved);
+	used = df_minus(df_minus(df_minus(st.total, st.free), st.reserved), st.withheld);
 
 	const union out_value values[] = {
 	    {.number = st.total},
 	    {.number = used},
 	    {.number = st.free},
 	    {.number = st.reserved},
+	    {.number = st.withheld},
 	    {.number = st.mapped},
 	    /* what the objects map beyond the space in use, they map together */
 	    {.number = df_minus(st.mapped, used)},

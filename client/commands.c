@@ -17,6 +17,7 @@
 #define LONG	  (TABLE | ARGS_BIT(ARGS_LONG))
 #define LABEL	  ARGS_BIT(ARGS_LABEL)
 #define ATTRS	  (LABEL | ARGS_BIT(ARGS_TTL))
+#define CREATE	  (ATTRS | ARGS_BIT(ARGS_RESERVE))
 #define CLONE	  (ATTRS | ARGS_BIT(ARGS_COPIES) | ARGS_BIT(ARGS_PROGRESS))
 #define SHRINK	  ARGS_BIT(ARGS_SHRINK)
 #define YES	  ARGS_BIT(ARGS_YES)
@@ -31,8 +32,8 @@
 #define MANY	  CTL_MANY
 
 const struct ctl_command commands[] = {
-    {"create", NULL, "[--ttl=TIME] [--label=KEY=VALUE]... OBJ SIZE", "make an object, all zeros", 2,
-     2, ATTRS, cmd_create},
+    {"create", NULL, "[--reserve[=SIZE]] [--ttl=TIME] [--label=KEY=VALUE]... OBJ SIZE",
+     "make an object, all zeros", 2, 2, CREATE, cmd_create},
     {"ls", "list", "[-l] [-o FIELDS] [-H] [--label=KEY[=VALUE]] [PREFIX]", "list objects", 0, 1,
      LONG | LABEL, cmd_ls},
     {"info", NULL, "[-o FIELDS] [-H] OBJ...", "show what is known of objects and versions", 1, MANY,
@@ -57,11 +58,11 @@ const struct ctl_command commands[] = {
     {"reset", NULL, "[-y] OBJ [@VERSION]", "give an object back the content of a version", 1, 2,
      YES, cmd_reset},
     {"set", NULL, "[--if=KEY=VALUE] [--unless=KEY] OBJ KEY=VALUE...",
-     "set labels, ttl=TIME or readonly=yes", 2, MANY, EXPECT, cmd_set},
+     "set labels, ttl=TIME, readonly=yes or reservation=SIZE", 2, MANY, EXPECT, cmd_set},
     {"get", NULL, "[-o FIELDS] [-H] OBJ [KEY]", "show the attributes of an object, or one of them",
      1, 2, TABLE, cmd_get},
     {"unset", NULL, "[--if=KEY=VALUE] [--unless=KEY] OBJ KEY...",
-     "take away labels, ttl or readonly", 2, MANY, EXPECT, cmd_unset},
+     "take away labels, ttl, readonly or reservation", 2, MANY, EXPECT, cmd_unset},
     {"mv", NULL, "[--exchange] OLD NEW", "rename an object, or swap two names", 2, 2, EXCHANGE,
      cmd_mv},
     {"cp", NULL, "[-f] [--direct] [--progress=FD] SRC DST",

@@ -46,6 +46,7 @@ extern "C" {
 #define COW_HAVE_GROUPS	  1 /* several objects at one point in time */
 #define COW_HAVE_WRITES	  1 /* one write to several objects */
 #define COW_HAVE_SHARE	  1 /* cow_clone_range(), cow_unshare() */
+#define COW_HAVE_RESERVED 1 /* space reserved for an object */
 
 /* Error codes: stable; calls return them negated. */
 enum cow_errcode {
@@ -87,6 +88,9 @@ struct cow_attrs {
 	const struct cow_label *labels; /* in any order; no key twice; at most 1024 bytes with two
 					   more for each */
 	size_t nlabels;
+	/* bytes that nobody else can have any more, in whole blocks: see cow_set_reserved(); of
+	 * cow_create_with() only */
+	uint64_t reserved;
 };
 
 /* Of an object or a version.  The pointers are owned by the struct: see cow_info_clear(). */
@@ -101,6 +105,8 @@ struct cow_info {
 	uint64_t origin;     /* id of the object or version it was cloned from; 0: none */
 	uint64_t parent;     /* of a version: id of its object; of an object: 0 */
 	uint64_t expires_ns; /* when the server removes it; 0: never */
+	uint64_t reserved;   /* bytes: cow_set_reserved() */
+	uint64_t withheld;   /* of these, what it does not have yet and nobody else can have */
 	uint64_t nversions;  /* of an object */
 	int readonly;	     /* 1: its content does not change; so it is for every version */
 	const struct cow_label *labels; /* sorted by key */
@@ -110,7 +116,7 @@ struct cow_info {
 struct cow_statfs {
 	uint64_t block_size;
 	uint64_t total;	   /* data bytes of the store */
-	uint64_t free;	   /* not used, not reserved */
+	uint64_t free;	   /* not used, not reserved, not withheld */
 	uint64_t reserved; /* promised to data in the server's memory */
 	uint64_t mapped;   /* sum over all objects and versions: what they share counts for each */
 	uint64_t meta_total;
@@ -121,6 +127,7 @@ struct cow_statfs {
 	uint64_t staged;  /* memory that holds metadata until the next checkpoint */
 	uint64_t journal;
 	uint64_t journal_used; /* of the journal, what a recovery would read */
+	uint64_t withheld;     /* for objects that have reserved space */
 };
 
 struct cow_usage {
@@ -309,12 +316,14 @@ int cow_remove_with(cow_t *cow, const char *spec, unsigned int flags);
 #define COW_SET_TTL	 1u /* as ttl_ms says */
 #define COW_SET_READONLY 2u
 #define COW_SET_WRITABLE 4u
-#define COW_SET_REPLACE	 8u /* labels that are not named go */
+#define COW_SET_REPLACE	 8u  /* labels that are not named go */
+#define COW_SET_RESERVED 16u /* as "reserved" says */
 
 /* A change of attributes; all zeros: none. */
 struct cow_edit {
 	unsigned int flags;		/* COW_SET_* */
 	uint64_t ttl_ms;		/* milliseconds from now; at most 100 years; 0: never */
+	uint64_t reserved;		/* bytes; 0: none */
 	const struct cow_label *labels; /* to be set; one whose value is NULL is taken away */
 	size_t nlabels;
 	/* what must be there, else nothing changes: -COW_EBUSY; one whose value is NULL must not be */
@@ -340,6 +349,18 @@ int cow_set_label(cow_t *cow, const char *spec, const char *key, const char *val
 int cow_unset_label(cow_t *cow, const char *spec, const char *key);
 int cow_set_ttl(cow_t *cow, const char *spec, uint64_t ttl_ms);
 int cow_set_readonly(cow_t *cow, const char *spec, int readonly);
+
+/*
+ * Reserves space for an object, in whole blocks of 4 KiB: its writes find it until the object has so much
+ * of its own, whatever others write; and if it is not larger than that, whenever it is written over.  What
+ * is withheld from the others is in cow_info and in cow_statfs.  -COW_ENOSPC: there is not as much, and
+ * nothing has changed; so it may be with calls that have others share what the object has, such as
+ * cow_clone() of it.  A clone or version reserves nothing itself, and of a version that is -COW_EPERM.
+ *
+ * What has become the object's own again, since others let go of it, is counted when this is called, also
+ * with the same number.  That may take as long as cow_get_usage().
+ */
+int cow_set_reserved(cow_t *cow, const char *spec, uint64_t bytes);
 
 int cow_get_info(cow_t *cow, const char *spec, struct cow_info *info);
 

@@ -15,8 +15,10 @@ _Static_assert(MSG_SET_TTL == COW_SET_TTL, "flags go out as they are");
 _Static_assert(MSG_SET_READONLY == COW_SET_READONLY, "flags go out as they are");
 _Static_assert(MSG_SET_WRITABLE == COW_SET_WRITABLE, "flags go out as they are");
 _Static_assert(MSG_SET_REPLACE == COW_SET_REPLACE, "flags go out as they are");
+_Static_assert(MSG_SET_RESERVED == COW_SET_RESERVED, "flags go out as they are");
 
-#define EDITS_FLAGS (COW_SET_TTL | COW_SET_READONLY | COW_SET_WRITABLE | COW_SET_REPLACE)
+#define EDITS_FLAGS \
+	(COW_SET_TTL | COW_SET_READONLY | COW_SET_WRITABLE | COW_SET_REPLACE | COW_SET_RESERVED)
 
 /* Whether the flags and the time go together; else the message is set. */
 static int edits_check(cow_t *cow, const struct cow_edit *edit)
@@ -31,6 +33,8 @@ static int edits_check(cow_t *cow, const struct cow_edit *edit)
 		return errors_set(cow, -ERR_INVAL, "a time to live without its flag");
 	if (edit->ttl_ms > MSG_TTL_MAX_MS)
 		return errors_set(cow, -ERR_INVAL, "the time to live is longer than 100 years");
+	if (edit->reserved > 0 && !(edit->flags & COW_SET_RESERVED))
+		return errors_set(cow, -ERR_INVAL, "a reservation without its flag");
 	return 0;
 }
 
@@ -40,6 +44,7 @@ static int edits_fill(cow_t *cow, const char *spec, const struct cow_edit *edit,
 
 	m->flags = edit->flags;
 	m->ttl_ms = edit->ttl_ms;
+	m->reserved_bytes = edit->reserved;
 	if (err == 0)
 		err = edits_check(cow, edit);
 	if (err == 0)
@@ -123,6 +128,13 @@ int cow_set_ttl(cow_t *cow, const char *spec, uint64_t ttl_ms)
 int cow_set_readonly(cow_t *cow, const char *spec, int readonly)
 {
 	const struct cow_edit edit = {.flags = readonly ? COW_SET_READONLY : COW_SET_WRITABLE};
+
+	return cow_set(cow, spec, &edit, NULL);
+}
+
+int cow_set_reserved(cow_t *cow, const char *spec, uint64_t bytes)
+{
+	const struct cow_edit edit = {.flags = COW_SET_RESERVED, .reserved = bytes};
 
 	return cow_set(cow, spec, &edit, NULL);
 }

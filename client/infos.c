@@ -62,6 +62,8 @@ int infos_fill(const struct msg_info *m, struct cow_info *info)
 	    .origin = m->origin,
 	    .parent = m->parent,
 	    .expires_ns = m->expires_ns,
+	    .reserved = m->reserved_bytes,
+	    .withheld = m->withheld_bytes,
 	    .nversions = m->nversions,
 	    .readonly = m->flags & MSG_INFO_READONLY ? 1 : 0,
 	    .labels = labels,

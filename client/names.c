@@ -115,6 +115,8 @@ int names_copy_attrs(cow_t *cow, const struct cow_attrs *attrs, uint64_t *ttl_ms
 		     struct msg_labels *labels)
 {
 	*ttl_ms = attrs ? attrs->ttl_ms : 0;
+	if (attrs && attrs->reserved > 0)
+		return names_refuse(cow, "the reservation", "is of new objects only");
 	if (*ttl_ms > MSG_TTL_MAX_MS)
 		return names_refuse(cow, "the time to live", "is longer than 100 years");
 	return names_copy_labels(cow, attrs ? attrs->labels : NULL, attrs ? attrs->nlabels : 0,
@@ -145,10 +147,13 @@ static int names_run_make(cow_t *cow, struct call *call, int body_len)
 static int names_fill_create(cow_t *cow, const char *name, uint64_t size,
 			     const struct cow_attrs *attrs, struct msg_create *m)
 {
+	struct cow_attrs others = attrs ? *attrs : (struct cow_attrs){0};
 	int err = names_copy(cow, name, m->name);
 
 	m->size_bytes = size;
-	return err < 0 ? err : names_copy_attrs(cow, attrs, &m->ttl_ms, &m->labels);
+	m->reserved_bytes = others.reserved;
+	others.reserved = 0;
+	return err < 0 ? err : names_copy_attrs(cow, &others, &m->ttl_ms, &m->labels);
 }
 
 int cow_create_with(cow_t *cow, const char *name, uint64_t size, const struct cow_attrs *attrs)

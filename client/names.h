@@ -29,7 +29,7 @@ int names_copy_labels(cow_t *cow, const struct cow_label *labels, size_t nlabels
 int names_copy_edits(cow_t *cow, const char *which, const struct cow_label *labels, size_t nlabels,
 		     struct msg_labels *out) MUST_CHECK;
 
-/* What a new object is given; attrs may be NULL.  As names_copy(). */
+/* What a new object is given, but for a reservation; attrs may be NULL.  As names_copy(). */
 int names_copy_attrs(cow_t *cow, const struct cow_attrs *attrs, uint64_t *ttl_ms,
 		     struct msg_labels *labels) MUST_CHECK;
 

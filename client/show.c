@@ -17,6 +17,8 @@ const struct out_column show_columns[SHOW_COLUMNS] = {
     [SHOW_PARENT] = {"parent", "PARENT", OUT_ID},
     [SHOW_EXPIRES] = {"expires", "EXPIRES", OUT_TIME},
     [SHOW_READONLY] = {"readonly", "READONLY", OUT_FLAG},
+    [SHOW_RESERVED] = {"reserved", "RESERVED", OUT_SIZE},
+    [SHOW_WITHHELD] = {"withheld", "WITHHELD", OUT_SIZE},
     [SHOW_LABELS] = {"labels", "LABELS", OUT_LABELS},
 };
 
@@ -39,6 +41,8 @@ void show_fill(union out_value values[SHOW_COLUMNS], const struct cow_info *info
 	values[SHOW_PARENT].number = info->parent;
 	values[SHOW_EXPIRES].number = info->expires_ns;
 	values[SHOW_READONLY].number = info->readonly != 0;
+	values[SHOW_RESERVED].number = info->reserved;
+	values[SHOW_WITHHELD].number = info->withheld;
 	values[SHOW_LABELS].labels = info;
 }
 

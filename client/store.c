@@ -38,6 +38,7 @@ static void store_fill_statfs(const struct msg_statfs_reply *m, struct cow_statf
 	    .staged = m->staged_bytes,
 	    .journal = m->journal_bytes,
 	    .journal_used = m->journal_used_bytes,
+	    .withheld = m->withheld_bytes,
 	};
 }
 

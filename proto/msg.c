@@ -110,6 +110,8 @@ static void msg_info_put(struct cursor *c, const struct msg_info *m)
 	cursor_put_u64(c, m->origin);
 	cursor_put_u64(c, m->parent);
 	cursor_put_u64(c, m->expires_ns);
+	cursor_put_u64(c, m->reserved_bytes);
+	cursor_put_u64(c, m->withheld_bytes);
 	cursor_put_u32(c, m->nversions);
 	cursor_put_u32(c, m->flags);
 	msg_labels_put(c, &m->labels);
@@ -127,6 +129,8 @@ static void msg_info_get(struct cursor *c, struct msg_info *m)
 	m->origin = cursor_u64(c);
 	m->parent = cursor_u64(c);
 	m->expires_ns = cursor_u64(c);
+	m->reserved_bytes = cursor_u64(c);
+	m->withheld_bytes = cursor_u64(c);
 	m->nversions = cursor_u32(c);
 	m->flags = msg_get_flags(c, MSG_INFO_READONLY);
 	msg_labels_get(c, &m->labels);
@@ -147,6 +151,7 @@ static void msg_create_put(struct cursor *c, const struct msg_create *m)
 	cursor_put_str(c, m->name);
 	cursor_put_u64(c, m->size_bytes);
 	cursor_put_u64(c, m->ttl_ms);
+	cursor_put_u64(c, m->reserved_bytes);
 	msg_labels_put(c, &m->labels);
 }
 
@@ -155,6 +160,7 @@ static void msg_create_get(struct cursor *c, struct msg_create *m)
 	cursor_get_str(c, m->name, sizeof(m->name));
 	m->size_bytes = cursor_u64(c);
 	m->ttl_ms = msg_get_ttl(c);
+	m->reserved_bytes = cursor_u64(c);
 	msg_labels_get(c, &m->labels);
 }
 
@@ -297,6 +303,7 @@ static void msg_set_put(struct cursor *c, const struct msg_set *m)
 	cursor_put_str(c, m->name);
 	cursor_put_u32(c, m->flags);
 	cursor_put_u64(c, m->ttl_ms);
+	cursor_put_u64(c, m->reserved_bytes);
 	msg_labels_put(c, &m->edits);
 	msg_labels_put(c, &m->expect);
 }
@@ -306,8 +313,11 @@ static void msg_set_get(struct cursor *c, struct msg_set *m)
 	const uint32_t both = MSG_SET_READONLY | MSG_SET_WRITABLE;
 
 	cursor_get_str(c, m->name, sizeof(m->name));
-	m->flags = msg_get_flags(c, MSG_SET_TTL | both | MSG_SET_REPLACE);
+	m->flags = msg_get_flags(c, MSG_SET_TTL | both | MSG_SET_REPLACE | MSG_SET_RESERVED);
 	m->ttl_ms = msg_get_ttl(c);
+	m->reserved_bytes = cursor_u64(c);
+	if (m->reserved_bytes > 0 && !(m->flags & MSG_SET_RESERVED))
+		c->bad = true;
 	if ((m->flags & both) == both || (m->ttl_ms > 0 && !(m->flags & MSG_SET_TTL)))
 		c->bad = true;
 	msg_labels_get(c, &m->edits);

@@ -73,6 +73,8 @@ struct msg_info {
 	uint64_t origin;     /* id of what it was cloned from, 0 if none */
 	uint64_t parent;     /* of a version: id of its object; else 0 */
 	uint64_t expires_ns; /* 0: never */
+	uint64_t reserved_bytes;
+	uint64_t withheld_bytes; /* of these, what it does not have yet */
 	uint32_t nversions;
 	uint32_t flags; /* MSG_INFO_* */
 	struct msg_labels labels;
@@ -86,6 +88,7 @@ struct msg_create {
 	char name[MSG_NAME_BYTES];
 	uint64_t size_bytes;
 	uint64_t ttl_ms; /* at most MSG_TTL_MAX_MS; 0: none */
+	uint64_t reserved_bytes;
 	struct msg_labels labels;
 };
 
@@ -178,13 +181,15 @@ struct msg_rename {
 
 #define MSG_SET_TTL	 1u /* as ttl_ms says */
 #define MSG_SET_READONLY 2u
-#define MSG_SET_WRITABLE 4u /* not with MSG_SET_READONLY */
-#define MSG_SET_REPLACE	 8u /* labels that are not in "edits" go */
+#define MSG_SET_WRITABLE 4u  /* not with MSG_SET_READONLY */
+#define MSG_SET_REPLACE	 8u  /* labels that are not in "edits" go */
+#define MSG_SET_RESERVED 16u /* as reserved_bytes says */
 
 struct msg_set {
 	char name[MSG_NAME_BYTES];
 	uint32_t flags;
 	uint64_t ttl_ms;	  /* as of msg_create; 0 without MSG_SET_TTL */
+	uint64_t reserved_bytes;  /* 0 without MSG_SET_RESERVED */
 	struct msg_labels edits;  /* "key=value" is set, "key" goes */
 	struct msg_labels expect; /* "key=value" must be there, "key" must not */
 };
@@ -370,7 +375,7 @@ struct msg_diff_reply {
 struct msg_statfs_reply {
 	uint64_t block_bytes;
 	uint64_t total_bytes;	 /* data area */
-	uint64_t free_bytes;	 /* not used by any object, not reserved */
+	uint64_t free_bytes;	 /* not used by any object, not reserved, not withheld */
 	uint64_t reserved_bytes; /* promised to data in memory */
 	uint64_t mapped_bytes;	 /* the sum over all objects and versions */
 	uint64_t meta_total_bytes;
@@ -381,6 +386,7 @@ struct msg_statfs_reply {
 	uint64_t staged_bytes;	/* memory that holds metadata until the next checkpoint */
 	uint64_t journal_bytes;
 	uint64_t journal_used_bytes; /* of these, what recovery would read */
+	uint64_t withheld_bytes;     /* for objects that have reserved space */
 };
 
 struct msg_usage_reply {

@@ -21,6 +21,7 @@ static void msg_statfs_reply_put(struct cursor *c, const struct msg_statfs_reply
 	cursor_put_u64(c, m->staged_bytes);
 	cursor_put_u64(c, m->journal_bytes);
 	cursor_put_u64(c, m->journal_used_bytes);
+	cursor_put_u64(c, m->withheld_bytes);
 }
 
 static void msg_statfs_reply_get(struct cursor *c, struct msg_statfs_reply *m)
@@ -38,6 +39,7 @@ static void msg_statfs_reply_get(struct cursor *c, struct msg_statfs_reply *m)
 	m->staged_bytes = cursor_u64(c);
 	m->journal_bytes = cursor_u64(c);
 	m->journal_used_bytes = cursor_u64(c);
+	m->withheld_bytes = cursor_u64(c);
 }
 
 static void msg_usage_reply_put(struct cursor *c, const struct msg_usage_reply *m)

@@ -229,11 +229,6 @@ static int alloc_reserve_keep(struct alloc *al, uint64_t nblks, uint64_t keep)
 	return 0;
 }
 
-int alloc_reserve(struct alloc *al, uint64_t nblks)
-{
-	return alloc_reserve_keep(al, nblks, al->withheld_nblks + al->kept_nblks);
-}
-
 int alloc_reserve_due(struct alloc *al, uint64_t nblks)
 {
 	return alloc_reserve_keep(al, nblks, 0);
@@ -244,6 +239,11 @@ int alloc_reserve_beyond(struct alloc *al, uint64_t nblks, uint64_t own, bool re
 	assert(own <= al->withheld_nblks);
 	return alloc_reserve_keep(al, nblks,
 				  al->withheld_nblks - own + (returns ? 0 : al->kept_nblks));
+}
+
+int alloc_reserve(struct alloc *al, uint64_t nblks)
+{
+	return alloc_reserve_beyond(al, nblks, 0, false);
 }
 
 void alloc_withhold(struct alloc *al, uint64_t was_nblks, uint64_t is_nblks)

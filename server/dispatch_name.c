@@ -9,6 +9,7 @@
 #include "common/label.h"
 #include "common/name.h"
 #include "proto/msg.h"
+#include "server/blk.h"
 #include "server/dispatch_priv.h"
 
 /* The object's part of a spec. */
@@ -36,6 +37,12 @@ static void version_answer(struct request *req, int err, const char *spec,
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
+/* In whole blocks; more than an object can have is refused as such. */
+static uint64_t reserved_nblks(uint64_t bytes)
+{
+	return bytes > BLK_OBJECT_MAX << BLK_SHIFT ? BLK_OBJECT_MAX + 1 : blk_count(bytes);
+}
+
 static void create_cb(void *ctx, int err, const struct map_obj *info)
 {
 	struct request *req = dispatch_request_of(ctx);
@@ -48,6 +55,7 @@ void dispatch_create(struct request *req)
 	const struct msg_create *m = &req->m.create;
 	struct object_attrs attrs = dispatch_attrs_of(m->ttl_ms, &m->labels);
 
+	attrs.reserved_nblks = reserved_nblks(m->reserved_bytes);
 	if (!dispatch_labels_refused(req, &m->labels))
 		object_create(req->session->host->objs, m->name, m->size_bytes, &attrs, create_cb,
 			      req);
@@ -175,8 +183,9 @@ static void set_cb(void *ctx, int err, const struct map_obj *info)
 		dispatch_answer_info(req, err, req->m.set.name, info);
 		return;
 	}
-	snprintf(about, sizeof(about), "%s is a version, which is always read-only",
-		 session_escape(safe, sizeof(safe), req->m.set.name));
+	snprintf(about, sizeof(about), "%s is a version, which is always read-only%s",
+		 session_escape(safe, sizeof(safe), req->m.set.name),
+		 req->m.set.flags & MSG_SET_RESERVED ? " and reserves no space" : "");
 	dispatch_error(req, err, about);
 }
 
@@ -189,6 +198,8 @@ void dispatch_set(struct request *req)
 	    .set_readonly = m->flags & (MSG_SET_READONLY | MSG_SET_WRITABLE),
 	    .readonly = m->flags & MSG_SET_READONLY,
 	    .replace = m->flags & MSG_SET_REPLACE,
+	    .set_reserved = m->flags & MSG_SET_RESERVED,
+	    .reserved_nblks = reserved_nblks(m->reserved_bytes),
 	    .edits = m->edits.bytes,
 	    .edits_len = m->edits.len,
 	    .expected = m->expect.bytes,

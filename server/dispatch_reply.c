@@ -156,6 +156,8 @@ void dispatch_info_to_msg(struct msg_info *msg, const struct map_obj *obj)
 	    .origin = obj->origin,
 	    .parent = obj->parent,
 	    .expires_ns = obj->expires_ns,
+	    .reserved_bytes = obj->reserved_nblks << BLK_SHIFT,
+	    .withheld_bytes = map_obj_promised(obj) << BLK_SHIFT,
 	    .nversions = obj->nversions,
 	    .flags = obj->readonly || obj->parent ? MSG_INFO_READONLY : 0,
 	    .labels.len = (uint16_t)obj->labels_len,

@@ -39,6 +39,7 @@ static void statfs_cb(void *ctx, int err, const struct object_space *space)
 	    .staged_bytes = space->staged_bytes,
 	    .journal_bytes = space->journal_bytes,
 	    .journal_used_bytes = space->journal_used_bytes,
+	    .withheld_bytes = (space->withheld_nblks + space->kept_nblks) << BLK_SHIFT,
 	};
 	n = msg_statfs_reply_encode(body, sizeof(body), &msg);
 	assert(n > 0);

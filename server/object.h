@@ -78,6 +78,7 @@ struct object_space {
 	uint64_t free_nblks;	 /* not used, not reserved, neither withheld nor kept back */
 	uint64_t reserved_nblks; /* for data in memory */
 	uint64_t withheld_nblks; /* for objects that have reserved space */
+	uint64_t kept_nblks;	 /* for what these write over */
 	uint64_t staged_bytes;	 /* memory that holds metadata until the next checkpoint */
 	uint64_t journal_bytes;
 	uint64_t journal_used_bytes; /* of these, what recovery would read */

@@ -69,6 +69,7 @@ static LOOP_FN void statfs_done(struct worker_job *job)
 	space->total_nblks = objs->total_nblks;
 	space->reserved_nblks = alloc_reserved_nblks(objs->alloc);
 	space->withheld_nblks = alloc_withheld_nblks(objs->alloc);
+	space->kept_nblks = alloc_kept_nblks(objs->alloc);
 	space->free_nblks = space_free(objs);
 	space->map.reap_nblks = space_reaping(op);
 	space->staged_bytes = staged.bytes;

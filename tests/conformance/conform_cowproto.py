@@ -36,7 +36,7 @@ FLAGS = {
     "zero": {"blocks": 1},
     "writev": {"at": 1},
     "fsync_if": {"at": 1},
-    "set": {"ttl": 1, "readonly": 2, "writable": 4, "replace": 8},
+    "set": {"ttl": 1, "readonly": 2, "writable": 4, "replace": 8, "reserved": 16},
 }
 
 
@@ -478,7 +478,8 @@ def outcome(run, number, conn, ident, name, others=False):
 def call_twins(run, number, verb, args):
     """Two requests of one id, sent at once: the first takes longer than the second takes to arrive."""
     conn = run.conn(number)
-    body = cowproto.encode("msg_create", {"name": "twin", "size_bytes": 1, "ttl_ms": 0, "labels": []})
+    body = cowproto.encode("msg_create", {"name": "twin", "size_bytes": 1, "ttl_ms": 0,
+                                           "reserved_bytes": 0, "labels": []})
     first = cowproto.make_frame(cowproto.OPERATIONS["CREATE"].number, 9000, body)
     conn.inflight[9000] = "PING"
     conn.send(first + cowproto.make_frame(cowproto.OPERATIONS["PING"].number, 9000))

@@ -210,14 +210,16 @@ MESSAGES = {
     "msg_hello_reply": [("version", U32), ("block_bytes", U32), ("features", U64), ("body_max", U32),
                         ("payload_max", U32), ("inflight_max", U32), ("incarnation", U64),
                         ("store_uuid", Raw(16)), ("agent", Str(63))],
-    "msg_create": [("name", NAME), ("size_bytes", U64), ("ttl_ms", TTL), ("labels", LABELS)],
+    "msg_create": [("name", NAME), ("size_bytes", U64), ("ttl_ms", TTL), ("reserved_bytes", U64),
+                   ("labels", LABELS)],
     "msg_open": [("name", NAME), ("flags", flags(3))],
     "msg_open_reply": [("handle", U32), ("info", INFO)],
     "msg_handle": [("handle", U32)],
     "msg_name": [("name", NAME)],
     "msg_info": [("name", NAME), ("id", U64), ("size_bytes", U64), ("mapped_bytes", U64),
                  ("generation", U64), ("ctime_ns", U64), ("mtime_ns", U64), ("origin", U64),
-                 ("parent", U64), ("expires_ns", U64), ("nversions", U32), ("flags", flags(1)),
+                 ("parent", U64), ("expires_ns", U64), ("reserved_bytes", U64),
+                 ("withheld_bytes", U64), ("nversions", U32), ("flags", flags(1)),
                  ("labels", LABELS)],
     "msg_list": [("prefix", NAME), ("after", NAME), ("label", Str(319)), ("max", U32)],
     "msg_list_reply": [("count", Number(4, most=512)), ("more", Number(1, most=1))],
@@ -232,7 +234,7 @@ MESSAGES = {
     "msg_statfs_reply": [(name, U64) for name in (
         "block_bytes", "total_bytes", "free_bytes", "reserved_bytes", "mapped_bytes",
         "meta_total_bytes", "meta_used_bytes", "objects", "versions", "reaping_bytes",
-        "staged_bytes", "journal_bytes", "journal_used_bytes")],
+        "staged_bytes", "journal_bytes", "journal_used_bytes", "withheld_bytes")],
     "msg_snap": [("name", NAME), ("ttl_ms", TTL), ("labels", LABELS)],
     "msg_versions": [("name", NAME), ("after", NAME), ("max", U32)],
     "msg_children": [("name", NAME), ("after", U64), ("max", U32)],
@@ -248,8 +250,8 @@ MESSAGES = {
     "msg_clone_range_reply": [("len", U64), ("left", U64)],
     "msg_unshare": [("handle", U32), ("offset", U64), ("len", U64)],
     "msg_unshare_reply": [("len", U64), ("left", U64), ("copied", U64)],
-    "msg_set": [("name", NAME), ("flags", flags(15)), ("ttl_ms", TTL), ("edits", EDITS),
-                ("expect", EDITS)],
+    "msg_set": [("name", NAME), ("flags", flags(31)), ("ttl_ms", TTL), ("reserved_bytes", U64),
+                ("edits", EDITS), ("expect", EDITS)],
     "msg_readv": [("handle", U32), ("count", Number(4, least=1, most=1024))],
     "msg_readv_reply": [("count", Number(4, most=1024))],
     "msg_writev": [("handle", U32), ("flags", flags(1)), ("generation", U64),
@@ -292,6 +294,8 @@ def _check_set(fields):
         raise Malformed("read-only and writable")
     if fields["ttl_ms"] and not fields["flags"] & 1:
         raise Malformed("a time that is not to be set")
+    if fields["reserved_bytes"] and not fields["flags"] & 16:
+        raise Malformed("a reservation that is not to be set")
 
 
 def _check_ranges(fields):

@@ -183,6 +183,8 @@ void verbs_has_info(struct verbs_result *r, const struct cow_info *info)
 	verbs_has_number(r, "origin", info->origin);
 	verbs_has_number(r, "parent", info->parent);
 	verbs_has_number(r, "expires_ns", info->expires_ns);
+	verbs_has_number(r, "reserved_bytes", info->reserved);
+	verbs_has_number(r, "withheld_bytes", info->withheld);
 	verbs_has_number(r, "nversions", info->nversions);
 	verbs_has_number(r, "readonly", (uint64_t)info->readonly);
 	has_labels(r, info);

@@ -21,10 +21,12 @@ int verbs_call_create(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 
 	(void)run;
 	verbs_labels_get(a, "labels", &labels);
-	code = (int)VERBS_CALL(
-	    cow, cow_create_with, cow_aio_create, cow, name, verbs_number(a, "size_bytes"),
-	    &(struct cow_attrs){
-		.ttl_ms = verbs_number(a, "ttl_ms"), .labels = labels.v, .nlabels = labels.n});
+	code = (int)VERBS_CALL(cow, cow_create_with, cow_aio_create, cow, name,
+			       verbs_number(a, "size_bytes"),
+			       &(struct cow_attrs){.ttl_ms = verbs_number(a, "ttl_ms"),
+						   .labels = labels.v,
+						   .nlabels = labels.n,
+						   .reserved = verbs_number(a, "reserved_bytes")});
 	free(labels.copy);
 	return verbs_then_info(cow, code, name, r);
 }
@@ -91,11 +93,10 @@ int verbs_call_reset(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 
 int verbs_call_set(struct verbs_run *run, cow_t *cow, struct verbs_args *a, struct verbs_result *r)
 {
-	static const struct verbs_flag known[] = {{"ttl", COW_SET_TTL},
-						  {"readonly", COW_SET_READONLY},
-						  {"writable", COW_SET_WRITABLE},
-						  {"replace", COW_SET_REPLACE},
-						  {NULL, 0}};
+	static const struct verbs_flag known[] = {
+	    {"ttl", COW_SET_TTL},	    {"readonly", COW_SET_READONLY},
+	    {"writable", COW_SET_WRITABLE}, {"replace", COW_SET_REPLACE},
+	    {"reserved", COW_SET_RESERVED}, {NULL, 0}};
 	struct verbs_labels edits, expect;
 	struct cow_info info;
 	int code;
@@ -106,6 +107,7 @@ int verbs_call_set(struct verbs_run *run, cow_t *cow, struct verbs_args *a, stru
 	code = (int)VERBS_CALL(cow, cow_set, cow_aio_set, cow, verbs_text(a, "name"),
 			       &(struct cow_edit){.flags = verbs_flags(a, known),
 						  .ttl_ms = verbs_number(a, "ttl_ms"),
+						  .reserved = verbs_number(a, "reserved_bytes"),
 						  .labels = edits.v,
 						  .nlabels = edits.n,
 						  .expect = expect.v,
@@ -258,6 +260,7 @@ int verbs_call_statfs(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 	verbs_has_number(r, "staged_bytes", st.staged);
 	verbs_has_number(r, "journal_bytes", st.journal);
 	verbs_has_number(r, "journal_used_bytes", st.journal_used);
+	verbs_has_number(r, "withheld_bytes", st.withheld);
 	return 0;
 }
 

@@ -7,7 +7,9 @@
 #include "tests/integration/model_world.h"
 #include "tests/lib/must.h"
 
-#define GROUP_MAX 4u
+#define GROUP_MAX   4u
+#define RESERVE_MAX (4u << 20)
+#define BLOCK_BYTES 4096u
 
 struct group {
 	struct file *files[GROUP_MAX];
@@ -152,11 +154,26 @@ void world_group(struct world *w, struct file *f)
 	}
 }
 
+/* Space for it, as much as there is always beside what is done here; and then more than there can be. */
+static void set_reserved(struct world *w, struct file *f)
+{
+	cow_t *cow = any_cow(w);
+	uint64_t bytes = rnd_one_in(&w->rnd, 4) ? 0 : rnd_log(&w->rnd, RESERVE_MAX);
+
+	OK(cow_set_reserved(cow, f->name, bytes));
+	f->reserved = (bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+	MUST(cow_set_reserved(cow, f->name, UINT64_C(1) << 50) == -COW_ENOSPC, "%s", f->name);
+}
+
 /* A label that says how often, and now and then no writes for a moment. */
 void world_set(struct world *w, struct file *f)
 {
 	cow_t *cow = any_cow(w);
 
+	if (rnd_one_in(&w->rnd, 2)) {
+		set_reserved(w, f);
+		return;
+	}
 	(void)snprintf(f->label, sizeof(f->label), "%u", w->names++);
 	OK(cow_set_label(cow, f->name, "times", f->label));
 	if (!rnd_one_in(&w->rnd, 4))

@@ -22,6 +22,7 @@ void world_forget(struct file *f)
 		f->versions[i].live = false;
 	}
 	f->label[0] = '\0';
+	f->reserved = 0;
 	f->live = false;
 }
 
@@ -33,6 +34,9 @@ void world_compare_info(struct world *w, struct file *f)
 	MUST(info.size == f->model.size && strcmp(info.name, f->name) == 0, "%s", f->name);
 	MUST(info.nlabels == (f->label[0] != '\0') && !info.readonly, "attributes of %s", f->name);
 	MUST(info.nlabels == 0 || strcmp(info.labels[0].value, f->label) == 0, "%s", f->name);
+	MUST(info.reserved == f->reserved && info.withheld <= f->reserved,
+	     "%s has reserved %" PRIu64 ", and withheld %" PRIu64, f->name, info.reserved,
+	     info.withheld);
 	cow_info_clear(&info);
 }
 

@@ -45,6 +45,7 @@ struct file {
 	bool sparse;
 	char name[32];
 	char label[16]; /* "times"; "": none */
+	uint64_t reserved;
 	struct model model;
 	struct version versions[VERSIONS];
 	cow_object_t *handles[CONNECTIONS];

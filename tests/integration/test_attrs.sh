@@ -105,6 +105,44 @@ good 'read-only again' cowctl set disk readonly=yes
 good 'it can be renamed' cowctl mv disk other
 good 'and removed' cowctl rm -r other
 
+# ---- reserved space ------------------------------------------------------------------------------
+
+good 'an object has its size reserved' cowctl create --reserve full 4M
+check 'get says how much' [ "$(cowctl get full reservation)" = 4194304 ]
+check 'info, too' [ "$(cowctl info -H -o reserved,withheld full)" = $'4194304\t4194304' ]
+good 'or what is asked for' cowctl create --reserve=1M --label a=b part 4M
+check 'which is less' [ "$(cowctl info -H -o size,reserved part)" = $'4194304\t1048576' ]
+good 'or nothing' cowctl create --ttl 1h bare 4M
+bad 'then get finds none' 3 cowctl get bare reservation
+good 'it is set' cowctl --json set bare reservation=1M
+json_is 'and in JSON' attributes.reserved 1048576
+json_is 'with what others cannot have' attributes.withheld 1048576
+check 'it is among what get shows' grep -q $'^reservation\t1048576$' <(cowctl get -H bare)
+printf 'x' | cowctl write --fsync bare
+check 'what it has is not withheld' [ "$(cowctl info -H -o withheld bare)" = 1044480 ]
+check 'df has the sum' [ "$(cowctl df -H -o withheld)" -gt 6000000 ]
+bad 'more than there is' 8 cowctl set bare reservation=1G a=c
+bad 'changes nothing' 3 cowctl get bare a
+bad 'nor is anything made' 8 cowctl create --reserve huge 1G
+bad 'of that name' 3 cowctl info huge
+good 'a clone' cowctl clone bare bare-2
+bad 'has nothing reserved' 3 cowctl get bare-2 reservation
+good 'a version' cowctl snap add bare@v
+bad 'cannot have' 6 cowctl set bare@v reservation=1M
+says 'it says why' 'and reserves no space'
+stop_daemon KILL
+start_daemon
+check 'it stays' [ "$(cowctl get bare reservation)" = 1048576 ]
+good 'it is given up' cowctl unset bare reservation
+bad 'then there is none' 3 cowctl get bare reservation
+good 'those that have some go' cowctl rm full part
+check 'and nothing is withheld' [ "$(cowctl df -H -o withheld)" = 0 ]
+bad 'a size that is none' 64 cowctl set bare reservation=much
+bad 'nor is that' 64 cowctl create --reserve=much new 1M
+bad 'a reservation twice' 64 cowctl set bare reservation=1M reservation=2M
+bad 'a label that is called so' 64 cowctl create --label reservation=1 new 1M
+bad 'for a clone' 64 cowctl clone --reserve bare new
+
 # ---- command lines -------------------------------------------------------------------------------
 
 bad 'set of what is missing' 3 cowctl set missing a=b

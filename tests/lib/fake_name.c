@@ -85,6 +85,7 @@ static void fake_set_attrs(struct fake *f, const struct object_attrs *attrs)
 	if (!attrs)
 		return;
 	f->info.expires_ns = attrs->ttl_ms * NS_PER_MS;
+	f->info.reserved_nblks = attrs->reserved_nblks;
 	f->info.labels_len = attrs->labels_len;
 	if (attrs->labels_len > 0)
 		memcpy(f->info.labels, attrs->labels, attrs->labels_len);
@@ -265,14 +266,18 @@ void object_reset(struct objects *objs, const char *spec, object_info_cb cb, voi
 	fake_answer_info(objs, cb, ctx, err, f);
 }
 
+#define FAKE_RESERVED_MAX 1000u /* there are no more */
+
 static int fake_set(struct fake *f, const struct object_edit *edit)
 {
 	char labels[LABELS_MAX_BYTES];
 	size_t len;
 	int err;
 
-	if (f->info.parent && edit->set_readonly)
+	if (f->info.parent && (edit->set_readonly || edit->set_reserved))
 		return -ERR_PERM;
+	if (edit->set_reserved && edit->reserved_nblks > FAKE_RESERVED_MAX)
+		return -ERR_NOSPC;
 	if (!label_hold(f->info.labels, f->info.labels_len, edit->expected, edit->expected_len))
 		return -ERR_LABELS_OTHER;
 	err = label_edit(f->info.labels, edit->replace ? 0 : f->info.labels_len, edit->edits,
@@ -285,6 +290,8 @@ static int fake_set(struct fake *f, const struct object_edit *edit)
 		f->info.expires_ns = edit->ttl_ms * NS_PER_MS;
 	if (edit->set_readonly)
 		f->info.readonly = edit->readonly;
+	if (edit->set_reserved)
+		f->info.reserved_nblks = edit->reserved_nblks;
 	return 0;
 }
 
@@ -444,6 +451,8 @@ void object_statfs(struct objects *objs, object_space_cb cb, void *ctx)
 	    .total_nblks = 1000,
 	    .free_nblks = 900,
 	    .reserved_nblks = 7,
+	    .withheld_nblks = 5,
+	    .kept_nblks = 3,
 	    .staged_bytes = 11,
 	    .journal_bytes = 12,
 	    .journal_used_bytes = 13,

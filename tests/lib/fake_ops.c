@@ -92,6 +92,7 @@ static void op_create(struct answer *a)
 	e = fake_store_make(a->st, m.name, NULL);
 	e->info.size_bytes = m.size_bytes;
 	e->info.labels = m.labels;
+	e->info.reserved_bytes = m.reserved_bytes;
 	fake_set_ttl(a->st, e, m.ttl_ms);
 	answer_info(a, e);
 }
@@ -152,7 +153,8 @@ static void op_set(struct answer *a)
 	size_t len;
 	DECODE(msg_set, m);
 
-	MUST(m.flags == 0 && m.expect.len == 0, "an edit that is not known here");
+	MUST((m.flags & ~MSG_SET_RESERVED) == 0 && m.expect.len == 0,
+	     "an edit that is not known here");
 	e = known(a, m.name);
 	if (!e)
 		return;
@@ -161,6 +163,8 @@ static void op_set(struct answer *a)
 	     "the labels of %s", m.name);
 	labels.len = (uint16_t)len;
 	e->info.labels = labels;
+	if (m.flags & MSG_SET_RESERVED)
+		e->info.reserved_bytes = m.reserved_bytes;
 	answer_info(a, e);
 }
 
@@ -367,6 +371,7 @@ static void op_statfs(struct answer *a)
 	    .staged_bytes = 1u << 18,
 	    .journal_bytes = 1u << 27,
 	    .journal_used_bytes = 1u << 21,
+	    .withheld_bytes = 1u << 24,
 	};
 
 	a->len = msg_statfs_reply_encode(a->body, sizeof(a->body), &m);

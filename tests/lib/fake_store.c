@@ -120,6 +120,8 @@ struct msg_info fake_store_info(const struct fake_store *st, const struct fake_e
 	struct msg_info info = e->info;
 
 	info.mapped_bytes = fake_store_mapped(e);
+	if (info.reserved_bytes > info.mapped_bytes)
+		info.withheld_bytes = info.reserved_bytes - info.mapped_bytes;
 	for (size_t i = 0; i < st->count; i++)
 		info.nversions += st->entries[i]->info.parent == e->info.id;
 	return info;

@@ -70,6 +70,23 @@ static void test_args_short(void **state)
 	assert_int_equal(args.noperands, 0);
 }
 
+/* It takes no argument that is not its own. */
+static void test_args_a_value_that_may_be_left_out(void **state)
+{
+	struct args args;
+	char problem[ARGS_PROBLEM_MAX];
+
+	(void)state;
+	assert_int_equal(parse(WORDS("--reserve", "o", "1M"), &args, problem), 0);
+	assert_true(args_has(&args, ARGS_RESERVE));
+	assert_string_equal(args.values[ARGS_RESERVE], "");
+	assert_int_equal(args.noperands, 2);
+	assert_int_equal(parse(WORDS("o", "--reserve=5M"), &args, problem), 0);
+	assert_string_equal(args.values[ARGS_RESERVE], "5M");
+	assert_int_equal(parse(WORDS("o", "--reserve"), &args, problem), 0);
+	assert_int_equal(args.noperands, 1);
+}
+
 static void test_args_end_and_negative_sizes(void **state)
 {
 	struct args args;
@@ -291,6 +308,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_args_mixed),
 	    cmocka_unit_test(test_args_short),
+	    cmocka_unit_test(test_args_a_value_that_may_be_left_out),
 	    cmocka_unit_test(test_args_end_and_negative_sizes),
 	    cmocka_unit_test(test_args_problems),
 	    cmocka_unit_test(test_near_distance),

@@ -596,9 +596,11 @@ static void test_cowctl_df(void **state)
 	(void)state;
 	f->st->reaping = 5;
 	run(f, 0, "df -H -o total,used,free,reserved,mapped,versions,reaping");
-	expect_out(f, "1073741824\t535822336\t536870912\t1048576\t805306368\t7\t5\n");
+	expect_out(f, "1073741824\t519045120\t536870912\t1048576\t805306368\t7\t5\n");
 	run(f, 0, "df -H -o meta_total,meta_used,staged,journal,journal_used");
 	expect_out(f, "67108864\t65536\t262144\t134217728\t2097152\n");
+	run(f, 0, "df -H -o withheld");
+	expect_out(f, "16777216\n");
 	run(f, 0, "--json df");
 	expect_has(f->out, "\"journal_used\": 2097152");
 	fixture_stop(f);

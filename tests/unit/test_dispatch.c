@@ -203,7 +203,7 @@ static void test_the_largest_info_fits_every_reply(void **state)
 	    fixture_run(fx, WIRE_OP_CREATE, body, msg_create_encode(body, sizeof(body), &c)), 0);
 	assert_int_equal(
 	    fixture_run(fx, WIRE_OP_SNAP, body, msg_snap_encode(body, sizeof(body), &s)), 0);
-	assert_int_equal(fx->body_len, 2 + 255 + 80 + 2 + 1024);
+	assert_int_equal(fx->body_len, 2 + 255 + 96 + 2 + 1024);
 	assert_memory_equal(info_of(fx).labels.bytes, s.labels.bytes, LABELS_MAX_BYTES);
 	assert_int_equal(
 	    fixture_run(fx, WIRE_OP_OPEN, body, msg_open_encode(body, sizeof(body), &o)), 0);

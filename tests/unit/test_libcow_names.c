@@ -110,6 +110,30 @@ static void test_names_attributes_of_a_version(void **state)
 	fixture_stop(&f);
 }
 
+static void test_names_reservations(void **state)
+{
+	const struct cow_attrs attrs = {.reserved = 8192};
+	const struct cow_edit forgot = {.reserved = 1};
+	struct cow_info info;
+	struct fixture f;
+
+	(void)state;
+	fixture_start(&f);
+	assert_int_equal(cow_create_with(f.cow, "o", 5, &attrs), 0);
+	assert_int_equal(cow_clone_with(f.cow, "o", "c", &attrs), -COW_EINVAL);
+	assert_int_equal(cow_clone(f.cow, "o", "c"), 0);
+	assert_int_equal(cow_set(f.cow, "o", &forgot, NULL), -COW_EINVAL);
+	assert_int_equal(cow_get_info(f.cow, "o", &info), 0);
+	assert_int_equal(info.reserved, 8192);
+	assert_int_equal(info.withheld, 8192);
+	cow_info_clear(&info);
+	assert_int_equal(cow_set_reserved(f.cow, "c", 4096), 0);
+	assert_int_equal(fake_store_find(f.st, "c")->info.reserved_bytes, 4096);
+	assert_int_equal(cow_set_reserved(f.cow, "c", 0), 0);
+	assert_int_equal(fake_store_find(f.st, "c")->info.reserved_bytes, 0);
+	fixture_stop(&f);
+}
+
 static void test_names_attributes_of_a_clone_are_its_own(void **state)
 {
 	const struct cow_label label = {"k", "v"};
@@ -614,6 +638,7 @@ static void test_names_figures_of_the_store(void **state)
 	assert_int_equal(st.staged, 1 << 18);
 	assert_int_equal(st.journal, 1 << 27);
 	assert_int_equal(st.journal_used, 1 << 21);
+	assert_int_equal(st.withheld, 1 << 24);
 	assert_int_equal(cow_get_reaping(f.cow, &bytes), 0);
 	assert_int_equal(bytes, 5000);
 	assert_int_equal(cow_get_reaping(f.cow, &bytes), 0);
@@ -661,6 +686,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_names_attributes_of_a_new_object),
 	    cmocka_unit_test(test_names_attributes_of_a_version),
+	    cmocka_unit_test(test_names_reservations),
 	    cmocka_unit_test(test_names_attributes_of_a_clone_are_its_own),
 	    cmocka_unit_test(test_names_bad_attributes_are_not_sent),
 	    cmocka_unit_test(test_names_labels_up_to_the_limit),

@@ -91,7 +91,7 @@ static void copies_of_it_need_what_it_would_write_anew(void **state)
 	assert_int_equal(remove_all(e, "copy"), 0);
 	assert_int_equal(remove_all(e, "others"), 0);
 	engine_reap(e);
-	assert_int_equal(snapshot(e, "own@v"), 0);
+	assert_int_equal(clone_all(e, pairs + 2, 1, &at), 0);
 	assert_int_equal(withheld(e, "own"), OWN);
 	assert_int_equal(engine_clone(e, "own", "copy"), 0); /* all is promised anew already */
 	(void)fill(e, "others");
@@ -303,6 +303,31 @@ static void what_fails_stays_the_objects(void **state)
 	}
 }
 
+/* Both places that it was written to are in quarantine, and there is no other: it is promised again. */
+static void what_lacks_space_is_withheld_again(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h;
+
+	make(e, "spare", OWN, 9);
+	assert_int_equal(create_reserved(e, "own", OWN, OWN), 0);
+	(void)fill(e, "others");
+	h = open_way(e, "own", WAY_BUFFERED);
+	write_all(e, h, OWN, 100, 1);
+	assert_int_equal(withheld(e, "own"), 0);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, UINT64_MAX);
+	assert_true(engine_fsync(e, h) < 0);
+	assert_int_equal(withheld(e, "own"), OWN);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, 0);
+	assert_int_equal(remove_all(e, "spare"), 0);
+	engine_reap(e);
+	assert_int_equal(engine_fsync(e, h), 0);
+	assert_int_equal(withheld(e, "own"), 0);
+	expect_all(e, h, OWN, 1);
+	assert_int_equal(object_close(h), 0);
+	expect_exact(e);
+}
+
 /* What was to be placed, and could not be. */
 static void a_direct_write_that_fails_gives_it_back(void **state)
 {
@@ -319,6 +344,32 @@ static void a_direct_write_that_fails_gives_it_back(void **state)
 	assert_int_equal(withheld(e, "own"), OWN - 40);
 	assert_int_equal(engine_write_blks(e, h, 0, 40, 2), 0);
 	assert_int_equal(withheld(e, "own"), OWN - 40);
+	assert_int_equal(object_close(h), 0);
+	expect_exact(e);
+}
+
+/* What is on its way to the device counts, though nothing is dirty yet. */
+static void what_is_being_placed_is_not_withheld(void **state)
+{
+	struct engine *e = *state;
+	struct result written = {0};
+	uint8_t *bytes = calloc(40, BLK_BYTES);
+	struct pagevec pv;
+	struct handle *h;
+
+	assert_non_null(bytes);
+	assert_int_equal(create_reserved(e, "own", 0, OWN), 0);
+	h = open_way(e, "own", WAY_DIRECT);
+	gate_dev_hold(e->gate, GATE_WRITE);
+	pv = engine_payload(e, 0, bytes, 40 * BLK_BYTES);
+	object_write(h, 0, &pv, engine_done_cb, &written);
+	engine_settle(e);
+	assert_false(written.done);
+	assert_int_equal(withheld(e, "own"), OWN - 40);
+	gate_dev_open(e->gate, GATE_WRITE);
+	assert_int_equal(engine_wait(e, &written), 0);
+	assert_int_equal(withheld(e, "own"), OWN - 40);
+	free(bytes);
 	assert_int_equal(object_close(h), 0);
 	expect_exact(e);
 }
@@ -476,7 +527,10 @@ int main(void)
 	    TEST(a_clone_comes_between),
 	    cmocka_unit_test_setup_teardown(what_fails_stays_the_objects, setup_untimed_promise,
 					    engine_teardown),
+	    cmocka_unit_test_setup_teardown(what_lacks_space_is_withheld_again,
+					    setup_untimed_promise, engine_teardown),
 	    TEST(a_direct_write_that_fails_gives_it_back),
+	    TEST(what_is_being_placed_is_not_withheld),
 	    cmocka_unit_test_setup_teardown(the_owner_does_not_wait_behind_others,
 					    setup_untimed_promise, engine_teardown),
 	    TEST(whatever_happens_it_is_exact_in_the_end),

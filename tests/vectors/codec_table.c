@@ -40,20 +40,21 @@ static const struct codec_field fields_msg_hello_reply[] = {
 static const struct codec_field fields_msg_error[] = {F(msg_error, text, STR)};
 
 static const struct codec_field fields_msg_info[] = {
-    F(msg_info, name, STR),	    F(msg_info, id, NUM),	  F(msg_info, size_bytes, NUM),
-    F(msg_info, mapped_bytes, NUM), F(msg_info, generation, NUM), F(msg_info, ctime_ns, NUM),
-    F(msg_info, mtime_ns, NUM),	    F(msg_info, origin, NUM),	  F(msg_info, parent, NUM),
-    F(msg_info, expires_ns, NUM),   F(msg_info, nversions, NUM),  F(msg_info, flags, NUM),
+    F(msg_info, name, STR),	      F(msg_info, id, NUM),
+    F(msg_info, size_bytes, NUM),     F(msg_info, mapped_bytes, NUM),
+    F(msg_info, generation, NUM),     F(msg_info, ctime_ns, NUM),
+    F(msg_info, mtime_ns, NUM),	      F(msg_info, origin, NUM),
+    F(msg_info, parent, NUM),	      F(msg_info, expires_ns, NUM),
+    F(msg_info, reserved_bytes, NUM), F(msg_info, withheld_bytes, NUM),
+    F(msg_info, nversions, NUM),      F(msg_info, flags, NUM),
     F(msg_info, labels, LABELS),
 };
 
 static const struct codec_field fields_msg_name[] = {F(msg_name, name, STR)};
 
 static const struct codec_field fields_msg_create[] = {
-    F(msg_create, name, STR),
-    F(msg_create, size_bytes, NUM),
-    F(msg_create, ttl_ms, NUM),
-    F(msg_create, labels, LABELS),
+    F(msg_create, name, STR),		F(msg_create, size_bytes, NUM), F(msg_create, ttl_ms, NUM),
+    F(msg_create, reserved_bytes, NUM), F(msg_create, labels, LABELS),
 };
 
 static const struct codec_field fields_msg_open[] = {
@@ -73,6 +74,8 @@ static const struct codec_field fields_msg_open_reply[] = {
     F(msg_open_reply, info.origin, NUM),
     F(msg_open_reply, info.parent, NUM),
     F(msg_open_reply, info.expires_ns, NUM),
+    F(msg_open_reply, info.reserved_bytes, NUM),
+    F(msg_open_reply, info.withheld_bytes, NUM),
     F(msg_open_reply, info.nversions, NUM),
     F(msg_open_reply, info.flags, NUM),
     F(msg_open_reply, info.labels, LABELS),
@@ -129,8 +132,8 @@ static const struct codec_field fields_msg_rename[] = {
 };
 
 static const struct codec_field fields_msg_set[] = {
-    F(msg_set, name, STR),     F(msg_set, flags, NUM),	   F(msg_set, ttl_ms, NUM),
-    F(msg_set, edits, LABELS), F(msg_set, expect, LABELS),
+    F(msg_set, name, STR),	     F(msg_set, flags, NUM),	F(msg_set, ttl_ms, NUM),
+    F(msg_set, reserved_bytes, NUM), F(msg_set, edits, LABELS), F(msg_set, expect, LABELS),
 };
 
 static const struct codec_field fields_msg_handles[] = {F(msg_handles, count, NUM)};
@@ -298,7 +301,7 @@ static const struct codec_field fields_msg_statfs_reply[] = {
     F(msg_statfs_reply, meta_used_bytes, NUM),	  F(msg_statfs_reply, objects, NUM),
     F(msg_statfs_reply, versions, NUM),		  F(msg_statfs_reply, reaping_bytes, NUM),
     F(msg_statfs_reply, staged_bytes, NUM),	  F(msg_statfs_reply, journal_bytes, NUM),
-    F(msg_statfs_reply, journal_used_bytes, NUM),
+    F(msg_statfs_reply, journal_used_bytes, NUM), F(msg_statfs_reply, withheld_bytes, NUM),
 };
 
 /* Functions over void * for a message with the usual pair. */

@@ -104,7 +104,7 @@ def hello_reply(features, incarnation, agent):
 
 def info(prefix, name, *rest):
     keys = ("id", "size_bytes", "mapped_bytes", "generation", "ctime_ns", "mtime_ns", "origin",
-            "parent", "expires_ns")
+            "parent", "expires_ns", "reserved_bytes", "withheld_bytes")
     *numbers, nversions, flags, labels = rest
     return ([(prefix + "name", "str", name)]
             + [(prefix + k, U64, n) for k, n in zip(keys, numbers, strict=True)]
@@ -113,12 +113,12 @@ def info(prefix, name, *rest):
 
 
 BASE = ("images/debian-12", 7, 10737418240, 2147483648, 41, 1767225600123456789,
-        1767225601000000000, 0, 0, 0, 2, 0, LABELS)
+        1767225601000000000, 0, 0, 0, 5368709120, 4096, 2, 0, LABELS)
 CLONE = ("vm-1", 8, 10737418241, 2147483648, 1, 1767225602000000000, 1767225602000000000, 7, 0,
-         1767229202000000000, 0, 0, "")
+         1767229202000000000, 0, 0, 0, 0, "")
 SNAP = ("images/debian-12@2026-01", 9, 10737418240, 2147483648, 1, 1767225603000000000,
-        1767225601000000000, 7, 7, 0, 0, 1, "by=cron|")
-LARGEST = (LONG, *([TOP64] * 9), TOP32, 1, MANY)
+        1767225601000000000, 7, 7, 0, 0, 0, 0, 1, "by=cron|")
+LARGEST = (LONG, *([TOP64] * 11), TOP32, 1, MANY)
 
 
 def text(value):
@@ -129,9 +129,9 @@ def name(value):
     return [("name", "str", value)]
 
 
-def create(value, size, ttl=0, labels=""):
+def create(value, size, ttl=0, labels="", reserved=0):
     return [("name", "str", value), ("size_bytes", U64, size), ("ttl_ms", U64, ttl),
-            ("labels", "labels", labels)]
+            ("reserved_bytes", U64, reserved), ("labels", "labels", labels)]
 
 
 def opening(value, flags):
@@ -195,9 +195,9 @@ def rename(old, new, flags):
     return [("from", "str", old), ("to", "str", new), ("flags", U32, flags)]
 
 
-def setting(value, flags, ttl=0, edits="", expect=""):
+def setting(value, flags, ttl=0, edits="", expect="", reserved=0):
     return [("name", "str", value), ("flags", U32, flags), ("ttl_ms", U64, ttl),
-            ("edits", "labels", edits), ("expect", "labels", expect)]
+            ("reserved_bytes", U64, reserved), ("edits", "labels", edits), ("expect", "labels", expect)]
 
 
 def usage(*specs):
@@ -323,7 +323,7 @@ def diff_reply(nodes, size, older, *runs):
 def statfs_reply(*numbers):
     keys = ("block_bytes", "total_bytes", "free_bytes", "reserved_bytes", "mapped_bytes",
             "meta_total_bytes", "meta_used_bytes", "objects", "versions", "reaping_bytes",
-            "staged_bytes", "journal_bytes", "journal_used_bytes")
+            "staged_bytes", "journal_bytes", "journal_used_bytes", "withheld_bytes")
     return [(k, U64, n) for k, n in zip(keys, numbers, strict=True)]
 
 
@@ -345,6 +345,8 @@ MESSAGES = [
     ("msg_create", create("vm-1", 0)),
     ("msg_create", create("vm-2", 2**50, CENTURY, LABELS)),
     ("msg_create", create(LONG, 4096, 3600000, MANY)),
+    ("msg_create", create("db", 2**40, 0, "", 2**39 + 1)),
+    ("msg_create", create("db", 0, 0, LABELS, TOP64)),
     ("msg_open", opening("vm-1", 0)),
     ("msg_open", opening("vm-1", 1)),
     ("msg_open", opening("vm-1", 3)),
@@ -414,7 +416,7 @@ MESSAGES = [
     ("msg_diff_reply", diff_reply(0, 0, TOP64)),
     ("msg_diff_reply", diff_reply(345, 2**40, 2**39, (4096, 1), (8191, 3), (1048576, 0))),
     ("msg_statfs_reply", statfs_reply(4096, 2**40, 2**39, 2**20, 2**38, 2**30, 2**25, 12, 5,
-                                      2**21, 2**23, 2**28, 2**24)),
+                                      2**21, 2**23, 2**28, 2**24, 2**33)),
     ("msg_snap", snap("vm-1@before-upgrade")),
     ("msg_snap", snap("vm-1@a", CENTURY, LABELS)),
     ("msg_remove", removal("vm-1@a", 0)),
@@ -430,6 +432,8 @@ MESSAGES = [
     ("msg_set", setting("vm-1", 2, 0, "", "os=|tier=1|")),
     ("msg_set", setting(LONG, 5, CENTURY, MANY, "owner|")),
     ("msg_set", setting("a", 0, 0, "", MANY)),
+    ("msg_set", setting("a", 16)),
+    ("msg_set", setting("a", 31 - 4, 60000, "os=debian|", "owner|", TOP64)),
     ("msg_usage", usage("vm-1")),
     ("msg_usage", usage("vm-1", "vm-1@a", LONG)),
     ("msg_usage", usage(*(f"vm{i}" for i in range(256)))),
@@ -541,13 +545,13 @@ def bad_messages():
     bad("msg_hello", pack(hello(1, 1, 0, "a\0b")), "NUL-in-string")
     bad("msg_hello_reply", pack(hello_reply(0, 1, "a" * 64)), "agent-too-long")
     bad("msg_error", pack(text("e" * 512)), "text-too-long")
-    bad("msg_info", pack(info("", LONG + "n", *([0] * 11), "")), "name-too-long")
+    bad("msg_info", pack(info("", LONG + "n", *([0] * 13), "")), "name-too-long")
     bad("msg_name", pack(name(LONG + "n")), "name-too-long")
     bad("msg_name", struct.pack("<H", 2) + b"a", "string-past-the-end")
     bad("msg_create", pack(create(LONG + "n", 0)), "name-too-long")
     bad("msg_create", pack(create("vm-1", 0, CENTURY + 1)), "time-over-the-maximum")
     bad("msg_clone", pack(clone("vm-1", "vm-2", TOP64)), "time-over-the-maximum")
-    for kind, fields in (("msg_info", lambda l: info("", "a", *([0] * 11), l)),
+    for kind, fields in (("msg_info", lambda l: info("", "a", *([0] * 13), l)),
                          ("msg_create", lambda l: create("a", 0, 0, l)),
                          ("msg_clone", lambda l: clone("a", "b", 0, l)),
                          ("msg_snap", lambda l: snap("a@b", 0, l)),
@@ -569,9 +573,10 @@ def bad_messages():
     bad("msg_rename", pack(rename(LONG + "n", "a", 0)), "from-too-long")
     bad("msg_rename", pack(rename("a", LONG + "n", 0)), "to-too-long")
     bad("msg_rename", pack(rename("a", "b", 2)), "unknown-flag")
-    bad("msg_info", pack(info("", "a", *([0] * 10), 2, "")), "unknown-flag")
+    bad("msg_info", pack(info("", "a", *([0] * 12), 2, "")), "unknown-flag")
     bad("msg_set", pack(setting(LONG + "n", 0)), "name-too-long")
-    bad("msg_set", pack(setting("a", 16)), "unknown-flag")
+    bad("msg_set", pack(setting("a", 32)), "unknown-flag")
+    bad("msg_set", pack(setting("a", 15 - 4, 0, "", "", 4096)), "reservation-without-its-flag")
     bad("msg_set", pack(setting("a", 6)), "read-only-and-writable")
     bad("msg_set", pack(setting("a", 0, 1)), "time-without-its-flag")
     bad("msg_set", pack(setting("a", 1, CENTURY + 1)), "time-over-the-maximum")
