@@ -104,11 +104,14 @@ void object_unhold(struct object *obj, uint64_t nblks)
 
 /* ---- giving it ------------------------------------------------------------------------------- */
 
-/* Kept back while anything is reserved: what one change may make dirty of an object. */
+/* What one change may make dirty of an object: 32 MiB, at any offset. */
+#define PROMISE_KEEP_MAX (EPOCH_MAX_BLKS + 1)
+
+/* It is kept back while anything is reserved. */
 static void promise_set_slack(struct objects *objs)
 {
-	alloc_keep_back(objs->alloc, objs->reserved_nblks < EPOCH_MAX_BLKS ? objs->reserved_nblks
-									   : EPOCH_MAX_BLKS);
+	alloc_keep_back(objs->alloc, objs->reserved_nblks < PROMISE_KEEP_MAX ? objs->reserved_nblks
+									     : PROMISE_KEEP_MAX);
 }
 
 /* Is there as much as is withheld, and kept back?  What is sure to become free counts. */

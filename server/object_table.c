@@ -96,6 +96,8 @@ void object_unload(struct object *obj)
 
 	ASSERT_LOOP();
 	assert(object_is_idle(obj));
+	/* the next who loads it takes that for its part of the sum */
+	assert(obj->withheld_nblks == map_obj_promised(&obj->info));
 	object_leave_idle(obj);
 	tie_leave(obj);
 	HASH_DELETE(hh, objs->table, obj);
