@@ -346,7 +346,7 @@ static const struct {
     {"zero", 8, begin_zero},	{"resize", 6, begin_resize},   {"fsync", 12, begin_fsync},
     {"read", 10, begin_read},	{"unshare", 3, begin_unshare}, {"clone", 6, begin_clone},
     {"reset", 2, begin_reset},	{"remove", 3, begin_remove},   {"fsync_all", 3, begin_fsync_all},
-    {"share", 4, begin_share},	{"tie", 1, begin_tie},
+    {"share", 4, begin_share},	{"tie", 1, begin_tie},	       {"reserve", 3, begin_reserve},
 };
 
 void ops_begin(struct run *run)

@@ -38,8 +38,30 @@ static void made_answered(struct op *op, int err)
 	}
 }
 
+/* Blocks that an object may have reserved: often none, and now and then more than it can have. */
+static uint64_t pick_reserved(struct run *run)
+{
+	return op_below(run, 2) * op_below(run, 2 * blk_count(HISTORY_BYTES));
+}
+
+static void reserve_answered(struct op *op, int err)
+{
+	op->run->at[op->i].busy = false;
+	op_names_failed(op->run, err);
+}
+
+void begin_reserve(struct run *run, unsigned int i)
+{
+	const struct object_edit edit = {.set_reserved = true,
+					 .reserved_nblks = pick_reserved(run)};
+	struct op *op = op_busy(run, i, reserve_answered);
+
+	object_set(run->objs, op_obj(op)->spec, &edit, op_info_done, op);
+}
+
 void begin_create(struct run *run)
 {
+	const struct object_attrs attrs = {.reserved_nblks = pick_reserved(run)};
 	unsigned int j = pick_unused(run);
 	struct history_obj *o = &run->history->objs[j];
 	char spec[24];
@@ -51,7 +73,7 @@ void begin_create(struct run *run)
 	o->version = false;
 	history_begin(run->history, o, spec, NULL, op_below(run, HISTORY_BYTES + 1));
 	op = op_busy(run, j, made_answered);
-	object_create(run->objs, spec, history_size(o), NULL, op_info_done, op);
+	object_create(run->objs, spec, history_size(o), &attrs, op_info_done, op);
 }
 
 void begin_clone(struct run *run, unsigned int i)

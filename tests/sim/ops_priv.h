@@ -62,6 +62,7 @@ void op_names_failed(struct run *run, int err);
 
 /* ops_names.c */
 void begin_create(struct run *run);
+void begin_reserve(struct run *run, unsigned int i);
 void begin_clone(struct run *run, unsigned int i);
 void begin_reset(struct run *run, unsigned int i);
 void begin_remove(struct run *run, unsigned int i);
