@@ -295,15 +295,18 @@ bool epoch_is_moving(const struct object *obj)
 	return false;
 }
 
-/* What all rings of these objects have together. */
+/* What all rings of these objects have together, without those who would not be in a set. */
 static struct epoch_load epoch_load_of(struct object *const *objs, uint32_t n)
 {
 	struct epoch_load load = {0};
 
 	objs[0]->objs->tie_seq++;
-	for (uint32_t i = 0; i < n; i++)
-		if (epoch_ring_is_new(objs[i]))
-			epoch_add_load(objs[i], &load);
+	for (uint32_t i = 0; i < n; i++) {
+		if (!epoch_ring_is_new(objs[i]))
+			continue;
+		set_leave_out(objs[i]);
+		epoch_add_load(objs[i], &load);
+	}
 	return load;
 }
 

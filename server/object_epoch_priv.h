@@ -26,6 +26,9 @@ struct epoch *epoch_head(const struct object *obj) LOOP_FN;
 /* It has failed, and is not being written again. */
 bool set_failed(const struct epoch_set *set) LOOP_FN;
 
+/* Takes those of the ring out of it that have nothing open and that nobody uses; "obj" itself stays. */
+void set_leave_out(struct object *obj) LOOP_FN;
+
 /*
  * Freezes what is open of all objects of the ring, as one set, and begins to write it.  -ERR_NOMEM:
  * nothing has changed.

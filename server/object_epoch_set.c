@@ -366,17 +366,19 @@ static bool epoch_is_needed(const struct object *obj)
 	return epoch_open_any(obj) || obj->refs > 0;
 }
 
-/* Those who have nothing open, and nobody uses them, are not in the set. */
-static void set_leave_out(struct object *obj)
+void set_leave_out(struct object *obj)
 {
 	struct object *next = obj->tie.next;
 
+	ASSERT_LOOP();
 	for (uint32_t left = obj->tie.lead->tie.n; left > 1; left--) {
 		struct object *other = next;
 
 		next = other->tie.next;
-		if (!epoch_is_needed(other))
-			tie_leave(other);
+		if (epoch_is_needed(other))
+			continue;
+		other->open.close_wanted = false;
+		tie_leave(other);
 	}
 }
 

@@ -53,6 +53,7 @@ void tie_leave(struct object *obj)
 		obj->tie.lead->tie.n--;
 	} else {
 		next->tie.n = obj->tie.n - 1;
+		next->tie.seen = obj->tie.seen;
 		TIE_FOREACH (other, next)
 			other->tie.lead = next;
 	}

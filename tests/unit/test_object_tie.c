@@ -541,6 +541,39 @@ static void there_is_a_limit_to_what_is_tied(void **state)
 	close_all(h, MANY);
 }
 
+#define ROUNDS 5u /* together more than may be tied */
+
+/* One object stays; what else it was tied to is closed again, with all of it written. */
+static void what_was_closed_again_does_not_count(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h[OBJECT_GROUP_MAX];
+	char name[16];
+
+	h[0] = engine_create_open(e, "stays", 0);
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		for (uint32_t i = 1; i < ARRAY_LEN(h); i++) {
+			snprintf(name, sizeof(name), "o%u-%u", round, i);
+			h[i] = engine_create_open(e, name, 0);
+		}
+		assert_int_equal(object_tie(h, ARRAY_LEN(h)), 0);
+		close_all(h + 1, ARRAY_LEN(h) - 1);
+	}
+	/* those of the last one that have something open are closed with it */
+	h[1] = engine_open(e, name);
+	assert_int_equal(tie(h[0], h[1]), 0);
+	assert_int_equal(engine_write_blk(e, h[1], 0, 1), 0);
+	assert_int_equal(object_close(h[1]), 0);
+	assert_int_equal(engine_write_blk(e, h[0], 0, 2), 0);
+	h[1] = engine_create_open(e, "last", 0);
+	assert_int_equal(tie(h[0], h[1]), 0);
+	assert_int_equal(engine_fsync(e, h[0]), 0);
+	close_all(h, 2);
+	crash(e);
+	assert_int_equal(byte_of(e, "stays", 0), 2);
+	assert_int_equal(byte_of(e, name, 0), 1);
+}
+
 #define TEST(name)	   cmocka_unit_test_setup_teardown(name, setup_untimed, engine_teardown)
 #define TEST_TICKING(name) cmocka_unit_test_setup_teardown(name, setup_ticking, engine_teardown)
 
@@ -571,6 +604,7 @@ int main(void)
 	    TEST(a_snapshot_of_a_tied_object_closes_the_set),
 	    TEST(many_small_epochs_of_a_set_find_room),
 	    TEST(there_is_a_limit_to_what_is_tied),
+	    TEST(what_was_closed_again_does_not_count),
 	};
 
 	return cmocka_run_group_tests_name("object tie", tests, NULL, NULL);
