@@ -22,6 +22,12 @@
  * reservation, they own their space.  Until it is applied, and if it fails, all that is in the cache
  * of these blocks stays as it was; then they take its place, as with a write in memory (invariant 11).
  *
+ * While it waits to be placed it holds nothing, and then all that it needs: the blocks that are not
+ * placed are reserved with the others.  A place that has become useless, since its block has changed
+ * meanwhile, is traded for a reservation.  So what has been placed waits for space only where a block
+ * that was dirty has been committed since, and of two such writes none keeps from the other what it
+ * does not use.
+ *
  * A change of several objects takes the same steps, each for all of its parts before the next:
  *
  *	all planned, pinned --> all filled --> all gates open --> room for the sum --> space for all
@@ -80,6 +86,7 @@ static void mutate_free(struct mutate *m)
 {
 	mutate_unpin(m);
 	mutate_fini(m);
+	alloc_unreserve(m->obj->objs->alloc, m->reserved);
 	place_free(m->place);
 	object_unhold(m->obj, m->nheld);
 	m->fns->free(m);
@@ -296,11 +303,6 @@ static void mutate_park(struct mutate *m, int err)
 		mutate_finish(m, err);
 }
 
-struct mutate_needs {
-	struct epoch_needs epoch; /* blocks that are not in the open one yet, and folios */
-	uint64_t space;		  /* blocks that need a reservation */
-};
-
 /* Some of it is to go to the device first. */
 static bool mutate_is_placing(struct mutate *lead)
 {
@@ -310,16 +312,22 @@ static bool mutate_is_placing(struct mutate *lead)
 	return false;
 }
 
-/*
- * Adds what a part needs; folios each once, since pieces ascend.  What is placed needs no space.  A
- * block that was placed before has none to hand on: it owns a block, not a promise.
- */
-static void mutate_add_needs(struct mutate *m, struct mutate_needs *needs)
+/* Does the block need a promise?  What is to be placed needs one, what is placed none.  A block that
+ * was placed before has none to hand on: it owns a block, not a promise. */
+static bool mutate_needs_space(struct mutate *m, lblk_t blk, bool promised)
+{
+	if (m->place && !m->lead->placed && place_has(m->place, blk))
+		return true;
+	return !promised && !mutate_is_placed(m, blk);
+}
+
+/* Adds what a part needs; folios each once, since pieces ascend. */
+static void mutate_add_needs(struct mutate *m, struct epoch_needs *needs)
 {
 	struct cache_object *co = &m->obj->cache;
 	uint64_t counted = UINT64_MAX;
 
-	needs->epoch.hole = needs->epoch.hole || m->punches;
+	needs->hole = needs->hole || m->punches;
 	m->space = 0;
 	for (uint32_t i = 0; i < m->npinned; i++) {
 		for (uint32_t k = 0; k < m->pinned[i].nblks; k++) {
@@ -327,32 +335,21 @@ static void mutate_add_needs(struct mutate *m, struct mutate_needs *needs)
 			uint64_t folio = blk.n >> FOLIO_SHIFT;
 			bool promised = cache_is_promised(co, blk);
 
-			needs->epoch.nblks +=
-			    !promised && (co->nplaced == 0 || !cache_is_dirty(co, blk));
-			m->space += !promised && !mutate_is_placed(m, blk);
-			needs->epoch.nfolios += folio != counted && !cache_is_dirty_folio(co, blk);
+			needs->nblks += !promised && (co->nplaced == 0 || !cache_is_dirty(co, blk));
+			m->space += mutate_needs_space(m, blk, promised);
+			needs->nfolios += folio != counted && !cache_is_dirty_folio(co, blk);
 			counted = folio;
 		}
 	}
-	needs->space += m->space;
 }
 
-/* What all parts need together, and each of them in its "space".  What is to be placed needs that
- * first, and the rest nothing yet. */
-static struct mutate_needs mutate_needs(struct mutate *lead)
+/* What all parts need together, and each of them of space. */
+static struct epoch_needs mutate_needs(struct mutate *lead)
 {
-	struct mutate_needs needs = {0};
-	bool placing = mutate_is_placing(lead);
+	struct epoch_needs needs = {0};
 
-	MUTATE_FOREACH (m, lead) {
-		if (!placing) {
-			mutate_add_needs(m, &needs);
-			continue;
-		}
-		m->space = m->place ? place_count(m->place) : 0;
-		needs.epoch.nblks += m->space;
-		needs.space += m->space;
-	}
+	MUTATE_FOREACH (m, lead)
+		mutate_add_needs(m, &needs);
 	return needs;
 }
 
@@ -380,29 +377,67 @@ static uint64_t mutate_end(const struct mutate *m)
 	return last ? last->first.n + last->nblks : 0;
 }
 
-/* Is all that it needs withheld for its objects, so that nobody is passed over? */
+static void mutate_unhold(struct mutate *m, uint64_t nblks)
+{
+	m->nheld -= nblks;
+	object_unhold(m->obj, nblks);
+}
+
+/* Gives up what was placed and is useless, and keeps a promise for it. */
+static void mutate_trade(struct mutate *m)
+{
+	uint64_t n = m->place && m->lead->placed ? place_drop_stale(m->place) : 0;
+
+	if (alloc_reserve_due(m->obj->objs->alloc, n) == 0)
+		m->reserved += n;
+	else
+		mutate_unhold(m, n);
+}
+
+/* What all parts need beyond what is promised to them; of that none keeps more than it needs. */
+static uint64_t mutate_lacks_space(struct mutate *lead)
+{
+	uint64_t lacks = 0;
+
+	MUTATE_FOREACH (m, lead) {
+		mutate_trade(m);
+		if (m->reserved > m->space) {
+			mutate_unreserve(m, m->reserved - m->space);
+			mutate_unhold(m, m->reserved - m->space);
+			m->reserved = m->space;
+		}
+		lacks += m->space - m->reserved;
+	}
+	return lacks;
+}
+
+/* Is all that it lacks withheld for its objects, so that nobody is passed over? */
 static bool mutate_is_promised(struct mutate *lead)
 {
 	MUTATE_FOREACH (m, lead)
-		if (!object_is_promised(m->obj, m->space))
+		if (!object_is_promised(m->obj, m->space - m->reserved))
 			return false;
 	return true;
 }
 
-/* The space of all parts, which is held for them, or none. */
+/* The space of all parts, or none. */
 static int mutate_reserve(struct mutate *lead)
 {
 	MUTATE_FOREACH (m, lead) {
-		int err = object_reserve(m->obj, m->space, mutate_end(m));
+		int err = object_reserve(m->obj, m->space - m->reserved, mutate_end(m));
 
-		if (err == 0)
+		if (err == 0) {
+			m->nheld += m->space - m->reserved;
 			continue;
+		}
 		for (struct mutate *done = lead; done != m; done = done->next) {
-			mutate_unreserve(done, done->space);
-			object_unhold(done->obj, done->space);
+			mutate_unreserve(done, done->space - done->reserved);
+			mutate_unhold(done, done->space - done->reserved);
 		}
 		return err;
 	}
+	MUTATE_FOREACH (m, lead)
+		m->reserved = 0; /* the caller sees to it */
 	return 0;
 }
 
@@ -412,13 +447,15 @@ static int mutate_reserve(struct mutate *lead)
 static bool mutate_admit(struct mutate *m)
 {
 	struct objects *objs = m->obj->objs;
-	struct mutate_needs needs = mutate_needs(m);
-	int err = mutate_make_room(m, &needs.epoch);
+	struct epoch_needs needs = mutate_needs(m);
+	int err = mutate_make_room(m, &needs);
 	size_t busy = cache_busy_pages(objs->cache);
 	uint64_t meta_used;
 	uint64_t meta_total;
+	uint64_t lacks;
 
 	needs = mutate_needs(m); /* of the next epoch, where that was closed */
+	lacks = mutate_lacks_space(m);
 	if (err == -ERR_WRITEBACK) {
 		mutate_park(m, err);
 		return false;
@@ -427,19 +464,19 @@ static bool mutate_admit(struct mutate *m)
 		mutate_finish(m, err);
 		return false;
 	}
-	if (needs.epoch.nblks == 0 && needs.space == 0)
-		return true; /* a hole gives space back: it waits for none */
-	if (needs.space > 0 && !TAILQ_EMPTY(&objs->parked) &&
+	if (needs.nblks == 0 && lacks == 0) /* a hole gives space back: it waits for none */
+		return mutate_reserve(m) == 0;
+	if (lacks > 0 && !TAILQ_EMPTY(&objs->parked) &&
 	    !mutate_is_promised(m)) { /* not past those that wait */
 		TAILQ_INSERT_TAIL(&objs->parked, m, link);
 		return false;
 	}
-	if (busy > 0 && busy + needs.epoch.nblks > objs->dirty_limit) {
+	if (busy > 0 && busy + needs.nblks > objs->dirty_limit) {
 		mutate_park(m, -ERR_WRITEBACK);
 		return false;
 	}
 	map_meta_usage(objs->config.map, &meta_used, &meta_total);
-	meta_used += (busy + needs.epoch.nblks) * META_BLK_BYTES;
+	meta_used += (busy + needs.nblks) * META_BLK_BYTES;
 	if (meta_used > meta_total - meta_total / META_RESERVE_PART) {
 		mutate_park(m, -ERR_NOSPC_META);
 		return false;
@@ -489,6 +526,7 @@ static int mutate_place_part(struct mutate *m)
 	err = place_start(m->place, mutate_placed, m);
 	if (err < 0)
 		return err;
+	m->reserved -= place_count(m->place);
 	m->obj->objs->nplacing++;
 	m->lead->pending++;
 	return 0;
@@ -497,16 +535,13 @@ static int mutate_place_part(struct mutate *m)
 /* To the device, with what is kept of blocks as they are now. */
 static void mutate_place(struct mutate *lead)
 {
+	MUTATE_FOREACH (m, lead)
+		m->reserved = m->space;
 	MUTATE_FOREACH (m, lead) {
-		int err;
-
-		m->nheld = m->space;
-		err = m->place && lead->err == 0 ? mutate_place_part(m) : 0;
+		int err = m->place && lead->err == 0 ? mutate_place_part(m) : 0;
 
 		if (err < 0)
 			mutate_fail(m, err);
-		if (lead->err < 0)
-			mutate_unreserve(m, m->space); /* of what was not started */
 	}
 	if (lead->pending == 0)
 		mutate_finish(lead, lead->err);
@@ -538,7 +573,7 @@ static int mutate_apply_part(struct mutate *m)
 	int err = m->fns->apply(m, &unused);
 
 	mutate_unreserve(m, err < 0 ? m->space : unused);
-	object_unhold(m->obj, m->space); /* dirty now, or given back */
+	mutate_unhold(m, m->nheld); /* dirty now, or given back */
 	for (uint32_t i = 0; i < m->npinned && err == 0; i++)
 		object_forget_pages(m->obj, m->pinned[i].first, m->pinned[i].nblks);
 	return err;

@@ -11,14 +11,14 @@
  * (object_epoch.h) a crash shows all of them or none.  What is held, of all parts, while it waits:
  *
  *	for a fill		  pins
- *	for a gate, any of them	  pins; of what has been placed its place, which is space
- *	parked			  the same
- *	for a placing		  pins; the space of what is being placed
+ *	for a gate, any of them	  pins; once it has been placed, its places and the space of the rest
+ *	parked			  the same, and of that no more than it needs now
+ *	for a placing		  pins; the space of all of it
  *
  * Neither keeps another change from going on; space does, so who is parked is tried again whenever
  * something has come to rest, and fails when nothing is under way that may give back any: of two that
- * have placed blocks and lack space for others the first to fail gives back what the other one needs.
- * Nothing else is reserved, and nobody is tied, before all of it can be applied.
+ * have been placed and lack space for others the first to fail gives back what the other one needs.
+ * Nothing is reserved in parts, and nobody is tied, before all of it can be placed or applied.
  */
 #ifndef SERVER_OBJECT_MUTATE_H
 #define SERVER_OBJECT_MUTATE_H
@@ -93,8 +93,9 @@ struct mutate {
 
 	struct mutate_piece *pinned; /* private from here on */
 	uint32_t npinned;
-	uint64_t space; /* blocks that are reserved for it, in the turn that takes them */
-	uint64_t nheld; /* blocks of what is, or will be, placed */
+	uint64_t space;	   /* blocks that it needs; reserved for it, in the turn that takes them */
+	uint64_t reserved; /* of these, from one turn to the next */
+	uint64_t nheld;	   /* blocks that are in its hands: reserved, or placed and not dirty yet */
 	struct mutate_wait *waits;
 	uint32_t pending; /* these three and the link are the lead's */
 	bool placed;	  /* it is there */

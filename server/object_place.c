@@ -129,15 +129,44 @@ static bool place_find(struct place *place, lblk_t blk, uint32_t *i)
 	return true;
 }
 
+bool place_has(struct place *place, lblk_t blk)
+{
+	uint32_t i;
+
+	ASSERT_LOOP();
+	return place_find(place, blk, &i);
+}
+
+/* Is what was written of that block what it would be now? */
+static bool place_is_true(const struct place *place, uint32_t i)
+{
+	/* a page does not change, and is no other one while somebody refers to it */
+	return !place->blks[i].partial ||
+	       object_page(place->obj, place->batch.blks[i].blk) == place->blks[i].base;
+}
+
 bool place_holds(struct place *place, lblk_t blk)
 {
 	uint32_t i;
 
 	ASSERT_LOOP();
-	if (!place->written || !place_find(place, blk, &i))
-		return false;
-	/* a page does not change, and is no other one while somebody refers to it */
-	return !place->blks[i].partial || object_page(place->obj, blk) == place->blks[i].base;
+	return place->written && place_find(place, blk, &i) && place->batch.blks[i].placed.n != 0 &&
+	       place_is_true(place, i);
+}
+
+uint64_t place_drop_stale(struct place *place)
+{
+	struct writeback_batch *batch = &place->batch;
+	uint64_t n = 0;
+
+	ASSERT_LOOP();
+	for (uint32_t i = 0; place->written && i < batch->nblks; i++) {
+		if (batch->blks[i].placed.n == 0 || place_is_true(place, i))
+			continue;
+		writeback_give_back(batch->wb, writeback_take_place(batch, i), 1);
+		n++;
+	}
+	return n;
 }
 
 void place_take(struct place *place, lblk_t blk, struct page *page)

@@ -28,6 +28,9 @@ void place_add(struct place *place, lblk_t blk, struct page *page, bool partial)
 
 uint32_t place_count(const struct place *place) LOOP_FN;
 
+/* Is the block one of these? */
+bool place_has(struct place *place, lblk_t blk) LOOP_FN;
+
 /*
  * The blocks are pinned, and reserved.  done() is called later, once.  -ERR_NOMEM: it is not, and
  * they are still reserved.  After an error, here or there, only place_free() is left.
@@ -38,6 +41,9 @@ int place_start(struct place *place, void (*done)(void *ctx, int err),
 /* Has the block a place that holds what it would be now?  A partial one has not where the block has
  * changed meanwhile. */
 bool place_holds(struct place *place, lblk_t blk) LOOP_FN;
+
+/* Gives those places up that hold what their blocks would not be any more: how many. */
+uint64_t place_drop_stale(struct place *place) LOOP_FN;
 
 /* The block, which has, becomes dirty and placed; takes over the reference to its page. */
 void place_take(struct place *place, lblk_t blk, struct page *page) LOOP_FN;

@@ -102,6 +102,7 @@ unit_tests = \
 	tests/unit/test_object_cut \
 	tests/unit/test_object_diff \
 	tests/unit/test_object_direct \
+	tests/unit/test_object_direct_hard \
 	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
 	tests/unit/test_object_full \
@@ -210,6 +211,7 @@ thread_tests = \
 	tests/unit/test_object_cache \
 	tests/unit/test_object_diff \
 	tests/unit/test_object_direct \
+	tests/unit/test_object_direct_hard \
 	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
 	tests/unit/test_object_journal \
@@ -310,6 +312,7 @@ libtest_la_SOURCES = \
 	tests/unit/cache_fixture.h \
 	tests/unit/check_fixture.h \
 	tests/unit/cowctl_fixture.h \
+	tests/unit/direct_fixture.h \
 	tests/unit/kv_fixture.h \
 	tests/unit/libcow_fixture.h \
 	tests/unit/map_fixture.h \

@@ -141,6 +141,52 @@ static void a_block_that_changes_meanwhile_is_completed_again(void **state)
 	assert_int_equal(engine_free_nblks(m.e), m.empty - 8);
 }
 
+/* Writes as much of the object as leaves so many blocks free. */
+static void fill(struct mapped *m, uint64_t left)
+{
+	for (uint64_t blk = 100; engine_free_nblks(m->e) > left; blk++)
+		assert_int_equal(engine_write_blk(m->e, m->h, blk, 9), 0);
+	engine_flush(m->e);
+	assert_int_equal(engine_free_nblks(m->e), left);
+}
+
+/*
+ * Two writes to one block, which is a hole, take the last two blocks of a full store.  One of these is
+ * useless when the first write has been applied, and no other comes free.
+ */
+static void a_useless_place_is_no_want_of_space(void **state)
+{
+	struct mapped m = begin(state);
+	struct result first = {0};
+	struct result second = {0};
+	uint64_t before;
+
+	assert_int_equal(engine_zero(m.e, m.h, 7 * BLK_BYTES, BLK_BYTES, true), 0);
+	memset(m.want + 7 * BLK_BYTES, 0, BLK_BYTES);
+	engine_flush(m.e);
+	engine_reap(m.e);
+	fill(&m, 2);
+	before = writes(&m);
+	gate_dev_hold(m.e->gate, GATE_WRITE);
+	start(&m, 7 * BLK_BYTES, 5, 2, &first);
+	engine_wait_calls(m.e, GATE_WRITE, before + 1);
+	start(&m, 7 * BLK_BYTES + 5, 5, 3, &second);
+	engine_wait_calls(m.e, GATE_WRITE, before + 2);
+	gate_dev_release(m.e->gate, GATE_WRITE, 1);
+	assert_int_equal(engine_wait(m.e, &first), 0);
+	engine_settle(m.e);
+	gate_dev_release(m.e->gate, GATE_WRITE, 1);
+	engine_settle(m.e);
+	assert_true(second.done); /* and nothing has been committed for it */
+	assert_int_equal(second.err, 0);
+	assert_int_equal(engine_free_nblks(m.e), 1); /* where the first was */
+	gate_dev_open(m.e->gate, GATE_WRITE);
+	expect(&m);
+	engine_flush(m.e);
+	expect(&m);
+	assert_int_equal(object_close(m.h), 0);
+}
+
 /* The block is cut while it is on its way: what the write kept of it is zeros now. */
 static void a_block_that_is_cut_meanwhile_is_completed_again(void **state)
 {
@@ -233,6 +279,7 @@ int main(void)
 	    MAPPED(a_write_of_any_alignment_is_placed),
 	    MAPPED(a_write_past_the_end_is_placed),
 	    MAPPED(a_block_that_changes_meanwhile_is_completed_again),
+	    MAPPED(a_useless_place_is_no_want_of_space),
 	    MAPPED(a_block_that_is_cut_meanwhile_is_completed_again),
 	    MAPPED(cuts_of_placed_blocks),
 	    MAPPED(a_failed_write_is_an_error_and_changes_nothing),
