@@ -23,6 +23,7 @@ struct writeback_write {
 	pblk_t dst;
 	uint32_t first; /* index of its first block in the batch */
 	uint32_t nblks;
+	bool again; /* to the places of these blocks, which are the batch's as before */
 	int err;
 };
 
@@ -101,6 +102,16 @@ static void writeback_unplace(struct writeback_batch *batch, bool give_back)
 	}
 }
 
+/* A write to places has ended: where it failed they are quarantined. */
+static void writeback_forget_again(struct writeback_batch *batch, const struct writeback_write *w)
+{
+	for (uint32_t i = 0; w->err < 0 && i < w->nblks; i++) {
+		batch->blks[w->first + i].placed = pblk(0);
+		batch->nplaced--;
+		batch->nlacking++;
+	}
+}
+
 /*
  * Forgets the writes of an attempt.  Where nothing refers to what they wrote (give_back) the
  * extents become allocatable again, but for those whose write failed: they are quarantined.
@@ -118,24 +129,74 @@ static void writeback_forget(struct writeback_batch *batch, bool give_back)
 	batch->holds = false;
 	while ((w = SLIST_FIRST(&batch->ended_writes))) {
 		SLIST_REMOVE_HEAD(&batch->ended_writes, link);
-		if (give_back && w->err == 0)
+		if (w->again)
+			writeback_forget_again(batch, w);
+		else if (give_back && w->err == 0)
 			writeback_give_back(batch->wb, w->dst, w->nblks);
 		free(w);
 	}
 }
 
-int writeback_reserve(struct writeback_batch *batch)
+/* Where the attempt has written the blocks is where they are placed from now on. */
+static void writeback_keep_places(struct writeback_batch *batch)
+{
+	uint32_t at = 0;
+
+	for (uint32_t e = 0; e < batch->commit.change.nextents; e++) {
+		const struct change_extent *ext = &batch->extents[e];
+
+		for (uint32_t i = 0; i < ext->nblks; i++, at++) {
+			batch->blks[at].placed = pblk(ext->dst.n + i);
+			batch->blks[at].csum = batch->csums[at];
+		}
+	}
+	assert(at == batch->nblks);
+	batch->nplaced = at;
+	batch->placed_gen = batch->commit.sync_gen;
+	writeback_forget(batch, false); /* the places have them */
+}
+
+/* Has no sync failed since the first of its places was written? */
+static bool writeback_places_are_good(const struct writeback_batch *batch)
+{
+	return batch->nplaced == 0 || batch->placed_gen == commit_sync_gen(batch->wb->commit);
+}
+
+/* Has suspect places quarantined, and their blocks promised anew.  False: there is no space for it. */
+static bool writeback_renew(struct writeback_batch *batch)
+{
+	uint32_t n = batch->nplaced;
+
+	if (writeback_places_are_good(batch))
+		return true;
+	if (alloc_reserve_due(batch->wb->alloc, n) < 0)
+		return false;
+	writeback_unplace(batch, false);
+	batch->nreserved += n;
+	return true;
+}
+
+/* Has blocks promised that are neither placed nor promised. */
+static int writeback_promise(struct writeback_batch *batch)
 {
 	const struct alloc *al = batch->wb->alloc;
 	uint64_t left = alloc_free_nblks(al) - alloc_reserved_nblks(al);
 	uint32_t lacking = batch->nblks - batch->nplaced - batch->nreserved;
 	uint32_t n = left < lacking ? (uint32_t)left : lacking;
 
-	ASSERT_LOOP();
 	if (alloc_reserve_due(batch->wb->alloc, n) == 0)
 		batch->nreserved += n;
 	batch->nlacking = lacking - n;
 	return n < lacking ? -ERR_NOSPC : 0;
+}
+
+int writeback_reserve(struct writeback_batch *batch)
+{
+	int err;
+
+	ASSERT_LOOP();
+	err = writeback_promise(batch);
+	return writeback_renew(batch) ? err : -ERR_NOSPC;
 }
 
 uint64_t writeback_held_nblks(const struct writeback_batch *batch)
@@ -166,14 +227,20 @@ static void writeback_fail(struct writeback_batch *batch, int err)
 	log_event(LOG_ERROR, "writeback-failed",
 		  "object=%" PRIu64 " blocks=%" PRIu32 " attempt=%" PRIu32 " error=%s",
 		  batch->commit.change.oid, batch->nblks, batch->attempts, err_name(err));
-	writeback_forget(batch, !suspect);
-	if (suspect)
-		writeback_unplace(batch, false);
+	if (suspect && err != -ERR_LATCHED) {
+		writeback_keep_places(batch); /* all has been written */
+	} else {
+		writeback_forget(batch, !suspect);
+		if (suspect)
+			writeback_unplace(batch, false);
+	}
 	/* in the same turn, or a writer that waits for space gets what acknowledged data needs */
 	if (writeback_reserve(batch) < 0)
-		log_event(LOG_WARN, "writeback-lacks-space", "object=%" PRIu64 " blocks=%" PRIu32,
+		log_event(LOG_WARN, "writeback-lacks-space",
+			  "object=%" PRIu64 " blocks=%" PRIu32 " in-place=%" PRIu32,
 			  batch->commit.change.oid,
-			  batch->nblks - batch->nplaced - batch->nreserved);
+			  batch->nblks - batch->nplaced - batch->nreserved,
+			  writeback_places_are_good(batch) ? 0 : batch->nplaced);
 	if (writeback_worth_another(batch, err))
 		writeback_attempt(batch);
 	else
@@ -198,10 +265,13 @@ static WORKER_FN void writeback_write_run(struct worker_job *job)
 /* All writes of an attempt have ended. */
 static LOOP_FN void writeback_written(struct writeback_batch *batch)
 {
-	if (batch->err < 0)
+	if (batch->err < 0) {
 		writeback_fail(batch, batch->err);
-	else
-		batch->written(batch);
+		return;
+	}
+	if (batch->again)
+		batch->placed_gen = batch->commit.sync_gen;
+	batch->written(batch);
 }
 
 static LOOP_FN void writeback_write_done(struct worker_job *job)
@@ -217,7 +287,7 @@ static LOOP_FN void writeback_write_done(struct worker_job *job)
 }
 
 static int writeback_submit(struct writeback_batch *batch, uint32_t first, pblk_t dst,
-			    uint32_t nblks)
+			    uint32_t nblks, bool again)
 {
 	struct writeback_write *w = calloc(1, sizeof(*w));
 
@@ -227,6 +297,7 @@ static int writeback_submit(struct writeback_batch *batch, uint32_t first, pblk_
 	w->dst = dst;
 	w->first = first;
 	w->nblks = nblks;
+	w->again = again;
 	w->job.run = writeback_write_run;
 	w->job.done = writeback_write_done;
 	batch->writes_left++;
@@ -282,7 +353,19 @@ static void writeback_put_back(struct writeback_batch *batch, pblk_t dst, uint32
 	batch->nlacking += nblks;
 }
 
-/* A piece that lies where the batch's places are: nothing is to be written.  Returns its length. */
+/* Writes a piece of the batch to its places. */
+static void writeback_write_again(struct writeback_batch *batch, uint32_t at, uint32_t nblks)
+{
+	uint32_t n;
+
+	for (uint32_t end = at + nblks; at < end && batch->err == 0; at += n) {
+		n = end - at < WRITE_MAX_BLKS ? end - at : WRITE_MAX_BLKS;
+		batch->err = writeback_submit(batch, at, batch->blks[at].placed, n, true);
+	}
+}
+
+/* A piece that lies where the batch's places are: nothing is to be written, unless they are suspect.
+ * Returns its length. */
 static uint32_t writeback_add_placed(struct writeback_batch *batch, uint32_t at)
 {
 	uint32_t n = writeback_placed_run(batch, at);
@@ -291,6 +374,8 @@ static uint32_t writeback_add_placed(struct writeback_batch *batch, uint32_t at)
 		batch->err = writeback_map_piece(batch, at, batch->blks[at].placed, n);
 	for (uint32_t i = at; i < at + n; i++)
 		batch->csums[i] = batch->blks[i].csum;
+	if (batch->again)
+		writeback_write_again(batch, at, n);
 	return n;
 }
 
@@ -313,7 +398,7 @@ static uint32_t writeback_add_piece(struct writeback_batch *batch, uint32_t at)
 	while (at < end && batch->err == 0) {
 		uint32_t n = end - at < WRITE_MAX_BLKS ? end - at : WRITE_MAX_BLKS;
 
-		batch->err = writeback_submit(batch, at, dst, n);
+		batch->err = writeback_submit(batch, at, dst, n, false);
 		if (batch->err < 0)
 			break;
 		dst.n += n;
@@ -364,10 +449,11 @@ static int writeback_inline(struct writeback_batch *batch)
 
 static int writeback_prepare(struct writeback_batch *batch)
 {
-	int err = writeback_reserve(batch);
+	int err = writeback_promise(batch);
 
 	if (err < 0)
 		return err;
+	batch->again = !writeback_renew(batch);
 	if (!batch->csums && batch->nblks > 0) {
 		batch->csums = calloc(batch->nblks, sizeof(uint32_t));
 		if (!batch->csums)
@@ -381,8 +467,6 @@ static void writeback_attempt(struct writeback_batch *batch)
 	unsigned int gen = commit_sync_gen(batch->wb->commit);
 	int err;
 
-	if (batch->placed_gen != gen)
-		writeback_unplace(batch, false); /* a sync has failed since */
 	batch->attempts++;
 	batch->err = 0;
 	batch->commit.change.nextents = 0;
@@ -430,20 +514,9 @@ static LOOP_FN void writeback_committed(struct commit_req *req)
 
 void writeback_note_places(struct writeback_batch *batch)
 {
-	uint32_t at = 0;
-
 	ASSERT_LOOP();
 	assert(batch->only_places && batch->nplaced == 0);
-	for (uint32_t e = 0; e < batch->commit.change.nextents; e++) {
-		const struct change_extent *ext = &batch->extents[e];
-
-		for (uint32_t i = 0; i < ext->nblks; i++, at++) {
-			batch->blks[at].placed = pblk(ext->dst.n + i);
-			batch->blks[at].csum = batch->csums[at];
-		}
-	}
-	batch->nplaced = at;
-	writeback_forget(batch, false); /* the places have them */
+	writeback_keep_places(batch);
 }
 
 pblk_t writeback_take_place(struct writeback_batch *batch, uint32_t i)
@@ -483,7 +556,7 @@ void writeback_batch_fini(struct writeback_batch *batch)
 	assert(batch->wb);
 	alloc_unreserve(batch->wb->alloc, batch->nreserved);
 	writeback_forget(batch, true);
-	writeback_unplace(batch, true);
+	writeback_unplace(batch, batch->wb->stopping || writeback_places_are_good(batch));
 	for (uint32_t i = 0; i < batch->nblks; i++)
 		page_put(batch->blks[i].page);
 	free(batch->blks);

@@ -18,12 +18,22 @@
  * A block of a batch may have its place already: its data was written before the batch was made
  * (cache.h).  It is not written again, as long as no sync has failed since.
  *
+ * After a failed sync all that the batch has on the device is suspect: places from before, and what an
+ * attempt has written, which are places too from then on.  All of it is written again, from memory, to
+ * other extents; and where there is no space for these to the same places, which no map names and nobody
+ * reads.  That is no second sync of what may be lost: the device gets the data anew, and the sync that
+ * follows is about that.  So it needs no space that was not reserved when the blocks became dirty.
+ *
+ *	place	--a sync fails--> suspect --space--> quarantined; the block is reserved again
+ *	  ^                          |
+ *	  `---- written again -------'--that write fails--> quarantined; the block lacks space
+ *
  * The other way round, an owner may want nothing but the writing, for blocks that will be committed
  * in a batch to come: "only_places".  When that is written writeback_note_places() says where each
  * block is; what the owner does not take over is given back with the batch.
  *
  * A quarantined extent is not used again before the next start.  It is a piece of at most 1 MiB
- * whose write failed, or after a failed sync all that the batch wrote.
+ * whose write failed, or after a failed sync what has been written elsewhere, or not at all since.
  */
 #ifndef SERVER_WRITEBACK_H
 #define SERVER_WRITEBACK_H
@@ -104,19 +114,20 @@ struct writeback_batch {
 	uint32_t nreserved;    /* of its blocks, promised by alloc (else taken, or given up) */
 	uint32_t nplaced;      /* of its blocks: it owns their places */
 	uint32_t nlacking;     /* of its blocks: neither promised nor anywhere */
+	bool again;	       /* this attempt writes these once more, where they are */
 	bool holds;	       /* inlined: its extents are allocated and not yet the map's */
 };
 
 /*
  * Allocates and writes.  A batch without blocks is written at once.  After done() with an error it
- * may be started again.  It keeps the promise of its space meanwhile; for what is in quarantine now,
- * or suspect, that is given anew, and where there is no space for it done() gets -ERR_NOSPC:
- * writeback_reserve().
+ * may be started again.  It keeps the promise of its space meanwhile; for what is in quarantine now
+ * that is given anew, and where there is no space for it done() gets -ERR_NOSPC: writeback_reserve().
  */
 void writeback_start(struct writeback *wb, struct writeback_batch *batch) LOOP_FN;
 
-/* Has what a failed batch lacks promised, or as much of it as there is; -ERR_NOSPC: that is not all.
- * Before others get space: what is in the batch has been acknowledged. */
+/* Has what a failed batch lacks promised, or as much of it as there is, and other extents for what is
+ * suspect; -ERR_NOSPC: that is not all.  Before others get space: what is in the batch has been
+ * acknowledged. */
 int writeback_reserve(struct writeback_batch *batch) LOOP_FN MUST_CHECK;
 
 /* How many of its blocks have their space: promised, taken or written.  All, but of one that has failed. */

@@ -236,6 +236,170 @@ static void all_space_is_there_before_any_is_placed(void **state)
 	end(&d);
 }
 
+/* ---- a failed sync on a full device ---------------------------------------------------------- */
+
+/* What the device has of blocks of this byte is lost, as what a failed sync was about may be.  How many
+ * there were. */
+static uint32_t lose(struct direct *d, uint8_t byte)
+{
+	uint8_t want[BLK_BYTES];
+	uint8_t got[BLK_BYTES];
+	uint32_t n = 0;
+	FILE *file = fopen(d->e->dev_path, "r+");
+
+	assert_non_null(file);
+	memset(want, byte, sizeof(want));
+	for (long at = 0; fread(got, sizeof(got), 1, file) == 1; at += (long)BLK_BYTES) {
+		if (memcmp(got, want, sizeof(got)) != 0)
+			continue;
+		assert_int_equal(fseek(file, at, SEEK_SET), 0);
+		memset(got, 0xee, sizeof(got));
+		assert_int_equal(fwrite(got, sizeof(got), 1, file), 1);
+		assert_int_equal(fseek(file, at + (long)BLK_BYTES, SEEK_SET), 0);
+		n++;
+	}
+	assert_int_equal(fclose(file), 0);
+	return n;
+}
+
+/* An fsync whose first n syncs fail, and with these all blocks of that byte. */
+static int fsync_losing(struct direct *d, uint32_t n, uint8_t byte)
+{
+	uint64_t syncs = gate_dev_calls(d->e->gate, GATE_SYNC);
+	struct result res = {0};
+
+	gate_dev_hold(d->e->gate, GATE_SYNC);
+	object_fsync(d->h, engine_done_cb, &res);
+	gate_dev_fail_upto(d->e->gate, GATE_SYNC, syncs + n);
+	for (uint32_t i = 1; i <= n; i++) {
+		engine_wait_calls(d->e, GATE_SYNC, syncs + i);
+		assert_int_equal(lose(d, byte), NBLKS);
+		gate_dev_release(d->e->gate, GATE_SYNC, 1);
+	}
+	gate_dev_open(d->e->gate, GATE_SYNC);
+	return engine_wait(d->e, &res);
+}
+
+/* The blocks are there after a crash, and every other one is where it is on the device. */
+static void expect_after_crash(struct direct *d, uint8_t byte)
+{
+	end(d);
+	engine_stop(d->e);
+	engine_check(d->e);
+	engine_start(d->e);
+	for (uint64_t i = 0; i < NBLKS; i++)
+		assert_int_equal(byte_of(d->e, "a", i), byte);
+	assert_int_equal(byte_of(d->e, "a", 1000), 9);
+}
+
+/* The data that a sync failed about is written once more, where it was; no space is asked for. */
+static void what_is_placed_needs_no_space_after_a_failed_sync(void **state)
+{
+	struct direct d = begin(state, 0);
+
+	fill_but(&d, NBLKS);
+	assert_int_equal(engine_write_blks(d.e, d.h, 0, NBLKS, 2), 0);
+	assert_int_equal(engine_free_nblks(d.e), 0);
+	assert_int_equal(fsync_losing(&d, 1, 2), 0);
+	assert_int_equal(engine_free_nblks(d.e), 0);
+	expect_after_crash(&d, 2);
+}
+
+/* The same for what its epoch has written. */
+static void nor_does_what_was_written(void **state)
+{
+	struct direct d = begin(state, 0);
+
+	fill_but(&d, NBLKS);
+	assert_int_equal(engine_write_blks(d.e, d.other, 0, NBLKS, 2), 0);
+	assert_int_equal(fsync_losing(&d, 1, 2), 0);
+	expect_after_crash(&d, 2);
+}
+
+/* The sync fails before the epoch is closed, and only that one. */
+static void nor_does_what_was_placed_before_it(void **state)
+{
+	struct direct d = begin(state, 0);
+	struct handle *b = engine_create_open(d.e, "b", 0);
+	uint64_t syncs;
+
+	fill_but(&d, NBLKS + 1);
+	assert_int_equal(engine_write_blks(d.e, d.h, 0, NBLKS, 2), 0);
+	assert_int_equal(engine_write_blk(d.e, b, 0, 1), 0);
+	syncs = gate_dev_calls(d.e->gate, GATE_SYNC);
+	gate_dev_fail_upto(d.e->gate, GATE_SYNC, syncs + 1);
+	assert_int_equal(engine_fsync(d.e, b), 0);
+	assert_int_equal(lose(&d, 2), NBLKS);
+	assert_int_equal(engine_fsync(d.e, d.h), 0);
+	assert_int_equal(object_close(b), 0);
+	expect_after_crash(&d, 2);
+}
+
+/* Each of several failed syncs is told of, and none as a want of space. */
+static void failed_syncs_are_no_want_of_space(void **state)
+{
+	struct direct d = begin(state, 0);
+
+	fill_but(&d, NBLKS);
+	assert_int_equal(engine_write_blks(d.e, d.h, 0, NBLKS, 2), 0);
+	assert_int_equal(fsync_losing(&d, 2, 2), -ERR_WRITEBACK);
+	assert_int_equal(fsync_losing(&d, 2, 2), -ERR_WRITEBACK);
+	assert_int_equal(fsync_losing(&d, 1, 2), 0);
+	assert_int_equal(object_close(d.other), -ERR_WRITEBACK);
+	d.other = engine_open(d.e, "a");
+	expect_after_crash(&d, 2);
+}
+
+/* When space comes free it is for what is suspect, and not for a write that comes then. */
+static void what_is_suspect_gets_space_first(void **state)
+{
+	struct direct d = begin(state, 0);
+
+	make(d.e, "gone", NBLKS, 7);
+	fill_but(&d, NBLKS);
+	assert_int_equal(engine_write_blks(d.e, d.h, 0, NBLKS, 2), 0);
+	assert_int_equal(fsync_losing(&d, 2, 2), -ERR_WRITEBACK);
+	assert_int_equal(engine_remove(d.e, "gone"), 0);
+	engine_reap(d.e);
+	assert_int_equal(engine_write_blk(d.e, d.h, 500, 5), -ERR_NOSPC);
+	assert_int_equal(engine_fsync(d.e, d.h), 0);
+	assert_int_equal(engine_free_nblks(d.e), 0);
+	assert_int_equal(object_close(d.other), -ERR_WRITEBACK);
+	d.other = engine_open(d.e, "a");
+	expect_after_crash(&d, 2);
+	assert_int_equal(engine_free_nblks(d.e), NBLKS); /* where they were first */
+}
+
+/* They cannot be written where they are: that is quarantined, and they lack space from then on. */
+static void a_place_that_fails_again_is_quarantined(void **state)
+{
+	struct direct d = begin(state, 0);
+	struct result res = {0};
+	uint64_t before;
+
+	make(d.e, "gone", NBLKS, 7);
+	fill_but(&d, NBLKS);
+	assert_int_equal(engine_write_blks(d.e, d.h, 0, NBLKS, 2), 0);
+	before = writes(&d);
+	gate_dev_hold(d.e->gate, GATE_WRITE);
+	gate_dev_fail_upto(d.e->gate, GATE_SYNC, gate_dev_calls(d.e->gate, GATE_SYNC) + 1);
+	object_fsync(d.h, engine_done_cb, &res);
+	gate_dev_release(d.e->gate, GATE_WRITE, 1); /* the record */
+	engine_wait_calls(d.e, GATE_WRITE, before + 2);
+	gate_dev_fail_upto(d.e->gate, GATE_WRITE, before + 2);
+	gate_dev_open(d.e->gate, GATE_WRITE);
+	assert_int_equal(engine_wait(d.e, &res), -ERR_IO);
+	expect(&d, 0, NBLKS, 2);
+	assert_int_equal(engine_fsync(d.e, d.h), -ERR_NOSPC);
+	assert_int_equal(engine_remove(d.e, "gone"), 0);
+	engine_reap(d.e);
+	assert_int_equal(engine_fsync(d.e, d.h), 0);
+	assert_int_equal(object_close(d.other), -ERR_WRITEBACK);
+	d.other = engine_open(d.e, "a");
+	assert_int_equal(engine_free_nblks(d.e), 0);
+	expect_after_crash(&d, 2);
+}
+
 #define UNTIMED(name) cmocka_unit_test_setup_teardown(name, setup_untimed, engine_teardown)
 
 int main(void)
@@ -252,6 +416,12 @@ int main(void)
 	    UNTIMED(a_failed_record_keeps_the_places),
 	    UNTIMED(no_space_is_met_by_the_write),
 	    UNTIMED(all_space_is_there_before_any_is_placed),
+	    UNTIMED(what_is_placed_needs_no_space_after_a_failed_sync),
+	    UNTIMED(nor_does_what_was_written),
+	    UNTIMED(nor_does_what_was_placed_before_it),
+	    UNTIMED(failed_syncs_are_no_want_of_space),
+	    UNTIMED(what_is_suspect_gets_space_first),
+	    UNTIMED(a_place_that_fails_again_is_quarantined),
 	};
 
 	return cmocka_run_group_tests_name("object direct hard", tests, NULL, NULL);
