@@ -87,6 +87,26 @@ void commit_post_applied(struct commit_group *group) ANY_FN;
 void commit_record_applied(struct commit *commit) MAP_FN;
 void commit_map_waits(struct commit *commit, bool waits) MAP_FN;
 
+/* ---- a record (commit_record.c) -------------------------------------------------------------- */
+
+/* Moves the first unit of a list to another, which is empty. */
+void commit_take_unit(struct commit_list *reqs, struct commit_list *unit) COMMIT_FN;
+
+/* Answers the requests of a list with an error. */
+void commit_fail(struct commit *commit, struct commit_list *list, int err) COMMIT_FN;
+
+/* Fails those units of a list that must not be committed because of a failed sync. */
+void commit_drop_suspects(struct commit *commit, struct commit_list *reqs) COMMIT_FN;
+
+/* Writes the record of the requests and syncs.  After an error nothing of it counts. */
+int commit_write(struct commit *commit, const struct commit_list *reqs) COMMIT_FN MUST_CHECK;
+
+/* Answers what only asks for a sync: one has just been made; or is made here. */
+void commit_answer_syncs(struct commit *commit, struct commit_list *syncs) COMMIT_FN;
+void commit_run_syncs(struct commit *commit, struct commit_list *syncs) COMMIT_FN;
+
+/* ---- the latch ------------------------------------------------------------------------------- */
+
 /* Durable, and cannot be applied: nothing more is taken. */
 void commit_latch(struct commit *commit, const char *why, int err) ANY_FN;
 

@@ -29,6 +29,7 @@ libserver_la_SOURCES = \
 	server/commit.c \
 	server/commit.h \
 	server/commit_priv.h \
+	server/commit_record.c \
 	server/conn.c \
 	server/conn.h \
 	server/conn_in.c \
