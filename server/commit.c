@@ -424,6 +424,12 @@ bool commit_reaping(const struct commit *commit)
 	return commit->reaping;
 }
 
+void commit_tick(struct commit *commit)
+{
+	ASSERT_LOOP();
+	mapper_tick(commit->mapper);
+}
+
 uint64_t commit_journal_used(const struct commit *commit)
 {
 	uint64_t nblks = commit->config.region.nblks;

@@ -127,6 +127,9 @@ bool commit_busy(const struct commit *commit) LOOP_FN;
  * been told of yet. */
 bool commit_reaping(const struct commit *commit) LOOP_FN;
 
+/* For a timer: where there was no memory to take a tree apart, that is tried again. */
+void commit_tick(struct commit *commit) LOOP_FN;
+
 /* Blocks of the journal in use, as of the last record. */
 uint64_t commit_journal_used(const struct commit *commit) LOOP_FN;
 

@@ -19,11 +19,12 @@ STAILQ_HEAD(group_list, commit_group);
 struct mapper {
 	struct commit *commit;
 	pthread_t thread;
-	pthread_mutex_t lock; /* guards the next three */
+	pthread_mutex_t lock; /* guards the next four */
 	pthread_cond_t work;
 	struct group_list queue;
 	struct commit_cut *cut;
 	bool stopping;
+	bool reap_rests; /* for want of memory, until mapper_tick() */
 
 	/* of the thread */
 	struct journal_pos applied; /* behind the last record that is in the map */
@@ -116,7 +117,14 @@ static MAP_FN void mapper_run_group(struct mapper *m, struct commit_group *group
 		commit_record_applied(m->commit);
 }
 
-/* Releases a bounded part of the reap queue. */
+static MAP_FN void mapper_rest(struct mapper *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->reap_rests = true;
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* Releases a bounded part of the reap queue.  What is damaged there is left for the next start. */
 static MAP_FN void mapper_run_reap(struct mapper *m)
 {
 	struct commit_group *group = commit_group_new(m->commit);
@@ -135,7 +143,9 @@ static MAP_FN void mapper_run_reap(struct mapper *m)
 		log_event(LOG_ERROR, "reap", "error=%s", err_name(err));
 	m->records = 0;
 	group->changed = err == 0;
-	m->reap_more = more && err == 0;
+	m->reap_more = err == 0 ? more : err_class(err) == ERR_NOMEM;
+	if (err < 0)
+		mapper_rest(m);
 	group->from_map = true;
 	group->reaping = m->reap_more;
 	commit_post_applied(group);
@@ -180,7 +190,7 @@ static enum mapper_task mapper_next(struct mapper *m)
 		bool idle = STAILQ_EMPTY(&m->queue);
 		bool full = map_must_fold(m->commit->config.map);
 		bool crowded = map_should_fold(m->commit->config.map);
-		bool reap = m->reap_more && !mapper_latched(m) && !m->stopping;
+		bool reap = m->reap_more && !m->reap_rests && !mapper_latched(m) && !m->stopping;
 
 		if (m->within && !mapper_latched(m)) {
 			if (!idle)
@@ -311,5 +321,16 @@ void mapper_wake(struct mapper *m)
 	ASSERT_LOOP();
 	pthread_mutex_lock(&m->lock);
 	pthread_cond_signal(&m->work);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void mapper_tick(struct mapper *m)
+{
+	ASSERT_LOOP();
+	pthread_mutex_lock(&m->lock);
+	if (m->reap_rests) {
+		m->reap_rests = false;
+		pthread_cond_signal(&m->work);
+	}
 	pthread_mutex_unlock(&m->lock);
 }

@@ -31,4 +31,7 @@ void mapper_cut(struct mapper *mapper, struct commit_cut *cut) LOOP_FN;
 /* What it waits for may be there: the frozen part is gone, or the commit is latched. */
 void mapper_wake(struct mapper *mapper) LOOP_FN;
 
+/* Where it had no memory to take something apart it tries again. */
+void mapper_tick(struct mapper *mapper) LOOP_FN;
+
 #endif

@@ -109,6 +109,7 @@ static LOOP_FN void objects_tick(evutil_socket_t fd, short what, void *ctx)
 		    now - obj->open.since_ms >= objs->config.writeback_ms / 2)
 			epoch_close(obj);
 	}
+	commit_tick(objs->commit);
 	checkpoint_tick(objs->checkpoint);
 	prepare_tick(objs->prepare);
 	object_expire(objs);

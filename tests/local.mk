@@ -349,7 +349,8 @@ tests_unit_test_session_SOURCES = $(fake_engine) tests/unit/test_session.c
 tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c
 tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c
 
-# It lets memory run out.
+# They let memory run out.
+tests_unit_test_commit_reap_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_txn_reap
 tests_unit_test_libcow_errors_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc
 
 # They cut what goes over a socket.

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include <cmocka.h>
@@ -165,6 +166,73 @@ static void test_start_goes_on_reaping(void **state)
 	assert_int_equal(fx->nfreed, 20);
 }
 
+/* The linker has the map thread call these. */
+static atomic_uint failures; /* to come */
+static atomic_uint reapings;
+static atomic_int failure;
+
+int __real_map_txn_reap(struct map_txn *txn, size_t max_nodes, bool *more);
+int __wrap_map_txn_reap(struct map_txn *txn, size_t max_nodes, bool *more);
+
+int __wrap_map_txn_reap(struct map_txn *txn, size_t max_nodes, bool *more)
+{
+	atomic_fetch_add(&reapings, 1);
+	if (atomic_load(&failures) == 0)
+		return __real_map_txn_reap(txn, max_nodes, more);
+	atomic_fetch_sub(&failures, 1);
+	return atomic_load(&failure);
+}
+
+/* Removes an object, and turns until its reaping has failed. */
+static void remove_without_memory(struct commits *fx, int err)
+{
+	uint64_t oid = commits_create(fx, "object");
+	struct commits_req r;
+
+	commits_stop(fx);
+	test_store_map(fx->ts, oid, lblk(0), AT(0), 20, COMMITS_SEED);
+	commits_start(fx);
+	commits_run_until_idle(fx);
+	atomic_store(&failure, err);
+	atomic_store(&failures, 1);
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = oid;
+	commits_run(&r);
+	while (atomic_load(&failures) > 0)
+		test_store_turn(fx->ts);
+	commits_named_init(fx, &r, CHANGE_CREATE, "other"); /* behind it */
+	commits_run(&r);
+}
+
+static void test_reaping_goes_on_when_there_is_memory_again(void **state)
+{
+	struct commits *fx = *state;
+	unsigned int before;
+
+	remove_without_memory(fx, -ERR_NOMEM);
+	before = atomic_load(&reapings);
+	assert_true(commit_reaping(fx->commit));
+	assert_int_equal(fx->nfreed, 0);
+	atomic_store(&failures, 1);
+	commit_tick(fx->commit);
+	while (atomic_load(&failures) > 0)
+		test_store_turn(fx->ts);
+	assert_int_equal(atomic_load(&reapings), before + 1); /* at the tick, and not before */
+	commit_tick(fx->commit);
+	commits_run_until_idle(fx);
+	assert_int_equal(fx->nfreed, 20);
+}
+
+/* What is damaged is not tried again and again, and nobody waits for it. */
+static void test_reaping_of_what_is_damaged_ends(void **state)
+{
+	struct commits *fx = *state;
+
+	remove_without_memory(fx, -ERR_CORRUPT);
+	commits_run_until_idle(fx);
+	assert_int_equal(fx->nfreed, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, commits_setup, commits_teardown)
 #define TEST_STOPPED(name) \
 	cmocka_unit_test_setup_teardown(name, commits_setup_stopped, commits_teardown)
@@ -178,6 +246,8 @@ int main(void)
 	    TEST(test_long_reaping_does_not_hold_up_others),
 	    cmocka_unit_test_setup_teardown(test_reaping_leaves_room_to_others, setup_small,
 					    commits_teardown),
+	    TEST(test_reaping_goes_on_when_there_is_memory_again),
+	    TEST(test_reaping_of_what_is_damaged_ends),
 	    TEST_STOPPED(test_start_goes_on_reaping),
 	};
 
