@@ -389,7 +389,7 @@ void epoch_reserve_failed(struct objects *objs)
 	TAILQ_FOREACH (obj, &objs->busy, busy_link)
 		TAILQ_FOREACH (epoch, &obj->closed, link)
 			if (epoch->state == EPOCH_FAILED) {
-				if (writeback_reserve(&epoch->batch) < 0)
+				if (writeback_reserve(&epoch->data->batch) < 0)
 					objs->lacking = true;
 				object_promise_update(obj);
 			}

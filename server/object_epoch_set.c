@@ -17,6 +17,9 @@
 #define RETRY_MS_MIN 1000u
 #define RETRY_MS_MAX 60000u
 
+/* There is one for each object of a set, changed or not. */
+static_assert(sizeof(struct epoch) <= 128, "an epoch");
+
 static void set_advance(struct epoch_set *set);
 
 /* Visits the epochs of a set that are not gone. */
@@ -32,6 +35,7 @@ static void set_free_if_gone(struct epoch_set *set)
 		return;
 	if (!set->durable)
 		TAILQ_REMOVE(&set->objs->sets, set, link);
+	free(set->datas);
 	free(set);
 }
 
@@ -68,8 +72,8 @@ void epoch_forget(struct epoch *epoch)
 		obj->nclosed--;
 	obj->nholey -= epoch->holes.n > 0;
 	holes_fini(&epoch->holes);
-	if (!epoch->empty)
-		writeback_batch_fini(&epoch->batch);
+	if (epoch->data)
+		writeback_batch_fini(&epoch->data->batch);
 	set->nfailed -= epoch->state == EPOCH_FAILED;
 	set->nleft--;
 	epoch->state = EPOCH_GONE;
@@ -208,7 +212,7 @@ static void set_durable(struct epoch_set *set)
 	epoch_wake(&waiters, 0);
 	SET_FOREACH (epoch, set) {
 		epoch->obj->waking = false;
-		if (epoch->empty)
+		if (!epoch->data)
 			epoch_forget(epoch);
 	}
 	set_go_on(set);
@@ -216,7 +220,7 @@ static void set_durable(struct epoch_set *set)
 
 static LOOP_FN void epoch_durable(struct writeback_batch *batch)
 {
-	struct epoch_set *set = CONTAINER_OF(batch, struct epoch, batch)->set;
+	struct epoch_set *set = CONTAINER_OF(batch, struct epoch_data, batch)->epoch->set;
 
 	if (--set->nmoving == 0) /* a unit is durable in one turn */
 		set_durable(set);
@@ -237,14 +241,14 @@ static void epoch_applied(struct epoch *epoch)
 {
 	struct object *obj = epoch->obj;
 	struct objects *objs = obj->objs;
-	const struct change *change = &epoch->batch.commit.change;
+	const struct change *change = &epoch->data->batch.commit.change;
 
 	assert(epoch == TAILQ_FIRST(&obj->closed) && epoch->state == EPOCH_APPLYING);
-	obj->info = epoch->batch.commit.obj;
-	cache_committed(&obj->cache, epoch->batch.blks, epoch->batch.nblks, change->extents,
-			change->nextents);
+	obj->info = epoch->data->batch.commit.obj;
+	cache_committed(&obj->cache, epoch->data->batch.blks, epoch->data->batch.nblks,
+			change->extents, change->nextents);
 	if (change->inlined)
-		objs->keep_home(objs, &epoch->batch);
+		objs->keep_home(objs, &epoch->data->batch);
 	epoch_forget(epoch);
 	object_get(obj);
 	epoch_settle(obj);
@@ -254,7 +258,7 @@ static void epoch_applied(struct epoch *epoch)
 
 static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
 {
-	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
+	struct epoch *epoch = CONTAINER_OF(batch, struct epoch_data, batch)->epoch;
 
 	if (err == 0) {
 		epoch_applied(epoch);
@@ -285,7 +289,7 @@ static void epoch_drop(struct epoch *epoch)
 
 static LOOP_FN void epoch_written(struct writeback_batch *batch)
 {
-	struct epoch *epoch = CONTAINER_OF(batch, struct epoch, batch);
+	struct epoch *epoch = CONTAINER_OF(batch, struct epoch_data, batch)->epoch;
 
 	epoch->state = EPOCH_WRITTEN;
 	if (epoch->obj->removing && !epoch_is_tied(epoch->obj))
@@ -313,11 +317,11 @@ static void set_advance(struct epoch_set *set)
 	if (!set_is_ready(set))
 		return;
 	SET_FOREACH (epoch, set) {
-		if (epoch->empty)
+		if (!epoch->data)
 			continue;
 		epoch->state = EPOCH_COMMITTING;
 		set->nmoving++;
-		writeback_commit(&epoch->batch, &unit);
+		writeback_commit(&epoch->data->batch, &unit);
 	}
 	if (!STAILQ_EMPTY(&unit)) {
 		commit_submit_unit(set->objs->commit, &unit);
@@ -335,17 +339,17 @@ static void set_start(struct epoch_set *set, enum epoch_state from)
 {
 	set->holds++;
 	SET_FOREACH (epoch, set)
-		set->nmoving += epoch->state == from && !epoch->empty;
+		set->nmoving += epoch->state == from && epoch->data;
 	if (set->nmoving > 0)
 		prepare_pause(set->objs->prepare);
 	else
 		set_advance(set);
 	SET_FOREACH (epoch, set) {
-		if (epoch->state != from || epoch->empty)
+		if (epoch->state != from || !epoch->data)
 			continue;
 		set->nfailed -= from == EPOCH_FAILED;
 		epoch->state = EPOCH_WRITING;
-		writeback_start(&set->objs->wb, &epoch->batch);
+		writeback_start(&set->objs->wb, &epoch->data->batch);
 	}
 	set->holds--;
 	set_free_if_gone(set);
@@ -382,14 +386,24 @@ void set_leave_out(struct object *obj)
 	}
 }
 
+static uint32_t set_count_open(struct object *obj)
+{
+	uint32_t n = 0;
+
+	TIE_FOREACH (other, obj)
+		n += epoch_open_any(other);
+	return n;
+}
+
 /* Everything that freezing needs; NULL: out of memory. */
 static struct epoch_set *set_new(struct object *obj, struct cache_freezing **freezing)
 {
 	uint32_t n = obj->tie.lead->tie.n;
 	struct epoch_set *set = calloc(1, sizeof(*set) + n * sizeof(set->epochs[0]));
 	struct cache_freezing *fz = calloc(n, sizeof(*fz));
+	struct epoch_data *datas = calloc(set_count_open(obj) + 1, sizeof(*datas));
 	uint32_t i = 0;
-	int err = set && fz ? 0 : -ERR_NOMEM;
+	int err = set && fz && datas ? 0 : -ERR_NOMEM;
 
 	TIE_FOREACH (other, obj) {
 		if (err == 0 && epoch_open_any(other))
@@ -398,6 +412,7 @@ static struct epoch_set *set_new(struct object *obj, struct cache_freezing **fre
 	}
 	if (err == 0) {
 		set->objs = obj->objs;
+		set->datas = datas;
 		set->n = n;
 		set->nleft = n;
 		*freezing = fz;
@@ -406,20 +421,23 @@ static struct epoch_set *set_new(struct object *obj, struct cache_freezing **fre
 	for (i = 0; fz && i < n; i++)
 		cache_freeze_drop(&fz[i]);
 	free(fz);
+	free(datas);
 	free(set);
 	return NULL;
 }
 
 static void epoch_fill(struct epoch *epoch, struct object *obj, struct cache_freezing *fz)
 {
-	struct change *change = &epoch->batch.commit.change;
+	struct writeback_batch *batch = &epoch->data->batch;
+	struct change *change = &batch->commit.change;
 
-	cache_freeze_now(&obj->cache, fz, &epoch->batch.blks, &epoch->batch.nblks);
+	epoch->data->epoch = epoch;
+	cache_freeze_now(&obj->cache, fz, &batch->blks, &batch->nblks);
 	epoch->state = EPOCH_WRITING;
-	epoch->batch.placed_gen = obj->open.placed_gen;
-	epoch->batch.written = epoch_written;
-	epoch->batch.durable = epoch_durable;
-	epoch->batch.done = epoch_done;
+	batch->placed_gen = obj->open.placed_gen;
+	batch->written = epoch_written;
+	batch->durable = epoch_durable;
+	batch->done = epoch_done;
 	change->oid = obj->id;
 	change->size_bytes = obj->size_bytes;
 	change->time_ns = obj->mtime_ns;
@@ -432,14 +450,15 @@ static void epoch_fill(struct epoch *epoch, struct object *obj, struct cache_fre
 	obj->open.meta = false;
 }
 
+/* data: for what is open; NULL: nothing is. */
 static void epoch_freeze(struct epoch_set *set, struct epoch *epoch, struct object *obj,
-			 struct cache_freezing *fz)
+			 struct cache_freezing *fz, struct epoch_data *data)
 {
 	epoch->obj = obj;
 	epoch->set = set;
 	epoch->state = EPOCH_WRITTEN;
-	epoch->empty = !epoch_open_any(obj);
-	if (!epoch->empty)
+	epoch->data = data;
+	if (data)
 		epoch_fill(epoch, obj, fz);
 	STAILQ_INIT(&epoch->waiters);
 	STAILQ_CONCAT(&epoch->waiters, &obj->open.waiters);
@@ -455,16 +474,19 @@ static void set_choose_inlined(struct epoch_set *set)
 	uint32_t left = commit_inline_max(set->objs->commit);
 
 	SET_FOREACH (epoch, set) {
-		uint32_t nblks = epoch->batch.nblks;
+		struct writeback_batch *batch = epoch->data ? &epoch->data->batch : NULL;
 
-		epoch->batch.outlined = nblks > WRITEBACK_INLINE_BLKS || nblks > left;
-		left -= epoch->batch.outlined ? 0 : nblks;
+		if (!batch)
+			continue;
+		batch->outlined = batch->nblks > WRITEBACK_INLINE_BLKS || batch->nblks > left;
+		left -= batch->outlined ? 0 : batch->nblks;
 	}
 }
 
 int set_freeze(struct object *obj)
 {
 	struct cache_freezing *fz;
+	struct epoch_data *data;
 	struct epoch_set *set;
 	uint32_t i = 0;
 
@@ -473,8 +495,12 @@ int set_freeze(struct object *obj)
 	set = set_new(obj, &fz);
 	if (!set)
 		return -ERR_NOMEM;
+	data = set->datas;
 	TIE_FOREACH (other, obj) {
-		epoch_freeze(set, &set->epochs[i], other, &fz[i]);
+		bool open = epoch_open_any(other);
+
+		epoch_freeze(set, &set->epochs[i], other, &fz[i], open ? data : NULL);
+		data += open;
 		i++;
 	}
 	free(fz);

@@ -15,8 +15,8 @@ static uint64_t object_busy_nblks(const struct object *obj)
 	const struct epoch *epoch;
 
 	TAILQ_FOREACH (epoch, &obj->closed, link)
-		if (!epoch->empty)
-			nblks += writeback_held_nblks(&epoch->batch);
+		if (epoch->data)
+			nblks += writeback_held_nblks(&epoch->data->batch);
 	return nblks;
 }
 

@@ -121,13 +121,18 @@ enum epoch_state {
 	EPOCH_GONE
 };
 
-struct epoch {
+/* What was open, frozen.  The set has these apart: of most objects that are tied nothing is. */
+struct epoch_data {
 	struct writeback_batch batch;
+	struct epoch *epoch;
+};
+
+struct epoch {
+	struct epoch_data *data; /* NULL: it is empty, nothing was open */
 	struct object *obj;
 	struct epoch_set *set;
 	enum epoch_state state;
-	bool empty; /* nothing was open: it has no batch */
-	bool held;  /* the set has a reference to the object */
+	bool held; /* the set has a reference to the object */
 	struct epoch_waiters waiters;
 	struct holes holes; /* of the batch's change */
 	TAILQ_ENTRY(epoch) link;
@@ -140,13 +145,14 @@ struct epoch_set {
 	struct objects *objs;
 	TAILQ_ENTRY(epoch_set) link; /* until it is durable */
 	bool durable;
-	bool told;	     /* set_fail(): its waiters are */
-	uint32_t nleft;	     /* not gone */
-	uint32_t nmoving;    /* WRITING or COMMITTING; a barrier that passes counts as one */
-	uint32_t nfailed;    /* FAILED */
-	uint32_t holds;	     /* it stays though all are gone */
-	int err;	     /* of one that failed */
-	struct loop_msg msg; /* a barrier passes */
+	bool told;		  /* set_fail(): its waiters are */
+	uint32_t nleft;		  /* not gone */
+	uint32_t nmoving;	  /* WRITING or COMMITTING; a barrier that passes counts as one */
+	uint32_t nfailed;	  /* FAILED */
+	uint32_t holds;		  /* it stays though all are gone */
+	int err;		  /* of one that failed */
+	struct loop_msg msg;	  /* a barrier passes */
+	struct epoch_data *datas; /* as many as are not empty */
 	uint32_t n;
 	struct epoch epochs[];
 };
