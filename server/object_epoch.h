@@ -95,6 +95,9 @@ void epoch_reserve_failed(struct objects *objs) LOOP_FN;
 void epoch_retry(struct object *obj) LOOP_FN;
 void epoch_retry_due(struct object *obj) LOOP_FN;
 
+/* What kept its epochs from being submitted is no more. */
+void epoch_go_on(struct object *obj) LOOP_FN;
+
 /*
  * Calls waiter->ready when everything acknowledged so far is durable (0) or is known not to be;
  * before it returns where there is nothing to wait for.  Closes and retries what it has to.

@@ -100,6 +100,12 @@ static void object_advance(struct object *obj)
 		set_advance(head->set);
 }
 
+void epoch_go_on(struct object *obj)
+{
+	ASSERT_LOOP();
+	object_advance(obj);
+}
+
 /* Goes on with what waited for epochs of these objects to move; the set is held. */
 static void set_go_on(struct epoch_set *set)
 {
@@ -276,7 +282,7 @@ static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
 
 /* ---- written, submitted ---------------------------------------------------------------------- */
 
-/* Of an object that is being removed: its predecessor may be forgotten, so it is not committed. */
+/* Of an object that has been removed. */
 static void epoch_drop(struct epoch *epoch)
 {
 	struct epoch_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
@@ -292,7 +298,7 @@ static LOOP_FN void epoch_written(struct writeback_batch *batch)
 	struct epoch *epoch = CONTAINER_OF(batch, struct epoch_data, batch)->epoch;
 
 	epoch->state = EPOCH_WRITTEN;
-	if (epoch->obj->removing && !epoch_is_tied(epoch->obj))
+	if (epoch->obj->removed)
 		epoch_drop(epoch);
 	else
 		set_rest(epoch->set);
@@ -304,7 +310,8 @@ static bool set_is_ready(struct epoch_set *set)
 	if (set->durable || set->nmoving > 0 || set->nfailed > 0 || set->objs->wb.stopping)
 		return false;
 	SET_FOREACH (epoch, set)
-		if (epoch != epoch_head(epoch->obj) || epoch->obj->waking)
+		if (epoch != epoch_head(epoch->obj) || epoch->obj->waking ||
+		    epoch->obj->removal_sent)
 			return false;
 	return true;
 }

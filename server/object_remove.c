@@ -23,12 +23,14 @@ struct remove_op {
 	struct map_obj next;
 	uint64_t only; /* not 0: the object that the name must be of, and that must have expired */
 	bool synced;   /* it was tied, and its epochs were given time to become durable */
+	bool gave_up;  /* they failed, and have left the others': what was written is lost */
 	int err;
 };
 
 static void remove_step(struct name_op *op);
+static void remove_clear(struct name_op *op);
 static void remove_next(struct remove_op *rm);
-static void remove_failed(struct name_op *op, int err);
+static void remove_fall_back(struct name_op *op, int err);
 
 static struct remove_op *remove_of(struct name_op *op)
 {
@@ -39,14 +41,14 @@ static LOOP_FN void remove_applied(struct commit_req *req)
 {
 	struct name_op *op = CONTAINER_OF(req, struct name_op, commit);
 
-	remove_failed(op, req->err == -ERR_LATCHED ? req->err : remove_of(op)->err);
+	remove_fall_back(op, req->err == -ERR_LATCHED ? req->err : remove_of(op)->err);
 }
 
 /*
- * The object stays, without what was thrown away.  An epoch that is durable may not be in the map
+ * The object stays, without what was given up.  An epoch that is durable may not be in the map
  * yet, since what fails is answered at once: nobody may look at the object before.
  */
-static void remove_failed(struct name_op *op, int err)
+static void remove_fall_back(struct name_op *op, int err)
 {
 	struct object *obj = op->obj;
 
@@ -56,7 +58,6 @@ static void remove_failed(struct name_op *op, int err)
 		commit_submit(op->objs->commit, &op->commit);
 		return;
 	}
-	alloc_unreserve(op->objs->alloc, cache_punch(&obj->cache, lblk(0), BLK_OBJECT_MAX));
 	obj->size_bytes = obj->info.size_bytes;
 	obj->mtime_ns = obj->info.mtime_ns;
 	/* its content is an earlier one again */
@@ -66,26 +67,61 @@ static void remove_failed(struct name_op *op, int err)
 	name_finish(op, err, NULL);
 }
 
-static LOOP_FN void remove_committed(struct commit_req *req)
+/* The object stays. */
+static void remove_failed(struct name_op *op, int err)
 {
-	struct name_op *op = CONTAINER_OF(req, struct name_op, commit);
+	struct object *obj = op->obj;
+
+	obj->removal_sent = false;
+	if (remove_of(op)->gave_up) {
+		remove_fall_back(op, err);
+		return;
+	}
+	obj->removing = false;
+	epoch_go_on(obj);
+	name_finish(op, err, NULL);
+}
+
+static LOOP_FN void remove_cleared(struct epoch_waiter *waiter, int err)
+{
+	(void)err; /* nobody wants it */
+	remove_clear(CONTAINER_OF(waiter, struct name_op, waiter));
+}
+
+/* It is removed.  Throws away what is not written, and waits for what is being written; nobody finds
+ * the object any more, however long it stays in memory. */
+static void remove_clear(struct name_op *op)
+{
 	struct object *obj = op->obj;
 	bool more = op->flag && obj->id != op->lookup.info.id;
 
-	if (req->err < 0) {
-		remove_failed(op, req->err);
+	epoch_discard(obj);
+	if (obj->nclosed > 0 && !op->objs->latched) {
+		op->waiter.ready = remove_cleared;
+		epoch_sync(obj, &op->waiter);
 		return;
 	}
-	/* nobody finds it any more, however long it stays in memory */
-	object_promise_end(obj);
 	op->obj = NULL;
 	object_put(obj);
-	if (obj->cache.nfetching == 0 && obj->refs == 0)
+	if (obj->cache.nfetching == 0 && obj->refs == 0 && !obj->is_busy)
 		object_unload(obj);
 	if (more)
 		remove_next(remove_of(op));
 	else
 		name_finish(op, 0, NULL);
+}
+
+static LOOP_FN void remove_committed(struct commit_req *req)
+{
+	struct name_op *op = CONTAINER_OF(req, struct name_op, commit);
+
+	if (req->err < 0) {
+		remove_failed(op, req->err);
+		return;
+	}
+	op->obj->removed = true;
+	object_promise_end(op->obj);
+	remove_clear(op);
 }
 
 static LOOP_FN void remove_settled(struct epoch_waiter *waiter, int err)
@@ -114,19 +150,21 @@ static bool remove_must_sync(struct remove_op *rm)
 	return must;
 }
 
-/* Throws away what is not written; waits for what is being written; then removes. */
+/* What is not written is not needed any more, if the removal becomes durable: until then it is kept. */
 static void remove_step(struct name_op *op)
 {
 	struct object *obj = op->obj;
-	bool sync = remove_must_sync(remove_of(op));
 
-	if (!sync)
-		epoch_discard(obj);
-	if (sync || obj->nclosed > 0) {
+	if (remove_must_sync(remove_of(op))) {
 		op->waiter.ready = remove_settled;
 		epoch_sync(obj, &op->waiter);
 		return;
 	}
+	if (epoch_is_tied(obj)) {
+		remove_of(op)->gave_up = true;
+		epoch_discard(obj);
+	}
+	obj->removal_sent = true;
 	op->commit.change.oid = obj->id;
 	name_submit(op, CHANGE_REMOVE, remove_committed);
 }
@@ -144,6 +182,7 @@ static void remove_one(struct name_op *op, const struct map_obj *info)
 	}
 	op->obj->removing = true;
 	remove_of(op)->synced = false;
+	remove_of(op)->gave_up = false;
 	remove_step(op);
 }
 

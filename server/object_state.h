@@ -55,8 +55,9 @@
  *    others are written again together.
  *  - durable: the waiters of all its epochs run in one turn, and before they have no later epoch of
  *    any of its objects is submitted (obj->waking).
- *  - An object that is tied is removed when its epochs are durable.  If that fails its epochs leave
- *    their sets, and the removal is submitted before what is left of these.
+ *  - An object that is removed keeps its epochs until the removal is durable, and none of them is
+ *    submitted behind that.  One that is tied is removed when its epochs are durable.  If that fails
+ *    they leave their sets, and the removal is submitted before what is left of these.
  */
 #ifndef SERVER_OBJECT_STATE_H
 #define SERVER_OBJECT_STATE_H
@@ -221,8 +222,10 @@ struct object {
 	uint64_t renewing_nblks; /* of it, about to be shared */
 	uint64_t withheld_nblks; /* for it: its part of the allocator's sum */
 
-	unsigned int refs; /* handles and waiting operations */
-	bool removing;
+	unsigned int refs;	 /* handles and waiting operations */
+	bool removing;		 /* nobody finds it */
+	bool removal_sent;	 /* to the commit thread: no epoch of it is until that has failed */
+	bool removed;		 /* and is durable: what is left of it is dropped */
 	bool gated;		 /* content of it is about to be replaced: writes wait */
 	struct mutate_list gate; /* these, in order */
 	TAILQ_HEAD(, gate_waiter) gate_waiters; /* others that are to replace some */

@@ -4,6 +4,7 @@
  * that fail, and what waits for a reset.
  */
 #include "common/clock.h"
+#include "server/object_epoch.h"
 #include "server/object_table.h"
 #include "tests/unit/object_fixture.h"
 
@@ -192,11 +193,8 @@ static void a_version_that_is_open_outlives_its_time(void **state)
 
 /* ---- removals that fail ---------------------------------------------------------------------- */
 
-/*
- * What fails is answered at once, and so before what is durable has reached the map: the object is
- * then what that makes of it.
- */
-static void a_failed_removal_waits_for_what_is_durable(void **state)
+/* What fails is answered at once, and so before what is durable has reached the map: it counts. */
+static void a_failed_removal_keeps_what_is_not_in_the_map(void **state)
 {
 	struct engine *e = *state;
 	struct handle *h = engine_create_open(e, "a", 0);
@@ -217,16 +215,128 @@ static void a_failed_removal_waits_for_what_is_durable(void **state)
 	gate_dev_open(e->gate, GATE_SYNC);
 	while (gate_dev_calls(e->gate, GATE_WRITE) < writes + 2)
 		engine_turn(e);
-	for (int i = 0; i < 4; i++)
-		engine_turn(e);
-	assert_false(gone.done);
-	map_view_end(view);
 	assert_int_equal(engine_wait(e, &gone), -ERR_WRITEBACK);
+	map_view_end(view);
 	h = engine_open(e, "a");
 	assert_int_equal(object_size(h), BLK_BYTES);
 	assert_int_equal(engine_blk_byte(e, h, 0), 1);
 	assert_int_equal(object_close(h), 0);
 	assert_int_equal(engine_remove(e, "a"), 0);
+}
+
+/* Nobody finds it meanwhile, and when the removal has failed it is as it was, with what no fsync covers. */
+static void a_failed_removal_gives_nothing_up(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h = engine_create_open(e, "a", 0);
+	uint64_t generation;
+
+	assert_int_equal(engine_write_blks(e, h, 0, ENGINE_WRITTEN_BLKS, 1), 0);
+	assert_int_equal(engine_fsync(e, h), 0);
+	assert_int_equal(engine_write_blks(e, h, 5, ENGINE_WRITTEN_BLKS, 2), 0);
+	generation = object_generation(h);
+	assert_int_equal(object_close(h), 0);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, gate_dev_calls(e->gate, GATE_WRITE) + 2);
+	assert_int_equal(engine_remove(e, "a"), -ERR_WRITEBACK);
+	h = engine_open(e, "a");
+	assert_int_equal(object_size(h), (5 + ENGINE_WRITTEN_BLKS) * BLK_BYTES);
+	assert_int_equal(object_generation(h), generation);
+	assert_int_equal(engine_blk_byte(e, h, 4), 1);
+	assert_int_equal(engine_blk_byte(e, h, 5), 2);
+	assert_int_equal(engine_fsync(e, h), 0);
+	assert_int_equal(object_close(h), 0);
+	crash(e);
+	assert_int_equal(byte_of(e, "a", 5), 2);
+	assert_int_equal(engine_remove(e, "a"), 0);
+}
+
+/*
+ * Of an epoch that is written while the removal is on its way it is not known whether it is wanted: it
+ * is committed when that has failed, or dropped.
+ */
+static void removal_beside_a_write(struct engine *e, bool fails)
+{
+	uint64_t empty = engine_free_nblks(e);
+	struct handle *h = engine_create_open(e, "a", 0);
+	uint64_t writes = gate_dev_calls(e->gate, GATE_WRITE);
+	struct result gone = {0};
+
+	gate_dev_hold(e->gate, GATE_WRITE);
+	assert_int_equal(engine_write_blks(e, h, 0, ENGINE_WRITTEN_BLKS, 3), 0);
+	assert_int_equal(object_close(h), 0);
+	engine_wait_calls(e, GATE_WRITE, writes + 1); /* the timer has closed the epoch */
+	object_remove(e->objs, "a", false, engine_done_cb, &gone);
+	engine_wait_calls(e, GATE_WRITE, writes + 2);
+	gate_dev_release(e->gate, GATE_WRITE, 1);
+	engine_settle(e);
+	assert_int_equal(gate_dev_calls(e->gate, GATE_WRITE), writes + 2);
+	if (fails)
+		gate_dev_fail_upto(e->gate, GATE_WRITE, writes + 3);
+	gate_dev_open(e->gate, GATE_WRITE);
+	assert_int_equal(engine_wait(e, &gone), fails ? -ERR_WRITEBACK : 0);
+	engine_settle(e);
+	if (fails) {
+		engine_flush(e);
+		crash(e);
+		assert_int_equal(byte_of(e, "a", 0), 3);
+		return;
+	}
+	assert_int_equal(gate_dev_calls(e->gate, GATE_WRITE), writes + 2);
+	engine_reap(e);
+	assert_int_equal(engine_free_nblks(e), empty);
+}
+
+static void what_is_written_beside_a_failed_removal_is_committed(void **state)
+{
+	removal_beside_a_write(*state, true);
+}
+
+static void what_is_written_beside_a_removal_is_dropped(void **state)
+{
+	removal_beside_a_write(*state, false);
+}
+
+/* Its pages are in a worker's hands when the removal is durable: it ends behind that. */
+static void a_removal_waits_for_what_is_being_written(void **state)
+{
+	struct engine *e = *state;
+	struct result gone = {0};
+	struct result read = {0};
+	struct handle *other;
+	struct handle *h;
+	struct object *obj;
+	uint64_t writes;
+	uint64_t reads;
+
+	e->nworkers = 1;
+	make(e, "other", 1, 9);
+	engine_restart(e);
+	other = engine_open(e, "other");
+	h = engine_create_open(e, "a", 0);
+	obj = object_find(e->objs, 2);
+	assert_non_null(obj);
+	assert_int_equal(engine_write_blks(e, h, 0, ENGINE_WRITTEN_BLKS, 3), 0);
+	assert_int_equal(object_close(h), 0);
+	writes = gate_dev_calls(e->gate, GATE_WRITE);
+	gate_dev_hold(e->gate, GATE_WRITE);
+	object_remove(e->objs, "a", false, engine_done_cb, &gone);
+	engine_wait_calls(e, GATE_WRITE, writes + 1); /* its record */
+	reads = gate_dev_calls(e->gate, GATE_READ);
+	gate_dev_hold(e->gate, GATE_READ);
+	object_read(other, 0, BLK_BYTES, engine_read_cb, &read);
+	while (gate_dev_calls(e->gate, GATE_READ) == reads)
+		;	  /* the worker has it */
+	epoch_close(obj); /* as the timer does; no worker is free */
+	gate_dev_open(e->gate, GATE_WRITE);
+	while (!obj->removed)
+		engine_turn(e);
+	assert_false(gone.done);
+	gate_dev_open(e->gate, GATE_READ);
+	assert_int_equal(engine_wait(e, &gone), 0);
+	assert_int_equal(engine_wait(e, &read), 0);
+	pagevec_fini(&read.pv);
+	assert_int_equal(object_close(other), 0);
+	assert_false(exists(e, "a"));
 }
 
 /* ---- reset ----------------------------------------------------------------------------------- */
@@ -285,7 +395,11 @@ int main(void)
 	    TIMED(an_expired_object_that_is_open_keeps_its_versions),
 	    TIMED(a_version_expires_by_itself),
 	    TIMED(a_version_that_is_open_outlives_its_time),
-	    TIMED(a_failed_removal_waits_for_what_is_durable),
+	    TIMED(a_failed_removal_keeps_what_is_not_in_the_map),
+	    UNTIMED(a_failed_removal_gives_nothing_up),
+	    TIMED(what_is_written_beside_a_failed_removal_is_committed),
+	    TIMED(what_is_written_beside_a_removal_is_dropped),
+	    UNTIMED(a_removal_waits_for_what_is_being_written),
 	    UNTIMED(a_resize_behind_a_reset_zeroes_what_it_cuts),
 	    UNTIMED(a_growth_behind_a_reset_does_not_shrink),
 	};
