@@ -107,6 +107,8 @@ libserver_la_SOURCES = \
 	server/object_cut.c \
 	server/object_mutate.c \
 	server/object_mutate.h \
+	server/object_mutate_priv.h \
+	server/object_mutate_space.c \
 	server/holes.c \
 	server/holes.h \
 	server/object_gate.c \

@@ -43,12 +43,10 @@
 #include "common/thread.h"
 #include "server/object_epoch.h"
 #include "server/object_io.h"
+#include "server/object_mutate_priv.h"
 #include "server/object_place.h"
 #include "server/object_promise.h"
 #include "server/object_table.h"
-
-/* Visits the parts of a change, its lead first. */
-#define MUTATE_FOREACH(var, of) for (struct mutate *var = (of); var; (var) = (var)->next)
 
 /* A part cannot be, so the change cannot. */
 static void mutate_fail(struct mutate *m, int err)
@@ -303,56 +301,6 @@ static void mutate_park(struct mutate *m, int err)
 		mutate_finish(m, err);
 }
 
-/* Some of it is to go to the device first. */
-static bool mutate_is_placing(struct mutate *lead)
-{
-	MUTATE_FOREACH (m, lead)
-		if (m->place && !lead->placed)
-			return true;
-	return false;
-}
-
-/* Does the block need a promise?  What is to be placed needs one, what is placed none.  A block that
- * was placed before has none to hand on: it owns a block, not a promise. */
-static bool mutate_needs_space(struct mutate *m, lblk_t blk, bool promised)
-{
-	if (m->place && !m->lead->placed && place_has(m->place, blk))
-		return true;
-	return !promised && !mutate_is_placed(m, blk);
-}
-
-/* Adds what a part needs; folios each once, since pieces ascend. */
-static void mutate_add_needs(struct mutate *m, struct epoch_needs *needs)
-{
-	struct cache_object *co = &m->obj->cache;
-	uint64_t counted = UINT64_MAX;
-
-	needs->hole = needs->hole || m->punches;
-	m->space = 0;
-	for (uint32_t i = 0; i < m->npinned; i++) {
-		for (uint32_t k = 0; k < m->pinned[i].nblks; k++) {
-			lblk_t blk = lblk(m->pinned[i].first.n + k);
-			uint64_t folio = blk.n >> FOLIO_SHIFT;
-			bool promised = cache_is_promised(co, blk);
-
-			needs->nblks += !promised && (co->nplaced == 0 || !cache_is_dirty(co, blk));
-			m->space += mutate_needs_space(m, blk, promised);
-			needs->nfolios += folio != counted && !cache_is_dirty_folio(co, blk);
-			counted = folio;
-		}
-	}
-}
-
-/* What all parts need together, and each of them of space. */
-static struct epoch_needs mutate_needs(struct mutate *lead)
-{
-	struct epoch_needs needs = {0};
-
-	MUTATE_FOREACH (m, lead)
-		mutate_add_needs(m, &needs);
-	return needs;
-}
-
 /* Room in the open epoch, or in those of all parts together. */
 static int mutate_make_room(struct mutate *lead, const struct epoch_needs *needs)
 {
@@ -362,83 +310,6 @@ static int mutate_make_room(struct mutate *lead, const struct epoch_needs *needs
 		return 0;
 	return all ? epoch_make_room_all(all->objs, all->n, needs)
 		   : epoch_make_room(lead->obj, needs);
-}
-
-static void mutate_unreserve(struct mutate *m, uint64_t nblks)
-{
-	alloc_unreserve(m->obj->objs->alloc, nblks);
-}
-
-/* The block behind the last one that a part makes dirty. */
-static uint64_t mutate_end(const struct mutate *m)
-{
-	const struct mutate_piece *last = m->npinned > 0 ? &m->pinned[m->npinned - 1] : NULL;
-
-	return last ? last->first.n + last->nblks : 0;
-}
-
-static void mutate_unhold(struct mutate *m, uint64_t nblks)
-{
-	m->nheld -= nblks;
-	object_unhold(m->obj, nblks);
-}
-
-/* Gives up what was placed and is useless, and keeps a promise for it. */
-static void mutate_trade(struct mutate *m)
-{
-	uint64_t n = m->place && m->lead->placed ? place_drop_stale(m->place) : 0;
-
-	if (alloc_reserve_due(m->obj->objs->alloc, n) == 0)
-		m->reserved += n;
-	else
-		mutate_unhold(m, n);
-}
-
-/* What all parts need beyond what is promised to them; of that none keeps more than it needs. */
-static uint64_t mutate_lacks_space(struct mutate *lead)
-{
-	uint64_t lacks = 0;
-
-	MUTATE_FOREACH (m, lead) {
-		mutate_trade(m);
-		if (m->reserved > m->space) {
-			mutate_unreserve(m, m->reserved - m->space);
-			mutate_unhold(m, m->reserved - m->space);
-			m->reserved = m->space;
-		}
-		lacks += m->space - m->reserved;
-	}
-	return lacks;
-}
-
-/* Is all that it lacks withheld for its objects, so that nobody is passed over? */
-static bool mutate_is_promised(struct mutate *lead)
-{
-	MUTATE_FOREACH (m, lead)
-		if (!object_is_promised(m->obj, m->space - m->reserved))
-			return false;
-	return true;
-}
-
-/* The space of all parts, or none. */
-static int mutate_reserve(struct mutate *lead)
-{
-	MUTATE_FOREACH (m, lead) {
-		int err = object_reserve(m->obj, m->space - m->reserved, mutate_end(m));
-
-		if (err == 0) {
-			m->nheld += m->space - m->reserved;
-			continue;
-		}
-		for (struct mutate *done = lead; done != m; done = done->next) {
-			mutate_unreserve(done, done->space - done->reserved);
-			mutate_unhold(done, done->space - done->reserved);
-		}
-		return err;
-	}
-	MUTATE_FOREACH (m, lead)
-		m->reserved = 0; /* the caller sees to it */
-	return 0;
 }
 
 /*
