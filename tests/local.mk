@@ -71,6 +71,7 @@ unit_tests = \
 	tests/unit/test_kv_threads \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_aio \
+	tests/unit/test_libcow_attrs \
 	tests/unit/test_libcow_cancel \
 	tests/unit/test_libcow_cut \
 	tests/unit/test_libcow_diff \
@@ -316,6 +317,7 @@ libtest_la_SOURCES = \
 	tests/unit/kv_fixture.h \
 	tests/unit/libcow_fixture.h \
 	tests/unit/map_fixture.h \
+	tests/unit/names_fixture.h \
 	tests/unit/object_fixture.h \
 	tests/unit/object_map_fixture.h \
 	tests/unit/promise_fixture.h \
