@@ -58,6 +58,7 @@
 	  "written")                                                                        \
 	X(USAGES, LIMIT, "too many ask for usage at once; try again later")                 \
 	X(PAIRS, LIMIT, "too many clones are asked for at once; try again later")           \
+	X(COUNTS, LIMIT, "too many reservations are set at once; try again later")          \
 	X(LOCKED, BUSY, "the store is in use")                                              \
 	X(SHORT_IO, IO, "device ended early")                                               \
 	X(LATCHED, IO, "the store has stopped taking writes")                               \

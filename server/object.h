@@ -142,8 +142,8 @@ struct object_edit {
  *
  * A reservation promises an object that it can have so many blocks of its own; the others find them taken.
  * It is as good as that from the answer on, and what it is set to is counted anew: what has become the object's
- * own since it shared it is noticed.  That reads the metadata of what it does not share.  -ERR_NOSPC: there is
- * not so much.
+ * own since it shared it is noticed.  That reads the metadata of what it does not share, one object after the
+ * other.  -ERR_NOSPC: there is not so much.  -ERR_COUNTS: too many wait for that.
  *
  * -ERR_INVAL: the edits.  -ERR_LABELS_OTHER: not as expected.  -ERR_LABELS_LONG.  -ERR_PERM: of a
  * version set_readonly or set_reserved.  -ERR_NOSPC_META, where something is added; and where it becomes read-only what

@@ -30,6 +30,9 @@
 #include "server/object_promise.h"
 #include "server/object_walk.h"
 
+/* How many may wait for their walks: each has the memory of its request, also of a client that is gone. */
+#define SET_COUNTS_MAX 1024u
+
 struct set_op {
 	struct name_op name;
 	struct object_edit edit; /* points to the two below */
@@ -214,12 +217,27 @@ static LOOP_FN void set_walk_ended(struct object_walk *walk, int err)
 {
 	struct set_op *set = CONTAINER_OF(walk, struct set_op, walk);
 
+	set->name.objs->ncounts--;
 	if (err < 0)
 		set->owned = (struct map_owned){0};
 	if (err < 0 && err != -ERR_NOENT && err != -ERR_LATE)
 		name_finish(&set->name, err, NULL);
 	else
 		name_begin(&set->name, set->edit.edits_len > 0 || set->edit.ttl_ms > 0);
+}
+
+static void set_walk(struct set_op *set)
+{
+	struct objects *objs = set->name.objs;
+
+	if (objs->ncounts == SET_COUNTS_MAX) {
+		name_finish(&set->name, -ERR_COUNTS, NULL);
+		return;
+	}
+	objs->ncounts++;
+	set->walk.run = set_walk_run;
+	set->walk.ended = set_walk_ended;
+	object_walk_start(objs, &set->walk);
 }
 
 /* Checks what was asked for, and copies it. */
@@ -265,9 +283,7 @@ void object_set(struct objects *objs, const char *spec, const struct object_edit
 	op->found = set_found;
 	claim_add(&op->claim, op->spec, true);
 	if (edit->set_reserved && edit->reserved_nblks > 0 && !strchr(spec, '@')) {
-		set->walk.run = set_walk_run;
-		set->walk.ended = set_walk_ended;
-		object_walk_start(objs, &set->walk);
+		set_walk(set);
 		return;
 	}
 	/* to take something away there must always be room */

@@ -300,6 +300,7 @@ struct objects {
 
 	size_t usage_bytes;	   /* of what waits for its usage */
 	uint32_t npairs;	   /* of object_clone_all(), under way */
+	uint32_t ncounts;	   /* object_set()s that wait for what their objects own */
 	bool lacking;		   /* failed epochs may lack space */
 	unsigned int nplacing;	   /* changes whose data is on its way to the device */
 	struct mutate_list parked; /* writes that wait for space or memory, in order */

@@ -474,6 +474,33 @@ static void usages_that_wait_are_not_too_many(void **state)
 	assert_int_equal(engine_wait(e, &held.res), 0);
 }
 
+/* Nor are reservations that wait until it is counted what their objects own. */
+static void reservations_that_wait_are_not_too_many(void **state)
+{
+	enum { NSETS = 1024 };
+	const struct object_edit edit = {.set_reserved = true, .reserved_nblks = 1};
+	struct engine *e = *state;
+	struct result *res = calloc(NSETS + 1, sizeof(*res));
+	struct held held;
+
+	assert_non_null(res);
+	held_start(e, &held);
+	for (size_t i = 0; i <= NSETS; i++)
+		object_set(e->objs, "none", &edit, engine_info_cb, &res[i]);
+	held_wait_begun(e, &held);
+	assert_false(res[0].done || res[NSETS - 1].done);
+	assert_true(res[NSETS].done);
+	assert_int_equal(res[NSETS].err, -ERR_COUNTS);
+	(void)sem_post(&held.go);
+	for (size_t i = 0; i < NSETS; i++)
+		assert_int_equal(engine_wait(e, &res[i]), -ERR_NOENT);
+	res[0] = (struct result){0};
+	object_set(e->objs, "none", &edit, engine_info_cb, &res[0]);
+	assert_int_equal(engine_wait(e, &res[0]), -ERR_NOENT);
+	assert_int_equal(engine_wait(e, &held.res), 0);
+	free(res);
+}
+
 /* What it waits for, of which a fold is a part, may come when no worker is left. */
 static void a_walk_that_has_not_begun_ends_with_the_engine(void **state)
 {
@@ -645,6 +672,7 @@ int main(void)
 	    TEST(a_fold_passes_a_long_walk),
 	    TEST(walks_that_wait_end_with_the_engine),
 	    TEST(usages_that_wait_are_not_too_many),
+	    TEST(reservations_that_wait_are_not_too_many),
 	    TEST(a_walk_that_has_not_begun_ends_with_the_engine),
 	    TEST(a_check_finds_all_well),
 	    TEST(a_check_runs_beside_all_other_work),
