@@ -13,6 +13,7 @@
 #include "client/attrs.h"
 #include "client/out.h"
 #include "client/show.h"
+#include "client/specs.h"
 #include "common/clock.h"
 
 #define NS_PER_SEC UINT64_C(1000000000)
@@ -154,7 +155,9 @@ static int edit_run(struct ctl *ctl, struct edit *edit)
 {
 	const char *spec = ctl->args.operands[0];
 	struct cow_info info;
-	int status = ctl_connect(ctl);
+	/* for a reservation the server may have to count */
+	int status = edit->cow.reserved > 0 ? ctl_connect_patiently(ctl, SPECS_PATIENCE_SEC)
+					    : ctl_connect(ctl);
 	int err;
 
 	if (status != 0)

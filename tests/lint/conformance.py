@@ -17,7 +17,7 @@ ELSEWHERE = {
     "NOSPC": ("the map is full: tests/unit/test_map_full", "CREATE", "CLONE", "SNAP", "RESET", "SET",
               "STATFS", "CLONE_ALL"),
     "BUSY": ("a race with writes, or with another: tests/unit/test_object_store", "USAGE", "CHECK"),
-    "LIMIT": ("more memory or commit than one client asks for: tests/unit", "USAGE", "CLONE_ALL"),
+    "LIMIT": ("more memory or commit than one client asks for: tests/unit", "USAGE", "CLONE_ALL", "SET"),
 }
 
 # Verbs of the script that send an operation with a lot in it.
