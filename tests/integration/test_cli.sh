@@ -117,6 +117,16 @@ bad 'write-all with an object missing' 3 cowctl write-all other 0 "$dir/left" mi
 good 'a version of one' cowctl snap add third@v
 bad 'write-all into a version' 6 cowctl write-all other 0 "$dir/left" third@v 0 "$dir/left"
 bad 'write-all of pieces that overlap' 1 cowctl write-all other 0 "$dir/left" third 0 "$dir/left" third 2 "$dir/right"
+many=() && for i in {0..1024}; do many+=(other "$i" "$dir/left"); done
+bad 'write-all of more than 1024 pieces' 64 cowctl write-all "${many[@]}"
+says 'it says so' 'at most 1024 pieces'
+good 'many objects' cowctl clone -N 513 third 'many-%d'
+many=() && for i in {0..512}; do many+=("many-$i" 0 "$dir/left"); done
+bad 'write-all into more than 512 objects' 64 cowctl write-all "${many[@]}"
+says 'it says so, too' 'at most 512 objects'
+good 'write-all into 512' cowctl write-all --direct "${many[@]:3}"
+check 'has written the last' [ "$(cowctl cat many-512 --length 4)" = left ]
+good 'they go' cowctl rm many-{0..512}
 run cowctl --json info other
 json_is 'write-all that failed has changed nothing' objects.0.generation "$other"
 check 'nor what is there' [ "$(cowctl cat other --length 5)" = piped ]

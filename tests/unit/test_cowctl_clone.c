@@ -153,6 +153,9 @@ static void test_cowctl_write_all_mistakes(void **state)
 	expect_error(f, 1, "write-all a 0 /none/there", "/none/there: No such file");
 	(void)snprintf(line, sizeof(line), "write-all a 0 %s", none);
 	expect_error(f, 1, line, "nothing to be written");
+	assert_int_equal(truncate(none, (32 << 20) - 2), 0);
+	(void)snprintf(line, sizeof(line), "write-all a 0 %s a 32M %s", one, none);
+	expect_error(f, 1, line, "at most 32 MiB are written at once");
 	(void)snprintf(line, sizeof(line), "write-all a 0 %s none 0 %s", one, one);
 	expect_error(f, 3, line, "none: no such object");
 	assert_int_equal(f->st->requests[WIRE_OP_WRITE_ALL], 0);
