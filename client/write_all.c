@@ -13,7 +13,6 @@
 #include "client/aio.h"
 #include "client/call.h"
 #include "client/errors.h"
-#include "client/flight.h"
 #include "client/handle.h"
 #include "common/err.h"
 
@@ -148,6 +147,8 @@ static int write_all_finish(const struct write_all *all, struct cow_write *write
 
 /* ---- the calls ------------------------------------------------------------------------------- */
 
+static const char write_all_misfit[] = "the server answered for other objects";
+
 static int write_all_run(struct write_all *all, struct cow_write *writes, size_t count)
 {
 	cow_t *cow = writes[0].obj->cow;
@@ -161,7 +162,7 @@ static int write_all_run(struct write_all *all, struct cow_write *writes, size_t
 	call.ctx = &all->reply;
 	err = call_run(cow, &call, write_all_encode(all, &call));
 	if (err == 0 && write_all_finish(all, writes) < 0)
-		err = errors_set(cow, -ERR_PROTO, "the server answered for other objects");
+		err = errors_set(cow, -ERR_PROTO, write_all_misfit);
 	return err;
 }
 
@@ -182,24 +183,10 @@ int cow_write_all(struct cow_write *writes, size_t count)
 	return err;
 }
 
-/* The objects stay as long as the call, closed or not. */
-static void write_all_hold(struct cow *cow, const struct write_all *all, bool hold)
-{
-	(void)pthread_mutex_lock(&cow->lock);
-	for (uint32_t i = 0; i < all->m.count; i++) {
-		if (hold)
-			all->bound[i].obj->refs++;
-		else
-			flight_object_put(all->bound[i].obj);
-	}
-	(void)pthread_mutex_unlock(&cow->lock);
-}
-
 static void write_all_drop(struct aio *aio)
 {
 	struct write_all *all = aio->state;
 
-	write_all_hold(aio->cow, all, false);
 	if (all->own)
 		free(all->data);
 }
@@ -208,6 +195,7 @@ static int64_t write_all_finish_aio(struct aio *aio)
 {
 	int err = write_all_finish(aio->state, aio->out);
 
+	aio->text = write_all_misfit;
 	write_all_drop(aio);
 	return err;
 }
@@ -235,10 +223,8 @@ int cow_aio_write_all(struct cow_write *writes, size_t count, const struct cow_a
 	aio->out = writes;
 	err = write_all_fill(all, writes, count);
 	if (err < 0) {
-		all->m.count = 0; /* nothing is held */
 		aio_discard(aio);
 		return err;
 	}
-	write_all_hold(cow, all, true);
 	return aio_submit(aio, write_all_encode(all, &aio->parts[0]), id);
 }

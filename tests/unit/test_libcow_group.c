@@ -325,11 +325,17 @@ static void test_an_asynchronous_write_to_several(void **state)
 	assert_int_equal(cow_aio_write_all(writes, 0, &how, NULL), -COW_EINVAL);
 	writes_of(fx, writes);
 	assert_int_equal(cow_aio_write_all(writes, 2, NULL, NULL), -COW_EINVAL);
+	fx->st->short_by = 1;
+	assert_int_equal(cow_aio_write_all(writes, 2, &how, NULL), 0);
+	await(fx, &e, 2);
+	fx->st->short_by = 0;
+	assert_int_equal(e.result, -COW_EPROTO);
+	assert_non_null(strstr(cow_error(fx->cow), "other objects"));
 	/* objects that are closed meanwhile */
 	assert_int_equal(cow_aio_write_all(writes, 2, &how, NULL), 0);
 	assert_int_equal(cow_close(fx->objs[0]), 0);
 	assert_int_equal(cow_close(fx->objs[1]), 0);
-	await(fx, &e, 2);
+	await(fx, &e, 3);
 	assert_int_equal(cow_open(fx->cow, "a", 0, &fx->objs[0]), 0);
 	assert_int_equal(cow_open(fx->cow, "b", 0, &fx->objs[1]), 0);
 }
