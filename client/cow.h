@@ -358,7 +358,8 @@ int cow_set_readonly(cow_t *cow, const char *spec, int readonly);
  * cow_clone() of it.  A clone or version reserves nothing itself, and of a version that is -COW_EPERM.
  *
  * What has become the object's own again, since others let go of it, is counted when this is called, also
- * with the same number.  That may take as long as cow_get_usage().
+ * with the same number; until then more may be withheld than it needs.  That may take as long as
+ * cow_get_usage().
  */
 int cow_set_reserved(cow_t *cow, const char *spec, uint64_t bytes);
 
