@@ -489,10 +489,12 @@ check-lint: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)'
 
 # Not part of check: a million operations of the model, half of them with a small cache, a thousand
-# kills, and a million states of the simulation.  More than an hour; TEST_SEED repeats a run.
+# kills, a million states of the simulation, and a hundred thousand recorded ones.  More than an hour;
+# TEST_SEED repeats a run.
 check-long: all
-	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=1000000 TEST_TIMEOUT=7200 $(MAKE) $(AM_MAKEFLAGS) check \
-		TESTS='$(sim_tests) tests/integration/test_model tests/integration/test_kill \
+	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=1000000 TEST_RECORDED=100000 TEST_STARTED=1000 \
+		TEST_TIMEOUT=7200 $(MAKE) $(AM_MAKEFLAGS) check \
+		TESTS='$(sim_tests) $(record_tests) tests/integration/test_model tests/integration/test_kill \
 			tests/integration/test_group'
 .PHONY: check-run check-threads check-lint check-long
 
