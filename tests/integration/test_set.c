@@ -140,7 +140,7 @@ static void test_what_cannot_be_is_refused(void **state)
 	struct fixture *fx = *state;
 	const struct cow_label twice[] = {{"a", "1"}, {"a", NULL}};
 	const struct cow_label nokey = {NULL, "1"};
-	struct cow_edit edit = {.flags = 16};
+	struct cow_edit edit = {.flags = 32};
 
 	assert_int_equal(cow_set(fx->cow, "a", &edit, NULL), -COW_EINVAL);
 	edit.flags = COW_SET_READONLY | COW_SET_WRITABLE;
