@@ -54,8 +54,9 @@ static struct group_op *group_of(struct name_op *op)
 static LOOP_FN void group_ended(void *ctx, int err)
 {
 	struct group_op *group = ctx;
+	struct objects *objs = group->name.objs;
 
-	group->name.objs->npairs -= group->n;
+	objs->npairs -= group->n;
 	group->cb(group->ctx, err, group->at);
 	for (uint32_t i = 0; i < group->n && group->items; i++) {
 		struct group_item *item = &group->items[i];
@@ -67,6 +68,8 @@ static LOOP_FN void group_ended(void *ctx, int err)
 	}
 	free(group->items);
 	free(group->sources);
+	if (!TAILQ_EMPTY(&objs->parked))
+		objs->progress(objs); /* who waited for what is promised */
 }
 
 /* ---- are they good? -------------------------------------------------------------------------- */

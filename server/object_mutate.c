@@ -293,7 +293,7 @@ static void mutate_park(struct mutate *m, int err)
 	prepare_pause(objs->prepare);
 	if (prepare_held_nblks(objs->prepare) > 0 || freeload_is_busy(objs->freeload) ||
 	    epoch_any_moving(objs) || commit_busy(objs->commit) || objs->wb.releasing > 0 ||
-	    objs->nplacing > 0 ||
+	    objs->nplacing > 0 || mutate_is_renewing(m) ||
 	    (commit_reaping(objs->commit) && !checkpoint_fails(objs->checkpoint)) ||
 	    checkpoint_want_space(objs->checkpoint, err == -ERR_NOSPC_META))
 		TAILQ_INSERT_TAIL(&objs->parked, m, link);

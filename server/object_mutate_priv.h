@@ -23,6 +23,9 @@ uint64_t mutate_lacks_space(struct mutate *lead) LOOP_FN;
 /* Is all that it lacks withheld for its objects, so that nobody is passed over? */
 bool mutate_is_promised(struct mutate *lead) LOOP_FN;
 
+/* Will it be given more when what goes on with an object of it has ended? */
+bool mutate_is_renewing(struct mutate *lead) LOOP_FN;
+
 /* The space of all parts, to be used in this turn, or none: -ERR_NOSPC. */
 int mutate_reserve(struct mutate *lead) LOOP_FN MUST_CHECK;
 

@@ -122,6 +122,15 @@ bool mutate_is_promised(struct mutate *lead)
 	return true;
 }
 
+bool mutate_is_renewing(struct mutate *lead)
+{
+	ASSERT_LOOP();
+	MUTATE_FOREACH (m, lead)
+		if (object_is_renewing(m->obj))
+			return true;
+	return false;
+}
+
 int mutate_reserve(struct mutate *lead)
 {
 	ASSERT_LOOP();

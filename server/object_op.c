@@ -21,6 +21,7 @@ static void name_answer(struct name_op *op, int err, const struct map_obj *info)
 void name_finish(struct name_op *op, int err, const struct map_obj *info)
 {
 	struct objects *objs = op->objs;
+	bool renewed = op->obj && op->renewing_nblks > 0;
 
 	ASSERT_LOOP();
 	name_answer(op, err, info);
@@ -30,6 +31,8 @@ void name_finish(struct name_op *op, int err, const struct map_obj *info)
 	}
 	claim_put(objs, &op->claim);
 	free(op);
+	if (renewed && !TAILQ_EMPTY(&objs->parked))
+		objs->progress(objs); /* who waited for the promise */
 }
 
 struct name_op *name_new(struct objects *objs, object_info_cb info_cb, object_cb cb, void *ctx)

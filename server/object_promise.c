@@ -54,10 +54,25 @@ void object_promise_update(struct object *obj)
 
 /* ---- using it -------------------------------------------------------------------------------- */
 
+/*
+ * While it is being renewed what is withheld does not become less with what is written: that may be shared
+ * by then, and the promise is needed in full.  So until then what is written is not of it.
+ */
+static uint64_t object_usable_nblks(const struct object *obj)
+{
+	return obj->renewing_nblks > 0 ? 0 : obj->withheld_nblks;
+}
+
 bool object_is_promised(const struct object *obj, uint64_t nblks)
 {
 	ASSERT_LOOP();
-	return nblks <= obj->withheld_nblks;
+	return nblks <= object_usable_nblks(obj);
+}
+
+bool object_is_renewing(const struct object *obj)
+{
+	ASSERT_LOOP();
+	return obj->renewing_nblks > 0 && object_reserved_nblks(obj) > 0;
 }
 
 /*
@@ -80,8 +95,8 @@ int object_reserve(struct object *obj, uint64_t nblks, uint64_t end)
 	if (object_is_promised(obj, nblks))
 		err = alloc_reserve_due(al, nblks);
 	else
-		err =
-		    alloc_reserve_beyond(al, nblks, obj->withheld_nblks, object_returns(obj, end));
+		err = alloc_reserve_beyond(al, nblks, object_usable_nblks(obj),
+					   object_returns(obj, end));
 	if (err == 0)
 		object_hold(obj, nblks);
 	return err;

@@ -42,6 +42,9 @@ int object_reserve(struct object *obj, uint64_t nblks, uint64_t end) LOOP_FN MUS
 /* Is all of that withheld for it, so that nobody is passed over who waits for space? */
 bool object_is_promised(const struct object *obj, uint64_t nblks) LOOP_FN;
 
+/* Is its promise being renewed, and not to be used before that has ended? */
+bool object_is_renewing(const struct object *obj) LOOP_FN;
+
 /* The object has nblks more, or less, in the hands of a change: these are dirty, or given back. */
 void object_hold(struct object *obj, uint64_t nblks) LOOP_FN;
 void object_unhold(struct object *obj, uint64_t nblks) LOOP_FN;

@@ -207,6 +207,8 @@ static void share_finish(struct share_op *op, int err)
 	cache_shrink(objs->cache);
 	objects_check_room(objs);
 	free(op);
+	if (!TAILQ_EMPTY(&objs->parked))
+		objs->progress(objs); /* who waited for what is promised */
 }
 
 /* ---- committing ------------------------------------------------------------------------------ */

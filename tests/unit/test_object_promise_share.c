@@ -155,6 +155,19 @@ static void a_reset_promises_all_of_it_anew(void **state)
 	expect_exact(e);
 }
 
+static void begin_write(struct engine *e, struct handle *h, uint64_t blk, uint64_t n, uint8_t byte,
+			struct result *res)
+{
+	uint8_t *bytes = malloc(n * BLK_BYTES);
+	struct pagevec pv;
+
+	assert_non_null(bytes);
+	memset(bytes, byte, n * BLK_BYTES);
+	pv = engine_payload(e, blk * BLK_BYTES, bytes, n * BLK_BYTES);
+	free(bytes);
+	object_write(h, blk * BLK_BYTES, &pv, engine_done_cb, res);
+}
+
 /* Written while the clone is being made: what comes before its moment is shared, and what comes after not. */
 static void what_is_written_beside_a_clone_is_counted_once(void **state)
 {
@@ -172,6 +185,46 @@ static void what_is_written_beside_a_clone_is_counted_once(void **state)
 	assert_int_equal(object_close(h), 0);
 	expect_exact(e);
 	assert_true(withheld(e, "own") >= OWN - 100);
+}
+
+/* Until the clone is there all of the promise is: what is written meanwhile is of what is free for all. */
+static void beside_a_clone_nothing_is_taken_from_others(void **state)
+{
+	struct engine *e = *state;
+	struct result cloned = {0};
+	struct result beside[3] = {0};
+	struct handle *other;
+	struct handle *h;
+
+	make(e, "spare", OWN + 10, 9);
+	assert_int_equal(create_reserved(e, "other", OWN, OWN), 0);
+	assert_int_equal(create_reserved(e, "own", OWN, OWN), 0);
+	h = open_way(e, "own", WAY_BUFFERED);
+	other = open_way(e, "other", WAY_BUFFERED);
+	write_all(e, h, OWN, OWN, 1);
+	assert_int_equal(engine_fsync(e, h), 0);
+	(void)fill(e, "others");
+	assert_int_equal(remove_all(e, "spare"), 0);
+	engine_reap(e);
+	engine_flush(e);
+	assert_int_equal(engine_write_blk(e, h, 2 * OWN, 2), 0); /* the clone waits for it */
+	gate_dev_hold(e->gate, GATE_SYNC);
+	object_clone(e->objs, "own", "copy", NULL, engine_info_cb, &cloned);
+	engine_settle(e);
+	for (unsigned int i = 0; i < ARRAY_LEN(beside); i++)
+		begin_write(e, h, 3 * OWN + i * (OWN / 2), OWN / 2, 3, &beside[i]);
+	engine_settle(e);
+	assert_false(cloned.done);
+	assert_false(beside[2].done);
+	gate_dev_open(e->gate, GATE_SYNC);
+	assert_int_equal(engine_wait(e, &cloned), 0);
+	for (unsigned int i = 0; i < ARRAY_LEN(beside); i++)
+		(void)engine_wait(e, &beside[i]);
+	write_all(e, other, OWN, OWN, 5);
+	assert_int_equal(engine_fsync(e, other), 0);
+	assert_int_equal(object_close(h), 0);
+	assert_int_equal(object_close(other), 0);
+	expect_exact(e);
 }
 
 /* ---- counted anew ---------------------------------------------------------------------------- */
@@ -522,6 +575,7 @@ int main(void)
 	    TEST(a_range_needs_as_many_blocks_as_become_shared),
 	    TEST(a_reset_promises_all_of_it_anew),
 	    TEST(what_is_written_beside_a_clone_is_counted_once),
+	    TEST(beside_a_clone_nothing_is_taken_from_others),
 	    TEST(what_others_have_let_go_is_found_when_it_is_set),
 	    TEST(what_is_owned_needs_no_space),
 	    TEST(a_clone_comes_between),
