@@ -99,6 +99,7 @@ static int teardown(void **state)
 	daemon_fini(&rec->d);
 	if (rec->other_made)
 		daemon_fini(&rec->other);
+	history_fini(&rec->work.history);
 	free(rec->work.ops);
 	free(rec);
 	return 0;
@@ -244,6 +245,7 @@ static void test_power_cut_anywhere(void **state)
 		}
 	}
 	replay_fini(&r);
+	history_fini(&h);
 	(void)printf("%" PRIu64 " states, a cowd started on %" PRIu64 "\n", states, starts);
 	assert_true(states >= want - want / 10);
 }

@@ -20,6 +20,15 @@ void history_init(struct history *h)
 	}
 }
 
+void history_fini(struct history *h)
+{
+	for (unsigned int i = 0; i < HISTORY_OBJS; i++) {
+		free(h->objs[i].bytes);
+		free(h->objs[i].before);
+		free(h->objs[i].steps);
+	}
+}
+
 uint32_t history_csum(const uint8_t *blk)
 {
 	if (blk[0] == 0 && memcmp(blk, blk + 1, BLK_BYTES - 1) == 0)

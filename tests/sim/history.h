@@ -75,6 +75,7 @@ struct history {
 };
 
 void history_init(struct history *h);
+void history_fini(struct history *h);
 
 /* An object that there may be from now on, with the content of another, or none. */
 void history_begin(struct history *h, struct history_obj *o, const char *spec,
