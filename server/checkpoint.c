@@ -46,6 +46,7 @@ struct checkpoint {
 	struct checkpoint_config config;
 	enum checkpoint_state state;
 	bool stopping;
+	int stop_err; /* what who waits is told then */
 	bool again; /* another one is wanted after this one */
 
 	/* since the last cut */
@@ -367,7 +368,7 @@ void checkpoint_wait(struct checkpoint *cp, struct checkpoint_waiter *waiter)
 {
 	ASSERT_LOOP();
 	if (cp->stopping) {
-		waiter->ready(waiter, -ERR_SHUTDOWN);
+		waiter->ready(waiter, cp->stop_err);
 		return;
 	}
 	if (cp->state == CHECKPOINT_IDLE && cp->since_ms == 0) {
@@ -407,11 +408,12 @@ struct checkpoint *checkpoint_new(const struct checkpoint_config *config)
 	return cp;
 }
 
-void checkpoint_stop(struct checkpoint *cp)
+void checkpoint_stop(struct checkpoint *cp, int err)
 {
 	cp->stopping = true;
+	cp->stop_err = err;
 	if (cp->state == CHECKPOINT_IDLE || cp->state == CHECKPOINT_RETRY)
-		checkpoint_call(&cp->waiters, -ERR_SHUTDOWN);
+		checkpoint_call(&cp->waiters, err);
 }
 
 void checkpoint_free(struct checkpoint *cp)

@@ -65,8 +65,8 @@ struct checkpoint_waiter {
 struct checkpoint *checkpoint_new(const struct checkpoint_config *config);
 
 /* Nothing is started any more and nothing is folded that is not being folded already; who waits is
- * told, or will be.  The threads may go on. */
-void checkpoint_stop(struct checkpoint *cp) LOOP_FN;
+ * told err, or will be.  The threads may go on. */
+void checkpoint_stop(struct checkpoint *cp, int err) LOOP_FN;
 
 /* The threads have ended. */
 void checkpoint_free(struct checkpoint *cp);

@@ -87,7 +87,7 @@ static LOOP_FN void objects_latched(void *ctx)
 	objs->latched = true;
 	/* what is not in the map as it should be must not be folded, and the journal has it */
 	if (objs->checkpoint)
-		checkpoint_stop(objs->checkpoint);
+		checkpoint_stop(objs->checkpoint, -ERR_LATCHED);
 	object_retry_parked(objs);
 	if (objs->on_latch)
 		objs->on_latch(objs->latch_ctx);
@@ -488,7 +488,7 @@ void objects_free(struct objects *objs)
 	objs->fetcher.stopping = true;
 	object_walk_stop(objs);
 	if (objs->checkpoint)
-		checkpoint_stop(objs->checkpoint);
+		checkpoint_stop(objs->checkpoint, -ERR_SHUTDOWN);
 	if (objs->prepare)
 		prepare_stop(objs->prepare);
 	if (objs->freeload)

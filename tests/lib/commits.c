@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "common/crc32c.h"
+#include "common/err.h"
 #include "common/thread.h"
 
 static void on_freed(void *ctx, const struct map_freed *freed)
@@ -234,7 +235,7 @@ int commits_checkpoint(struct commits *fx)
 void commits_kill(struct commits *fx)
 {
 	if (fx->checkpoint) {
-		checkpoint_stop(fx->checkpoint);
+		checkpoint_stop(fx->checkpoint, -ERR_SHUTDOWN);
 		worker_pool_free(fx->pool);
 		loop_finish(fx->ts->loop);
 	}

@@ -23,9 +23,9 @@ bool op_lacks_space(int err)
 static void judge_err(const struct run *run, int err)
 {
 	MUST(err == 0 || op_lacks_space(err) ||
-		 (run->faults && (err_class(err) == ERR_IO || err == -ERR_IO ||
-				  err == -ERR_WRITEBACK || err == -ERR_LATCHED ||
-				  err == -ERR_NOMEM || (run->latched && err == -ERR_SHUTDOWN))),
+		 (run->faults &&
+		  (err_class(err) == ERR_IO || err == -ERR_IO || err == -ERR_WRITEBACK ||
+		   err == -ERR_LATCHED || err == -ERR_NOMEM)),
 	     "an operation failed: %s", err_name(err));
 	if (err < 0)
 		run->stats->refused++;

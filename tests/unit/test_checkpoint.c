@@ -549,7 +549,7 @@ static void stopped_it_starts_no_more(void **state)
 	struct recover_result result;
 
 	(void)run_inline(fx, oid, 0);
-	checkpoint_stop(fx->checkpoint);
+	checkpoint_stop(fx->checkpoint, -ERR_SHUTDOWN);
 	checkpoint_wait(fx->checkpoint, &wait.waiter);
 	assert_int_equal(wait.n, 1);
 	assert_int_equal(wait.err, -ERR_SHUTDOWN);
@@ -568,7 +568,7 @@ static void stopped_after_the_cut_it_folds_nothing(void **state)
 
 	(void)run_inline(fx, oid, 0);
 	checkpoint_wait(fx->checkpoint, &wait.waiter);
-	checkpoint_stop(fx->checkpoint);
+	checkpoint_stop(fx->checkpoint, -ERR_SHUTDOWN);
 	test_store_run_count(fx->ts, &wait.n, 1);
 	assert_int_equal(wait.err, -ERR_WRITEBACK);
 	checkpoint_tick(fx->checkpoint);
@@ -587,7 +587,7 @@ static void who_waits_for_another_attempt_is_told_of_the_stop(void **state)
 	fail_one(fx);
 	checkpoint_wait(fx->checkpoint, &wait.waiter);
 	assert_int_equal(wait.n, 0);
-	checkpoint_stop(fx->checkpoint);
+	checkpoint_stop(fx->checkpoint, -ERR_SHUTDOWN);
 	assert_int_equal(wait.n, 1);
 	assert_int_equal(wait.err, -ERR_SHUTDOWN);
 }
