@@ -47,7 +47,7 @@ struct checkpoint {
 	enum checkpoint_state state;
 	bool stopping;
 	int stop_err; /* what who waits is told then */
-	bool again; /* another one is wanted after this one */
+	bool again;   /* another one is wanted after this one */
 
 	/* since the last cut */
 	struct home home;
