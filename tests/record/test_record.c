@@ -228,6 +228,7 @@ static void test_power_cut_anywhere(void **state)
 	const struct log_entry *e;
 	uint64_t states = 0;
 	uint64_t starts = 0;
+	uint64_t cuts = 0;
 	struct history h;
 	struct replay r;
 
@@ -238,7 +239,7 @@ static void test_power_cut_anywhere(void **state)
 		if (e->kind == LOG_MARK)
 			work_replay(&rec->work, &h, e);
 		for (uint64_t n = share_of_entry(rec, &rnd, want); n > 0; n--) {
-			bool start = nstarts > 0 && rnd_below(&rnd, want) < nstarts;
+			bool start = starts < nstarts && starts * want <= cuts++ * nstarts;
 
 			judge(rec, &r, &h, &rnd, start, &states);
 			starts += start;
@@ -248,6 +249,7 @@ static void test_power_cut_anywhere(void **state)
 	history_fini(&h);
 	(void)printf("%" PRIu64 " states, a cowd started on %" PRIu64 "\n", states, starts);
 	assert_true(states >= want - want / 10);
+	assert_true(starts >= nstarts - nstarts / 10);
 }
 
 int main(void)
