@@ -412,7 +412,9 @@ static void test_aio_descriptor(void **state)
 	fx->st->shuts_down = WIRE_OP_PING;
 	assert_int_equal(RUN(fx, cow_aio_ping, fx->cow), 0);
 	assert_int_equal(cow_get_fd(fx->cow), fd);
-	assert_false(is_ready(fx->cow));
+	/* what was sent beside it on the new connection may be answered only now: nobody is to be told */
+	while (is_ready(fx->cow))
+		assert_int_equal(cow_process(fx->cow), 0);
 }
 
 /* Each call has its own, and the connection goes on. */
