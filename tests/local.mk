@@ -417,11 +417,11 @@ tests_sim_sim_LDFLAGS = $(sim_judge_ldflags) \
 	$(wrap)getrandom $(wrap)abort
 
 # The daemon with a log of what its files are told to do, and what cuts the power anywhere in that.
-record_log = tests/record/log.c tests/record/log.h
+record_trace = tests/record/trace.c tests/record/trace.h
 check_PROGRAMS += tests/record/cowd_record
-tests_record_cowd_record_SOURCES = $(record_log) tests/record/cowd_record.c
+tests_record_cowd_record_SOURCES = $(record_trace) tests/record/cowd_record.c
 tests_record_cowd_record_LDADD = libserver.la libcommon.la
-tests_record_test_record_SOURCES = $(record_log) $(sim_judge) \
+tests_record_test_record_SOURCES = $(record_trace) $(sim_judge) \
 	tests/record/replay.c \
 	tests/record/replay.h \
 	tests/record/test_record.c \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * cowd_record.c: cowd with a log of all that it and LMDB have the store's files do (log.h): the calls of
- * the C library that change files or sync them are replaced by these.  Where COWD_RECORD names no log it
+ * cowd_record.c: cowd with a trace of all that it and LMDB have the store's files do (trace.h): the calls of
+ * the C library that change files or sync them are replaced by these.  Where COWD_RECORD names no trace it
  * is cowd.
  */
 #include <errno.h>
@@ -16,11 +16,11 @@
 #include <unistd.h>
 
 #include "server/daemon.h"
-#include "tests/record/log.h"
+#include "tests/record/trace.h"
 
 #define FDS_MAX 1024
 
-static struct log_head *record;
+static struct trace_head *record;
 
 /* Of each descriptor: its file, or -1; and whether its writes are durable at once. */
 static struct {
@@ -41,8 +41,8 @@ static void note_open(int fd, const char *path, int flags)
 
 	if (fd < 0 || fd >= FDS_MAX)
 		return;
-	fds[fd].file = strcmp(name, "data") == 0  ? LOG_DATA + 1
-		       : strcmp(name, "map") == 0 ? LOG_MAP + 1
+	fds[fd].file = strcmp(name, "data") == 0  ? TRACE_DATA + 1
+		       : strcmp(name, "map") == 0 ? TRACE_MAP + 1
 						  : 0;
 	fds[fd].now = (flags & O_DSYNC) != 0;
 }
@@ -77,10 +77,10 @@ int close(int fd)
 
 static uint64_t write_begins(int fd, const struct iovec *iov, int n, off_t off)
 {
-	struct log_entry entry = {.kind = LOG_WRITE,
-				  .file = (uint32_t)file_of(fd),
-				  .off = (uint64_t)off,
-				  .now = (uint32_t)fds[fd].now};
+	struct trace_entry entry = {.kind = TRACE_WRITE,
+				    .file = (uint32_t)file_of(fd),
+				    .off = (uint64_t)off,
+				    .now = (uint32_t)fds[fd].now};
 	uint8_t *bytes;
 	size_t at = 0;
 	uint64_t where;
@@ -94,18 +94,18 @@ static uint64_t write_begins(int fd, const struct iovec *iov, int n, off_t off)
 		memcpy(bytes + at, iov[i].iov_base, iov[i].iov_len);
 		at += iov[i].iov_len;
 	}
-	where = log_add(record, &entry, bytes);
+	where = trace_add(record, &entry, bytes);
 	free(bytes);
 	return where;
 }
 
-static void ends(int fd, enum log_kind kind, uint64_t of, int64_t result)
+static void ends(int fd, enum trace_kind kind, uint64_t of, int64_t result)
 {
-	struct log_entry entry = {
+	struct trace_entry entry = {
 	    .kind = kind, .file = (uint32_t)file_of(fd), .of = of, .result = result};
 	int saved = errno;
 
-	(void)log_add(record, &entry, NULL);
+	(void)trace_add(record, &entry, NULL);
 	errno = saved;
 }
 
@@ -118,7 +118,7 @@ static ssize_t any_pwritev(int fd, const struct iovec *iov, int n, off_t off)
 		of = write_begins(fd, iov, n, off);
 	done = syscall(SYS_pwritev, fd, iov, n, off, 0);
 	if (of > 0)
-		ends(fd, LOG_WRITE_END, of, done);
+		ends(fd, TRACE_WRITE_END, of, done);
 	return done;
 }
 
@@ -143,7 +143,7 @@ ssize_t writev(int fd, const struct iovec *iov, int n)
 		of = write_begins(fd, iov, n, syscall(SYS_lseek, fd, 0, SEEK_CUR));
 	done = syscall(SYS_writev, fd, iov, n);
 	if (of > 0)
-		ends(fd, LOG_WRITE_END, of, done);
+		ends(fd, TRACE_WRITE_END, of, done);
 	return done;
 }
 
@@ -158,12 +158,12 @@ ssize_t write(int fd, const void *buf, size_t len)
 
 static int any_sync(int fd, long call)
 {
-	struct log_entry entry = {.kind = LOG_SYNC, .file = (uint32_t)file_of(fd)};
-	uint64_t of = file_of(fd) >= 0 ? log_add(record, &entry, NULL) : 0;
+	struct trace_entry entry = {.kind = TRACE_SYNC, .file = (uint32_t)file_of(fd)};
+	uint64_t of = file_of(fd) >= 0 ? trace_add(record, &entry, NULL) : 0;
 	int rc = (int)syscall(call, fd);
 
 	if (of > 0)
-		ends(fd, LOG_SYNC_END, of, rc);
+		ends(fd, TRACE_SYNC_END, of, rc);
 	return rc;
 }
 
@@ -179,10 +179,10 @@ int fsync(int fd)
 
 static void other(int fd)
 {
-	struct log_entry entry = {.kind = LOG_OTHER, .file = (uint32_t)file_of(fd)};
+	struct trace_entry entry = {.kind = TRACE_OTHER, .file = (uint32_t)file_of(fd)};
 
 	if (file_of(fd) >= 0)
-		(void)log_add(record, &entry, NULL);
+		(void)trace_add(record, &entry, NULL);
 }
 
 int ftruncate(int fd, off_t len)
@@ -199,10 +199,10 @@ int posix_fallocate(int fd, off_t off, off_t len)
 
 int main(int argc, char **argv)
 {
-	const char *path = getenv(LOG_ENV);
+	const char *path = getenv(TRACE_ENV);
 
 	if (path) {
-		record = log_open(path);
+		record = trace_open(path);
 		if (!record)
 			return 97;
 	}

@@ -40,10 +40,11 @@ static void load_file(struct image *image, const char *path)
 	(void)close(fd);
 }
 
-void replay_init(struct replay *r, const struct log_head *log, const char *const paths[LOG_NFILES])
+void replay_init(struct replay *r, const struct trace_head *trace,
+		 const char *const paths[TRACE_NFILES])
 {
-	*r = (struct replay){.log = log};
-	for (int f = 0; f < LOG_NFILES; f++) {
+	*r = (struct replay){.trace = trace};
+	for (int f = 0; f < TRACE_NFILES; f++) {
 		load_file(&r->files[f].now, paths[f]);
 		image_copy(&r->files[f].durable, &r->files[f].now);
 		TAILQ_INIT(&r->files[f].writes);
@@ -52,8 +53,8 @@ void replay_init(struct replay *r, const struct log_head *log, const char *const
 
 void replay_again(struct replay *r, const struct replay *first)
 {
-	*r = (struct replay){.log = first->log};
-	for (int f = 0; f < LOG_NFILES; f++) {
+	*r = (struct replay){.trace = first->trace};
+	for (int f = 0; f < TRACE_NFILES; f++) {
 		image_copy(&r->files[f].now, &first->files[f].now);
 		image_copy(&r->files[f].durable, &first->files[f].now);
 		TAILQ_INIT(&r->files[f].writes);
@@ -91,7 +92,7 @@ static void write_begins(struct replay_file *file, uint64_t of, uint64_t blk, ui
 	TAILQ_INSERT_TAIL(&file->writes, w, link);
 }
 
-static void step_write(struct replay *r, const struct log_entry *e, uint64_t of)
+static void step_write(struct replay *r, const struct trace_entry *e, uint64_t of)
 {
 	const uint8_t *bytes = (const uint8_t *)(e + 1);
 	uint64_t at = 0;
@@ -109,10 +110,10 @@ static void step_write(struct replay *r, const struct log_entry *e, uint64_t of)
 	}
 }
 
-static void step_write_end(struct replay *r, const struct log_entry *e)
+static void step_write_end(struct replay *r, const struct trace_entry *e)
 {
 	struct replay_file *file = &r->files[e->file];
-	const struct log_entry *begin = log_at(r->log, e->of);
+	const struct trace_entry *begin = trace_at(r->trace, e->of);
 	struct replay_write *w;
 	struct replay_write *next;
 
@@ -126,7 +127,7 @@ static void step_write_end(struct replay *r, const struct log_entry *e)
 	}
 }
 
-static void step_sync(struct replay *r, const struct log_entry *e)
+static void step_sync(struct replay *r, const struct trace_entry *e)
 {
 	struct replay_write *w;
 
@@ -135,7 +136,7 @@ static void step_sync(struct replay *r, const struct log_entry *e)
 		w->covered = w->whole;
 }
 
-static void step_sync_end(struct replay *r, const struct log_entry *e)
+static void step_sync_end(struct replay *r, const struct trace_entry *e)
 {
 	struct replay_file *file = &r->files[e->file];
 	struct replay_write *w;
@@ -147,32 +148,32 @@ static void step_sync_end(struct replay *r, const struct log_entry *e)
 			write_ends(file, w, true);
 }
 
-const struct log_entry *replay_step(struct replay *r)
+const struct trace_entry *replay_step(struct replay *r)
 {
-	const struct log_entry *e = log_at(r->log, r->at);
+	const struct trace_entry *e = trace_at(r->trace, r->at);
 	uint64_t where;
 
 	if (!e)
 		return NULL;
-	where = (uint64_t)((const uint8_t *)e - (const uint8_t *)r->log);
+	where = (uint64_t)((const uint8_t *)e - (const uint8_t *)r->trace);
 	r->at = where + e->bytes;
-	switch ((enum log_kind)e->kind) {
-	case LOG_WRITE:
+	switch ((enum trace_kind)e->kind) {
+	case TRACE_WRITE:
 		step_write(r, e, where);
 		break;
-	case LOG_WRITE_END:
+	case TRACE_WRITE_END:
 		step_write_end(r, e);
 		break;
-	case LOG_SYNC:
+	case TRACE_SYNC:
 		step_sync(r, e);
 		break;
-	case LOG_SYNC_END:
+	case TRACE_SYNC_END:
 		step_sync_end(r, e);
 		break;
-	case LOG_OTHER:
+	case TRACE_OTHER:
 		MUST(false, "a file of an open store was truncated or allocated");
 		break;
-	case LOG_MARK:
+	case TRACE_MARK:
 		break;
 	}
 	return e;
@@ -180,7 +181,7 @@ const struct log_entry *replay_step(struct replay *r)
 
 void replay_fini(struct replay *r)
 {
-	for (int f = 0; f < LOG_NFILES; f++) {
+	for (int f = 0; f < TRACE_NFILES; f++) {
 		struct replay_file *file = &r->files[f];
 
 		while (!TAILQ_EMPTY(&file->writes))
@@ -237,13 +238,13 @@ void replay_cut(const struct replay *r, struct rnd *rnd, struct left *left)
 {
 	struct image map;
 
-	cut_file(&r->files[LOG_DATA], rnd, &left->image);
-	cut_file(&r->files[LOG_MAP], rnd, &map);
+	cut_file(&r->files[TRACE_DATA], rnd, &left->image);
+	cut_file(&r->files[TRACE_MAP], rnd, &map);
 	put_map(&map, &left->map);
 	image_fini(&map);
 }
 
-bool replay_equals(const struct replay *r, enum log_file file, const char *path)
+bool replay_equals(const struct replay *r, enum trace_file file, const char *path)
 {
 	const struct image *now = &r->files[file].now;
 	bool equals = true;

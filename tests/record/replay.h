@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "tests/lib/rnd.h"
-#include "tests/record/log.h"
+#include "tests/record/trace.h"
 #include "tests/sim/verify.h"
 
 struct replay_write {
@@ -36,23 +36,24 @@ struct replay_file {
 };
 
 struct replay {
-	const struct log_head *log;
+	const struct trace_head *trace;
 	uint64_t at; /* of the next entry */
-	struct replay_file files[LOG_NFILES];
+	struct replay_file files[TRACE_NFILES];
 };
 
 /* Begins with the files as they are; as another one did, of which no step was taken. */
-void replay_init(struct replay *r, const struct log_head *log, const char *const paths[LOG_NFILES]);
+void replay_init(struct replay *r, const struct trace_head *trace,
+		 const char *const paths[TRACE_NFILES]);
 void replay_again(struct replay *r, const struct replay *first);
 void replay_fini(struct replay *r);
 
 /* One entry on; it, or NULL at the end. */
-const struct log_entry *replay_step(struct replay *r);
+const struct trace_entry *replay_step(struct replay *r);
 
 /* What a power cut here may leave. */
 void replay_cut(const struct replay *r, struct rnd *rnd, struct left *left);
 
 /* Is the file as all writes have made it? */
-bool replay_equals(const struct replay *r, enum log_file file, const char *path);
+bool replay_equals(const struct replay *r, enum trace_file file, const char *path);
 
 #endif

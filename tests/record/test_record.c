@@ -34,9 +34,9 @@
 struct recording {
 	struct daemon d;
 	struct work work;
-	char log_path[96];
+	char trace_path[96];
 	char env[128];
-	char paths[LOG_NFILES][112];
+	char paths[TRACE_NFILES][112];
 	struct replay first; /* before the first entry */
 	uint64_t nentries;
 	struct daemon other; /* is started on what is left */
@@ -53,22 +53,22 @@ static void path_of(const struct daemon *d, const char *name, char *path, size_t
 static int setup(void **state)
 {
 	struct daemon_config config = {.size = "16M", .cache = "16M", .writeback_ms = "20"};
-	const char *paths[LOG_NFILES];
+	const char *paths[TRACE_NFILES];
 	struct recording *rec = calloc(1, sizeof(*rec));
 
 	MUST(rec, "memory");
 	daemon_init(&rec->d, &config);
 	daemon_start(&rec->d); /* makes the store */
 	daemon_stop(&rec->d);
-	path_of(&rec->d, "data", rec->paths[LOG_DATA], sizeof(rec->paths[0]));
-	path_of(&rec->d, "map", rec->paths[LOG_MAP], sizeof(rec->paths[0]));
-	(void)snprintf(rec->log_path, sizeof(rec->log_path), "%s/record", rec->d.dir);
-	(void)snprintf(rec->env, sizeof(rec->env), "%s=%s", LOG_ENV, rec->log_path);
-	rec->work.log = log_make(rec->log_path);
-	MUST(rec->work.log, "%s", rec->log_path);
-	for (int f = 0; f < LOG_NFILES; f++)
+	path_of(&rec->d, "data", rec->paths[TRACE_DATA], sizeof(rec->paths[0]));
+	path_of(&rec->d, "map", rec->paths[TRACE_MAP], sizeof(rec->paths[0]));
+	(void)snprintf(rec->trace_path, sizeof(rec->trace_path), "%s/record", rec->d.dir);
+	(void)snprintf(rec->env, sizeof(rec->env), "%s=%s", TRACE_ENV, rec->trace_path);
+	rec->work.trace = trace_make(rec->trace_path);
+	MUST(rec->work.trace, "%s", rec->trace_path);
+	for (int f = 0; f < TRACE_NFILES; f++)
 		paths[f] = rec->paths[f];
-	replay_init(&rec->first, rec->work.log, paths);
+	replay_init(&rec->first, rec->work.trace, paths);
 	rec->d.config.program = "COWD_RECORDER";
 	rec->d.config.env[0] = rec->env;
 	daemon_start(&rec->d);
@@ -83,9 +83,10 @@ static int setup(void **state)
 			(void)cow_close(rec->work.handles[i]);
 	cow_free(rec->work.cow);
 	daemon_stop(&rec->d);
-	for (const struct log_entry *e = log_at(rec->work.log, 0); e;
-	     e = log_at(rec->work.log,
-			(uint64_t)((const uint8_t *)e - (const uint8_t *)rec->work.log) + e->bytes))
+	for (const struct trace_entry *e = trace_at(rec->work.trace, 0); e;
+	     e = trace_at(rec->work.trace,
+			  (uint64_t)((const uint8_t *)e - (const uint8_t *)rec->work.trace) +
+			      e->bytes))
 		rec->nentries++;
 	*state = rec;
 	return 0;
@@ -174,18 +175,18 @@ static void start_on(struct recording *rec, const struct left *left, const struc
 static void test_recording_makes_the_files_as_they_are(void **state)
 {
 	struct recording *rec = *state;
-	const char *paths[LOG_NFILES] = {rec->paths[LOG_DATA], rec->paths[LOG_MAP]};
+	const char *paths[TRACE_NFILES] = {rec->paths[TRACE_DATA], rec->paths[TRACE_MAP]};
 	uint64_t marks = 0;
-	const struct log_entry *e;
+	const struct trace_entry *e;
 	struct replay r;
 
 	replay_again(&r, &rec->first);
 	while ((e = replay_step(&r)))
-		marks += e->kind == LOG_MARK;
+		marks += e->kind == TRACE_MARK;
 	assert_int_equal(marks, 2 * OPS);
-	for (int f = 0; f < LOG_NFILES; f++) {
+	for (int f = 0; f < TRACE_NFILES; f++) {
 		assert_true(r.files[f].nwrites > 20 && r.files[f].nsyncs > 10);
-		assert_true(replay_equals(&r, (enum log_file)f, paths[f]));
+		assert_true(replay_equals(&r, (enum trace_file)f, paths[f]));
 		(void)printf("%s: %" PRIu64 " writes, %" PRIu64 " syncs\n", paths[f],
 			     r.files[f].nwrites, r.files[f].nsyncs);
 	}
@@ -225,7 +226,7 @@ static void test_power_cut_anywhere(void **state)
 	uint64_t want = rnd_env("TEST_RECORDED", RECORDED);
 	uint64_t nstarts = rnd_env("TEST_STARTED", STARTED);
 	struct rnd rnd = rnd_stream(2);
-	const struct log_entry *e;
+	const struct trace_entry *e;
 	uint64_t states = 0;
 	uint64_t starts = 0;
 	uint64_t cuts = 0;
@@ -236,7 +237,7 @@ static void test_power_cut_anywhere(void **state)
 	history_init(&h);
 	replay_again(&r, &rec->first);
 	while ((e = replay_step(&r))) {
-		if (e->kind == LOG_MARK)
+		if (e->kind == TRACE_MARK)
 			work_replay(&rec->work, &h, e);
 		for (uint64_t n = share_of_entry(rec, &rnd, want); n > 0; n--) {
 			bool start = starts < nstarts && starts * want <= cuts++ * nstarts;

@@ -99,7 +99,7 @@ static void op_is_answered(struct history *h, const struct work_op *op)
 	}
 }
 
-void work_replay(struct work *work, struct history *history, const struct log_entry *mark)
+void work_replay(struct work *work, struct history *history, const struct trace_entry *mark)
 {
 	struct work_op *op = &work->ops[mark->of];
 
@@ -113,9 +113,9 @@ void work_replay(struct work *work, struct history *history, const struct log_en
 
 static void work_mark(struct work *work, bool answered)
 {
-	struct log_entry entry = {.kind = LOG_MARK, .of = work->n, .result = answered};
+	struct trace_entry entry = {.kind = TRACE_MARK, .of = work->n, .result = answered};
 
-	(void)log_add(work->log, &entry, NULL);
+	(void)trace_add(work->trace, &entry, NULL);
 }
 
 static int do_write(struct work *work, const struct work_op *op)

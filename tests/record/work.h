@@ -9,7 +9,7 @@
 
 #include "client/cow.h"
 #include "tests/lib/rnd.h"
-#include "tests/record/log.h"
+#include "tests/record/trace.h"
 #include "tests/sim/history.h"
 
 #define WORK_OPS_MAX 4096u
@@ -42,7 +42,7 @@ struct work {
 	cow_t *cow;
 	cow_object_t *handles[HISTORY_OBJS];
 	struct history history;
-	struct log_head *log;
+	struct trace_head *trace;
 	struct rnd rnd;
 	struct work_op *ops;
 	uint32_t n;
@@ -52,6 +52,6 @@ struct work {
 void work_run(struct work *work, uint32_t nops);
 
 /* The mark that an entry of the recording is: what the history is from then on. */
-void work_replay(struct work *work, struct history *history, const struct log_entry *mark);
+void work_replay(struct work *work, struct history *history, const struct trace_entry *mark);
 
 #endif

@@ -356,8 +356,9 @@ void ops_begin(struct run *run)
 	uint64_t roll = 0;
 	size_t k = 0;
 
+	run->kind = "create";
 	if (o->life == HISTORY_NONE && !run->at[i].busy && op_below(run, 3) == 0)
-		run->kind = "create", begin_create(run);
+		begin_create(run);
 	if (o->life != HISTORY_THERE || run->at[i].busy)
 		return;
 	run->kind = "of version";

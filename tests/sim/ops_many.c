@@ -116,18 +116,6 @@ void begin_fsync_all(struct run *run, unsigned int i)
 	object_fsync_all(handles, 2, op_done, op);
 }
 
-static void share_answered(struct op *op, int err)
-{
-	op->run->at[op->j].busy = false;
-	op->run->at[op->i].busy = false;
-	op_names_failed(op->run, err);
-	if (op->run->latched)
-		return;
-	history_answered(op->run->history, op_obj(op), err == 0);
-	if (err == 0)
-		history_synced(op_obj(op), history_mark(op_obj(op)));
-}
-
 static void op_shared(void *ctx, int err, uint64_t len, uint64_t left)
 {
 	struct op *op = ctx;
@@ -155,7 +143,7 @@ void begin_share(struct run *run, unsigned int i)
 		len = HISTORY_BYTES - dst_off;
 	if (i == j && src_off < dst_off + len && dst_off < src_off + len)
 		return;
-	op = op_busy(run, i, share_answered);
+	op = op_busy(run, i, op_replaced);
 	run->at[j].busy = true;
 	op->j = j;
 	op->len = len;

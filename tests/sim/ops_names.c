@@ -118,7 +118,7 @@ static unsigned int pick_version(const struct run *run, unsigned int i, bool fre
 	return v;
 }
 
-static void reset_answered(struct op *op, int err)
+void op_replaced(struct op *op, int err)
 {
 	op->run->at[op->j].busy = false;
 	op->run->at[op->i].busy = false;
@@ -137,7 +137,7 @@ void begin_reset(struct run *run, unsigned int i)
 
 	if (v == HISTORY_OBJS || run->at[i].light > 0 || history_is_tied(run->history, i))
 		return; /* of one that is tied it is not in the order of the others */
-	op = op_busy(run, i, reset_answered);
+	op = op_busy(run, i, op_replaced);
 	run->at[v].busy = true;
 	op->j = v;
 	history_become(op_obj(op), op_other(op));

@@ -60,6 +60,9 @@ void op_fsynced(struct op *op, int err);
 /* An operation on names failed by a fault: whether it comes to be after all is seen at the next start. */
 void op_names_failed(struct run *run, int err);
 
+/* What replaces content of the first object by that of the other is answered: it is durable. */
+void op_replaced(struct op *op, int err);
+
 /* ops_names.c */
 void begin_create(struct run *run);
 void begin_reserve(struct run *run, unsigned int i);
