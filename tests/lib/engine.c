@@ -239,6 +239,21 @@ struct pagevec engine_payload(struct engine *e, uint64_t off, const uint8_t *dat
 	return pv;
 }
 
+void engine_fill(struct engine *e, struct pagevec *pvs, uint32_t n, uint8_t byte)
+{
+	for (uint32_t v = 0; v < n; v++) {
+		for (uint32_t i = 0; i < pvs[v].npages; i++) {
+			struct page *page = pagevecs_page(objects_pages(e->objs), pvs, v, i);
+			uint32_t off;
+			uint32_t len;
+
+			assert_non_null(page);
+			pagevec_span(&pvs[v], i, &off, &len);
+			memset(page->data + off, byte, len);
+		}
+	}
+}
+
 int engine_write(struct engine *e, struct handle *h, uint64_t off, const uint8_t *data,
 		 uint64_t len)
 {

@@ -124,4 +124,7 @@ void engine_reap(struct engine *e);
 /* len bytes at data in pages, as a write at off takes them. */
 struct pagevec engine_payload(struct engine *e, uint64_t off, const uint8_t *data, uint64_t len);
 
+/* Fills vectors of object_payload() with a byte.  What is not payload is what nobody has written. */
+void engine_fill(struct engine *e, struct pagevec *pvs, uint32_t n, uint8_t byte);
+
 #endif

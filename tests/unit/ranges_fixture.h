@@ -34,22 +34,6 @@ static inline void changed_cb(void *ctx, int err, uint64_t generation)
 	engine_done_cb(&changed->res, err);
 }
 
-/* Fills the vectors with a byte.  What is not payload is what nobody has written. */
-static inline void ranges_fill(struct engine *e, struct pagevec *pvs, uint32_t n, uint8_t byte)
-{
-	for (uint32_t v = 0; v < n; v++) {
-		for (uint32_t i = 0; i < pvs[v].npages; i++) {
-			struct page *page = pagevecs_page(objects_pages(e->objs), pvs, v, i);
-			uint32_t off;
-			uint32_t len;
-
-			assert_non_null(page);
-			pagevec_span(&pvs[v], i, &off, &len);
-			memset(page->data + off, byte, len);
-		}
-	}
-}
-
 static inline int write_ranges_start(struct engine *e, struct handle *h,
 				     const struct object_range *ranges, uint32_t n, uint8_t byte,
 				     const uint64_t *if_generation, struct changed *changed)
@@ -60,7 +44,7 @@ static inline int write_ranges_start(struct engine *e, struct handle *h,
 
 	if (err < 0)
 		return err;
-	ranges_fill(e, pvs, n, byte);
+	engine_fill(e, pvs, n, byte);
 	object_writev(h, ranges, pvs, n, if_generation, changed_cb, changed);
 	pagevecs_free(pvs, n);
 	return 0;

@@ -33,21 +33,6 @@ static inline void answer_cb(void *ctx, int err, uint32_t at, const uint64_t *ge
 	engine_done_cb(&answer->res, err);
 }
 
-static inline void fill(struct engine *e, struct pagevec *pvs, uint32_t n, uint8_t byte)
-{
-	for (uint32_t v = 0; v < n; v++) {
-		for (uint32_t i = 0; i < pvs[v].npages; i++) {
-			struct page *page = pagevecs_page(objects_pages(e->objs), pvs, v, i);
-			uint32_t off;
-			uint32_t len;
-
-			assert_non_null(page);
-			pagevec_span(&pvs[v], i, &off, &len);
-			memset(page->data + off, byte, len);
-		}
-	}
-}
-
 /* Begins a write of this byte; an error is one of what is asked for. */
 static inline int start(struct engine *e, const struct object_part *parts, uint32_t n, uint8_t byte,
 			struct answer *answer)
@@ -60,7 +45,7 @@ static inline int start(struct engine *e, const struct object_part *parts, uint3
 	*answer = (struct answer){.n = n};
 	if (err < 0)
 		return err;
-	fill(e, pvs, npvs, byte);
+	engine_fill(e, pvs, npvs, byte);
 	object_write_all(parts, n, pvs, answer_cb, answer);
 	pagevecs_free(pvs, npvs);
 	return 0;
