@@ -250,6 +250,27 @@ static void a_failed_removal_gives_nothing_up(void **state)
 	assert_int_equal(engine_remove(e, "a"), 0);
 }
 
+/* It was tied, and nothing of it is: others could not be seen without it. */
+static void a_failed_removal_of_what_was_tied_changes_nothing(void **state)
+{
+	struct engine *e = *state;
+	struct handle *handles[] = {engine_create_open(e, "a", 0), engine_create_open(e, "b", 0)};
+	uint64_t generation;
+	struct handle *h;
+
+	assert_int_equal(object_tie(handles, 2), 0);
+	assert_int_equal(engine_write_blk(e, handles[0], 0, 1), 0);
+	assert_int_equal(engine_fsync(e, handles[0]), 0);
+	generation = object_generation(handles[0]);
+	assert_int_equal(object_close(handles[0]), 0);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, gate_dev_calls(e->gate, GATE_WRITE) + 2);
+	assert_int_equal(engine_remove(e, "a"), -ERR_WRITEBACK);
+	h = engine_open(e, "a");
+	assert_int_equal(object_generation(h), generation);
+	assert_int_equal(object_close(h), 0);
+	assert_int_equal(object_close(handles[1]), 0);
+}
+
 /*
  * Of an epoch that is written while the removal is on its way it is not known whether it is wanted: it
  * is committed when that has failed, or dropped.
@@ -397,6 +418,7 @@ int main(void)
 	    TIMED(a_version_that_is_open_outlives_its_time),
 	    TIMED(a_failed_removal_keeps_what_is_not_in_the_map),
 	    UNTIMED(a_failed_removal_gives_nothing_up),
+	    UNTIMED(a_failed_removal_of_what_was_tied_changes_nothing),
 	    TIMED(what_is_written_beside_a_failed_removal_is_committed),
 	    TIMED(what_is_written_beside_a_removal_is_dropped),
 	    UNTIMED(a_removal_waits_for_what_is_being_written),
