@@ -3,7 +3,7 @@
  * driver.c: runs a fuzz target on mutations of its own inputs, for the test run and for compilers
  * without libFuzzer.  The whole run follows from the seed, which it prints.
  *
- *	fuzz_wire [--runs N] [--seed S]
+ *	fuzz_wire [--runs N] [--seed S]	N is otherwise $TEST_RUNS, or a share of 200,000
  */
 #include <errno.h>
 #include <getopt.h>
@@ -17,6 +17,7 @@
 #include "common/annot.h"
 #include "common/cursor.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/lib/rnd.h"
 
 /* Inputs grow no longer than this: small enough for many runs. */
 #define INPUT_MAX 2048
@@ -154,7 +155,7 @@ int main(int argc, char **argv)
 	    {"seed", required_argument, NULL, 's'},
 	    {NULL, 0, NULL, 0},
 	};
-	uint64_t runs = 200000;
+	uint64_t runs = rnd_count("TEST_RUNS", 200000);
 	uint64_t seed = (uint64_t)time(NULL);
 	int opt;
 

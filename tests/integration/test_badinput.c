@@ -573,7 +573,7 @@ static void clean_up(void)
 
 static void test_mutated_frames(void **state)
 {
-	uint64_t frames = rnd_env("TEST_FRAMES", FRAMES_DEFAULT);
+	uint64_t frames = rnd_count("TEST_FRAMES", FRAMES_DEFAULT);
 	struct rnd rnd = rnd_stream(7);
 
 	(void)state;

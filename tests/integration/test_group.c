@@ -499,7 +499,7 @@ static void no_write_is_there_without_those_before_it(void **state)
 {
 	static struct group g;
 	static struct worker workers[WRITERS + 1];
-	uint64_t kills = rnd_env("TEST_KILLS", KILLS_DEFAULT);
+	uint64_t kills = rnd_count("TEST_KILLS", KILLS_DEFAULT);
 	cow_t *cow;
 
 	(void)state;

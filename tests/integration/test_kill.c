@@ -439,7 +439,7 @@ static void kill_writers(const struct daemon_config *config, bool direct, uint64
 
 static uint64_t kill_count(void)
 {
-	return rnd_env("TEST_KILLS", KILLS_DEFAULT);
+	return rnd_count("TEST_KILLS", KILLS_DEFAULT);
 }
 
 static void test_kill_writers(void **state)

@@ -554,7 +554,7 @@ static void run_world(struct world *w, const struct daemon_config *config, uint6
 
 static uint64_t op_count(void)
 {
-	return rnd_env("TEST_OPS", OPS_DEFAULT);
+	return rnd_count("TEST_OPS", OPS_DEFAULT);
 }
 
 static void test_model_unix(void **state)

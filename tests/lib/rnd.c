@@ -22,6 +22,14 @@ uint64_t rnd_env(const char *name, uint64_t def)
 	return n;
 }
 
+uint64_t rnd_count(const char *name, uint64_t def)
+{
+	uint64_t share = rnd_env("TEST_SHARE", 1);
+
+	MUST(share > 0, "TEST_SHARE is 0");
+	return rnd_env(name, (def + share - 1) / share);
+}
+
 uint64_t rnd_seed(void)
 {
 	static uint64_t seed;

@@ -39,4 +39,10 @@ void rnd_fill(void *buf, size_t len, uint64_t number);
 /* The number in the environment variable, else the default. */
 uint64_t rnd_env(const char *name, uint64_t def);
 
+/*
+ * How much a random test does: the number in the environment variable, else the default, or where
+ * $TEST_SHARE is n an n-th of it, as in builds that are many times slower.
+ */
+uint64_t rnd_count(const char *name, uint64_t def);
+
 #endif

@@ -223,8 +223,8 @@ static uint64_t share_of_entry(const struct recording *rec, struct rnd *rnd, uin
 static void test_power_cut_anywhere(void **state)
 {
 	struct recording *rec = *state;
-	uint64_t want = rnd_env("TEST_RECORDED", RECORDED);
-	uint64_t nstarts = rnd_env("TEST_STARTED", STARTED);
+	uint64_t want = rnd_count("TEST_RECORDED", RECORDED);
+	uint64_t nstarts = rnd_count("TEST_STARTED", STARTED);
 	struct rnd rnd = rnd_stream(2);
 	const struct trace_entry *e;
 	uint64_t states = 0;

@@ -356,7 +356,7 @@ static void do_crash(struct world *w)
 static void test_random_operations_match_a_model(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	uint64_t steps = rnd_env("TEST_STEPS", 1200);
+	uint64_t steps = rnd_count("TEST_STEPS", 1200);
 
 	(void)state;
 	assert_non_null(w);

@@ -217,28 +217,28 @@ static void test_small_objects(void **state)
 {
 	(void)state;
 	fill_and_empty(MIB, 4, fill_with_objects);
-	fill_and_empty(64 * MIB, 500, fill_with_objects);
+	fill_and_empty(16 * MIB, 125, fill_with_objects);
 }
 
 static void test_scattered_leaves(void **state)
 {
 	(void)state;
 	fill_and_empty(MIB, 10, fill_with_leaves);
-	fill_and_empty(64 * MIB, 1000, fill_with_leaves);
+	fill_and_empty(16 * MIB, 250, fill_with_leaves);
 }
 
 static void test_leaves_in_pieces(void **state)
 {
 	(void)state;
 	fill_and_empty(MIB, 40, fill_with_pieces);
-	fill_and_empty(64 * MIB, 2000, fill_with_pieces);
+	fill_and_empty(16 * MIB, 500, fill_with_pieces);
 }
 
 static void test_clones(void **state)
 {
 	(void)state;
 	fill_and_empty(MIB, 20, fill_with_clones);
-	fill_and_empty(64 * MIB, 1000, fill_with_clones);
+	fill_and_empty(16 * MIB, 250, fill_with_clones);
 }
 
 int main(void)

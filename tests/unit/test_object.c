@@ -16,6 +16,7 @@
 
 #include "common/err.h"
 #include "tests/lib/engine.h"
+#include "tests/lib/rnd.h"
 
 static uint64_t rng;
 
@@ -224,7 +225,7 @@ static void model_matches_over_restarts(void **state)
 	models[0].size = 12345;
 	models[0].handle = engine_open(e, model_name(0));
 	for (int round = 0; round < 6; round++) {
-		for (int n = 0; n < 300; n++)
+		for (uint64_t n = rnd_count("TEST_STEPS", 300); n > 0; n--)
 			model_step(e);
 		model_restart(e);
 	}

@@ -591,7 +591,7 @@ static void recover(struct sim *sim)
 
 static void a_start_finds_a_prefix_with_all_that_was_answered(void **state)
 {
-	uint64_t rounds = rnd_env("TEST_ROUNDS", ROUNDS);
+	uint64_t rounds = rnd_count("TEST_ROUNDS", ROUNDS);
 	struct sim *sim = calloc(1, sizeof(*sim));
 
 	(void)state;
