@@ -153,6 +153,7 @@ integration_tests = \
 	tests/integration/test_faults \
 	tests/integration/test_flushes \
 	tests/integration/test_group \
+	tests/integration/test_hazards \
 	tests/integration/test_kill \
 	tests/integration/test_model \
 	tests/integration/test_set \
@@ -444,6 +445,7 @@ tests_integration_test_conns_LDADD = $(integration_ldadd)
 tests_integration_test_faults_LDADD = $(integration_ldadd)
 tests_integration_test_flushes_LDADD = $(integration_ldadd)
 tests_integration_test_group_LDADD = $(integration_ldadd)
+tests_integration_test_hazards_LDADD = $(integration_ldadd)
 tests_integration_test_kill_LDADD = $(integration_ldadd)
 tests_integration_test_model_LDADD = $(integration_ldadd)
 tests_integration_test_model_SOURCES = \
