@@ -16,7 +16,7 @@
 
 #define TEXT_MAX 1024
 
-void check_differ(struct check *c, const char *fmt, ...)
+void check_differ(struct check *c, enum check_fault fault, const char *fmt, ...)
 {
 	char text[TEXT_MAX];
 	va_list ap;
@@ -25,7 +25,45 @@ void check_differ(struct check *c, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	c->differences++;
-	c->report(c->ctx, text);
+	c->faults[fault]++;
+	if (c->judge)
+		c->judge(c, fault, text);
+	else
+		c->report(c->ctx, text);
+}
+
+enum check_fault check_queued(const struct check *c, enum check_fault fault)
+{
+	return c->in_queue ? CHECK_QUEUE : fault;
+}
+
+/* Of a node that has a value; what is said of those that have none is said where it is met. */
+static enum check_fault fault_of_node(struct check *c, const uint64_t *id)
+{
+	const struct check_node *node = id ? check_node_find(c, *id) : NULL;
+
+	if (!node)
+		return CHECK_ORPHAN;
+	return node->queued ? CHECK_QUEUE : CHECK_NODE;
+}
+
+enum check_fault check_fault_of(struct check *c, enum kv_table table, const uint64_t *id)
+{
+	switch (table) {
+	case KV_NODE:
+		return fault_of_node(c, id);
+	case KV_NREF:
+		return CHECK_NREF_VALUE;
+	case KV_XREF:
+		return CHECK_XREF_VALUE;
+	case KV_FREE:
+		return CHECK_FREE_VALUE;
+	case KV_REAP:
+		return CHECK_QUEUE;
+	case KV_OBJ:
+	default: /* no other is read in this way */
+		return CHECK_OBJECT_VALUE;
+	}
 }
 
 int check_result(const struct check *c, int err)
@@ -70,7 +108,8 @@ static int num_step(struct check *c, enum kv_table table, size_t len, struct che
 			return err;
 		if (pos->len == sizeof(struct map_key))
 			break;
-		check_differ(c, "%s has a key of %zu bytes", kv_table_name(table), pos->len);
+		check_differ(c, check_fault_of(c, table, NULL), "%s has a key of %zu bytes",
+			     kv_table_name(table), pos->len);
 	}
 	*key = be64_get(pos->bytes);
 	return 0;
@@ -78,7 +117,8 @@ static int num_step(struct check *c, enum kv_table table, size_t len, struct che
 
 static void num_damaged(struct check *c, enum kv_table table, uint64_t key)
 {
-	check_differ(c, "%s value of %" PRIu64 " is damaged", kv_table_name(table), key);
+	check_differ(c, check_fault_of(c, table, &key), "%s value of %" PRIu64 " is damaged",
+		     kv_table_name(table), key);
 	c->unsure = true;
 }
 
@@ -114,7 +154,8 @@ int check_counts(struct check *c, enum kv_table table,
 
 	while (!(err = num_step(c, table, sizeof(struct disk_counts), &pos, &chunk, &val, &good))) {
 		if (chunk > UINT64_MAX / MAP_COUNTS)
-			check_differ(c, "%s has a key %" PRIu64 ", which is of no chunk",
+			check_differ(c, check_fault_of(c, table, NULL),
+				     "%s has a key %" PRIu64 ", which is of no chunk",
 				     kv_table_name(table), chunk);
 		else if (good && map_counts_parse(table, chunk, val, counts) == 0)
 			fn(c, chunk, counts);
@@ -136,14 +177,16 @@ int check_pairs(struct check *c, enum kv_table table,
 		struct map_pair pair;
 
 		if (pos.len != sizeof(struct map_pair_key)) {
-			check_differ(c, "%s has a key of %zu bytes", kv_table_name(table), pos.len);
+			check_differ(c, CHECK_LINK_STRAY, "%s has a key of %zu bytes",
+				     kv_table_name(table), pos.len);
 			continue;
 		}
 		pair = (struct map_pair){be64_get(pos.bytes), be64_get(pos.bytes + 8)};
 		if (good)
 			err = fn(c, pair);
 		else
-			check_differ(c, "%s value of %" PRIu64 ", %" PRIu64 " is damaged",
+			check_differ(c, CHECK_LINK_STRAY,
+				     "%s value of %" PRIu64 ", %" PRIu64 " is damaged",
 				     kv_table_name(table), pair.a, pair.b);
 		if (err)
 			return err;
@@ -163,14 +206,14 @@ static int check_meta(struct check *c)
 
 	c->state_known = !err;
 	if (err == -ERR_NODE)
-		check_differ(c, "the counters are missing or damaged");
+		check_differ(c, CHECK_META, "the counters are missing or damaged");
 	else if (err)
 		return err;
 	while (!(err = check_step(c, KV_META, 1, &pos, &val, &good))) {
 		size_t len = sizeof(MAP_KEY_STATE) - 1;
 
 		if (!good && (pos.len != len || memcmp(pos.bytes, MAP_KEY_STATE, len) != 0))
-			check_differ(c, "meta value \"%.*s\" is damaged", (int)pos.len,
+			check_differ(c, CHECK_META, "meta value \"%.*s\" is damaged", (int)pos.len,
 				     (const char *)pos.bytes);
 	}
 	return err == -ERR_NOENT ? 0 : err;
@@ -187,14 +230,28 @@ static int check_reap_entry(struct check *c, uint64_t seq, struct kv_buf val)
 	c->totals.reap_entries++;
 	c->reap_nblks += node->mapped;
 	c->unsure |= node->bad;
+	c->queue_shared |= node->refs > 1;
 	return 0;
 }
 
 static void check_counter(struct check *c, const char *what, uint64_t says, uint64_t found)
 {
 	if (says != found)
-		check_differ(c, "the counter of %s says %" PRIu64 ", there are %" PRIu64, what,
-			     says, found);
+		check_differ(c, CHECK_COUNTER,
+			     "the counter of %s says %" PRIu64 ", there are %" PRIu64, what, says,
+			     found);
+}
+
+static int check_queue(struct check *c)
+{
+	int err;
+
+	if (c->without_queue)
+		return 0;
+	c->in_queue = true;
+	err = check_each(c, KV_REAP, sizeof(struct disk_reap), check_reap_entry);
+	c->in_queue = false;
+	return err;
 }
 
 /* Where something could not be read, the sums are not known. */
@@ -227,7 +284,7 @@ static int check_tables(struct check *c)
 	if (!err)
 		err = check_ttl_table(c);
 	if (!err)
-		err = check_each(c, KV_REAP, sizeof(struct disk_reap), check_reap_entry);
+		err = check_queue(c);
 	if (!err)
 		err = check_node_table(c);
 	if (!err)
@@ -243,28 +300,47 @@ static int check_tables(struct check *c)
 	return err;
 }
 
+/* Pages of it come into being only where a block is mapped.  NULL: there is no memory. */
+static uint32_t *check_blks(const struct check *c)
+{
+	void *blks = mmap(NULL, c->dev_nblks * sizeof(uint32_t), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return blks == MAP_FAILED ? NULL : blks;
+}
+
+int check_run(struct check *c, struct map_view *view)
+{
+	const struct map_geometry *geo = map_geometry(view->map);
+
+	c->view = view;
+	STAILQ_INIT(&c->owners);
+	RB_INIT(&c->nodes);
+	c->dev_nblks = geo->dev_nblks;
+	c->first_blk = 1 + geo->journal_nblks;
+	c->counts = check_blks(c);
+	c->csums = c->counts && c->claims ? check_blks(c) : NULL;
+	if (!c->counts || (c->claims && !c->csums))
+		return -ERR_NOMEM;
+	return check_tables(c);
+}
+
+void check_fini(struct check *c)
+{
+	check_nodes_free(c);
+	if (c->counts)
+		munmap(c->counts, c->dev_nblks * sizeof(*c->counts));
+	if (c->csums)
+		munmap(c->csums, c->dev_nblks * sizeof(*c->csums));
+}
+
 int check_view(struct map_view *view, check_report_fn report, void *ctx,
 	       struct check_totals *totals)
 {
-	struct check c = {.view = view,
-			  .report = report,
-			  .ctx = ctx,
-			  .owners = STAILQ_HEAD_INITIALIZER(c.owners),
-			  .nodes = RB_INITIALIZER(&c.nodes)};
-	const struct map_geometry *geo = map_geometry(view->map);
-	size_t bytes = geo->dev_nblks * sizeof(*c.counts);
-	int err;
+	struct check c = {.report = report, .ctx = ctx};
+	int err = check_run(&c, view);
 
-	c.dev_nblks = geo->dev_nblks;
-	c.first_blk = 1 + geo->journal_nblks;
-	/* pages of it come into being only where a block is mapped */
-	c.counts = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (c.counts == MAP_FAILED)
-		return -ERR_NOMEM;
-	err = check_tables(&c);
-	check_nodes_free(&c);
-	munmap(c.counts, bytes);
+	check_fini(&c);
 	if (!err)
 		*totals = c.totals;
 	return check_result(&c, err);

@@ -28,7 +28,7 @@ static void data_run(struct check_data *d, uint64_t first, const struct map_leaf
 	int err = d->read(d->c.ctx, pblk(run->blk), run->nblks, d->buf);
 
 	if (err) {
-		check_differ(&d->c,
+		check_differ(&d->c, CHECK_DATA,
 			     "object %" PRIu64 " %s offset %" PRIu64 ": %u blocks at block %" PRIu64
 			     " of the device cannot be read: %s",
 			     d->oid, d->name, offset, run->nblks, run->blk, err_text(err));
@@ -39,7 +39,7 @@ static void data_run(struct check_data *d, uint64_t first, const struct map_leaf
 		uint32_t have = crc32c(0, d->buf + (size_t)i * BLK_BYTES, BLK_BYTES);
 
 		if (want != have)
-			check_differ(&d->c,
+			check_differ(&d->c, CHECK_DATA,
 				     "object %" PRIu64 " %s offset %" PRIu64 ": block %" PRIu64
 				     " of the device has checksum %08" PRIx32
 				     " instead of %08" PRIx32,

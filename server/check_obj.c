@@ -17,6 +17,12 @@ static bool check_is_found(int err)
 	return err == -ERR_NOENT || err == -ERR_NODE;
 }
 
+/* What names an object that is not there may be all that is left of it. */
+static void check_lost(struct check *c, int err)
+{
+	c->lost |= err == -ERR_NOENT;
+}
+
 /* ---- names ----------------------------------------------------------------------------------- */
 
 /* A name as sentences have it. */
@@ -43,12 +49,15 @@ static int check_name(struct check *c, uint64_t parent, const char *name, uint64
 	struct map_object obj;
 	int err = map_object_read(c->view->kv, oid, &obj);
 
+	check_lost(c, err);
 	if (check_is_found(err))
-		check_differ(c, "name %s refers to object %" PRIu64 ", which is missing or damaged",
+		check_differ(c, CHECK_NAME,
+			     "name %s refers to object %" PRIu64 ", which is missing or damaged",
 			     t.text, oid);
 	else if (!err && (obj.pub.parent != parent || strcmp(obj.pub.name, name) != 0))
-		check_differ(c, "name %s refers to object %" PRIu64 ", which has another name",
-			     t.text, oid);
+		check_differ(c, CHECK_NAME,
+			     "name %s refers to object %" PRIu64 ", which has another name", t.text,
+			     oid);
 	return check_is_found(err) ? 0 : err;
 }
 
@@ -63,10 +72,10 @@ int check_name_table(struct check *c)
 
 	while (!(err = check_step(c, KV_NAME, sizeof(struct disk_name), &pos, &val, &good))) {
 		if (!map_name_parse(check_pos_key(&pos), &parent, name))
-			check_differ(c, "a name has a key of %zu bytes in namespace %u", pos.len,
-				     pos.bytes[0]);
+			check_differ(c, CHECK_NAME, "a name has a key of %zu bytes in namespace %u",
+				     pos.len, pos.bytes[0]);
 		else if (!good)
-			check_differ(c, "the value of name %s is damaged",
+			check_differ(c, CHECK_NAME, "the value of name %s is damaged",
 				     name_text(parent, name).text);
 		else
 			err = check_name(c, parent, name,
@@ -85,11 +94,12 @@ static int check_own_name(struct check *c, const struct map_obj *obj)
 	int err = map_name_read(c->view->kv, obj->parent, obj->name, &oid);
 
 	if (check_is_found(err))
-		check_differ(
-		    c, "object %" PRIu64 " says that its name is %s, which is missing or damaged",
-		    obj->id, t.text);
+		check_differ(c, CHECK_NAME,
+			     "object %" PRIu64
+			     " says that its name is %s, which is missing or damaged",
+			     obj->id, t.text);
 	else if (!err && oid != obj->id)
-		check_differ(c,
+		check_differ(c, CHECK_NAME,
 			     "object %" PRIu64
 			     " says that its name is %s, which refers to object %" PRIu64,
 			     obj->id, t.text, oid);
@@ -103,44 +113,52 @@ static int check_parent(struct check *c, const struct map_obj *obj)
 	struct map_object parent;
 	int err = obj->parent ? map_object_read(c->view->kv, obj->parent, &parent) : 0;
 
+	check_lost(c, err);
 	if (check_is_found(err))
-		check_differ(c,
+		check_differ(c, CHECK_NAME,
 			     "object %" PRIu64 " is a version of object %" PRIu64
 			     ", which is missing or damaged",
 			     obj->id, obj->parent);
 	else if (!err && obj->parent && parent.pub.parent)
-		check_differ(c,
+		check_differ(c, CHECK_NAME,
 			     "object %" PRIu64 " is a version of object %" PRIu64
 			     ", which is a version itself",
 			     obj->id, obj->parent);
 	return check_is_found(err) ? 0 : err;
 }
 
-/* As many names as the object says it has versions; that each is one is compared elsewhere. */
-static int check_nversions(struct check *c, const struct map_obj *obj)
+int check_count_versions(struct kv_txn *kv, uint64_t oid, uint64_t *n)
 {
-	struct map_name_key first = map_name_key(obj->id, "");
+	struct map_name_key first = map_name_key(oid, "");
 	struct check_pos pos = {.len = first.len};
-	uint64_t n = 0;
 	struct kv_buf found;
 	struct kv_buf val;
 	int err;
 
+	*n = 0;
 	memcpy(pos.bytes, first.bytes, first.len);
-	while (!(err = kv_find(c->view->kv, KV_NAME, KV_GT, check_pos_key(&pos), &found, &val))) {
+	while (!(err = kv_find(kv, KV_NAME, KV_GT, check_pos_key(&pos), &found, &val))) {
 		if (found.len < first.len || memcmp(found.data, first.bytes, first.len) != 0)
 			break;
 		memcpy(pos.bytes, found.data, found.len);
 		pos.len = found.len;
-		n++;
+		++*n;
 	}
-	if (err && err != -ERR_NOENT)
-		return err;
-	if (n != obj->nversions)
-		check_differ(
-		    c, "object %" PRIu64 " says it has %" PRIu32 " versions, there are %" PRIu64,
-		    obj->id, obj->nversions, n);
-	return 0;
+	return err == -ERR_NOENT ? 0 : err;
+}
+
+/* As many names as the object says it has versions; that each is one is compared elsewhere. */
+static int check_nversions(struct check *c, const struct map_obj *obj)
+{
+	uint64_t n;
+	int err = check_count_versions(c->view->kv, obj->id, &n);
+
+	if (!err && n != obj->nversions)
+		check_differ(c, CHECK_NVERSIONS,
+			     "object %" PRIu64 " says it has %" PRIu32
+			     " versions, there are %" PRIu64,
+			     obj->id, obj->nversions, n);
+	return err;
 }
 
 /* ---- what leads to objects ------------------------------------------------------------------- */
@@ -151,7 +169,7 @@ static int check_entry(struct check *c, enum kv_table table, struct map_pair pai
 	int err = map_pair_get(c->view->kv, table, pair);
 
 	if (err == -ERR_NOENT)
-		check_differ(c, "%s has no entry for object %" PRIu64 " under %" PRIu64,
+		check_differ(c, CHECK_LINK, "%s has no entry for object %" PRIu64 " under %" PRIu64,
 			     kv_table_name(table), pair.b, pair.a);
 	return check_is_found(err) ? 0 : err;
 }
@@ -172,13 +190,14 @@ static int child_entry(struct check *c, struct map_pair pair)
 	struct map_object obj;
 	int err = map_object_read(c->view->kv, pair.b, &obj);
 
+	check_lost(c, err);
 	if (check_is_found(err))
-		check_differ(c,
+		check_differ(c, CHECK_LINK_STRAY,
 			     "child has object %" PRIu64 " under origin %" PRIu64
 			     ", which is missing or damaged",
 			     pair.b, pair.a);
 	else if (!err && (!map_is_child(&obj.pub) || obj.pub.origin != pair.a))
-		check_differ(c,
+		check_differ(c, CHECK_LINK,
 			     "child has object %" PRIu64 " under origin %" PRIu64
 			     ", which is no clone of that",
 			     pair.b, pair.a);
@@ -195,13 +214,14 @@ static int ttl_entry(struct check *c, struct map_pair pair)
 	struct map_object obj;
 	int err = map_object_read(c->view->kv, pair.b, &obj);
 
+	check_lost(c, err);
 	if (check_is_found(err))
-		check_differ(c,
+		check_differ(c, CHECK_LINK_STRAY,
 			     "ttl has object %" PRIu64 " under time %" PRIu64
 			     ", which is missing or damaged",
 			     pair.b, pair.a);
 	else if (!err && obj.pub.expires_ns != pair.a)
-		check_differ(c,
+		check_differ(c, CHECK_LINK,
 			     "ttl has object %" PRIu64 " under time %" PRIu64
 			     ", which expires at %" PRIu64,
 			     pair.b, pair.a, obj.pub.expires_ns);
@@ -218,13 +238,15 @@ int check_ttl_table(struct check *c)
 static void check_sizes(struct check *c, const struct map_obj *obj, uint64_t mapped, uint64_t end)
 {
 	if (blk_count(obj->size_bytes) > BLK_OBJECT_MAX)
-		check_differ(c, "object %" PRIu64 " is larger than an object can be", obj->id);
+		check_differ(c, CHECK_OBJECT, "object %" PRIu64 " is larger than an object can be",
+			     obj->id);
 	if (mapped != obj->mapped_nblks)
-		check_differ(
-		    c, "object %" PRIu64 " says %" PRIu64 " blocks are mapped, there are %" PRIu64,
-		    obj->id, obj->mapped_nblks, mapped);
+		check_differ(c, CHECK_SUM,
+			     "object %" PRIu64 " says %" PRIu64
+			     " blocks are mapped, there are %" PRIu64,
+			     obj->id, obj->mapped_nblks, mapped);
 	if (end > blk_count(obj->size_bytes))
-		check_differ(c,
+		check_differ(c, CHECK_OBJECT,
 			     "object %" PRIu64 " has %" PRIu64 " bytes, but its block %" PRIu64
 			     " is mapped",
 			     obj->id, obj->size_bytes, end - 1);
@@ -233,7 +255,8 @@ static void check_sizes(struct check *c, const struct map_obj *obj, uint64_t map
 static void check_owns_nothing(struct check *c, const struct map_obj *obj)
 {
 	if (obj->owned_nblks > 0)
-		check_differ(c, "object %" PRIu64 " says it owns %" PRIu64 " blocks, it has none",
+		check_differ(c, CHECK_OWNED,
+			     "object %" PRIu64 " says it owns %" PRIu64 " blocks, it has none",
 			     obj->id, obj->owned_nblks);
 }
 
@@ -264,9 +287,11 @@ static void check_values(struct check *c, const struct map_obj *obj)
 	const char *problem = label_problem(obj->labels, obj->labels_len);
 
 	if (problem)
-		check_differ(c, "the labels of object %" PRIu64 " %s", obj->id, problem);
+		check_differ(c, CHECK_OBJECT, "the labels of object %" PRIu64 " %s", obj->id,
+			     problem);
 	if (c->state_known && obj->id >= c->state.next_object)
-		check_differ(c, "object %" PRIu64 " has an id that was not given out yet", obj->id);
+		check_differ(c, CHECK_ID, "object %" PRIu64 " has an id that was not given out yet",
+			     obj->id);
 }
 
 int check_object(struct check *c, uint64_t oid, struct kv_buf val)
@@ -276,7 +301,7 @@ int check_object(struct check *c, uint64_t oid, struct kv_buf val)
 	int err = map_object_found(map_key_buf(&key), val, &obj);
 
 	if (err) {
-		check_differ(c, "object %" PRIu64 " is damaged", oid);
+		check_differ(c, CHECK_OBJECT_VALUE, "object %" PRIu64 " is damaged", oid);
 		c->unsure = true;
 		return 0;
 	}
@@ -284,6 +309,9 @@ int check_object(struct check *c, uint64_t oid, struct kv_buf val)
 		c->totals.versions++;
 	else
 		c->totals.objects++;
+	c->last_object = oid > c->last_object ? oid : c->last_object;
+	if (obj.pub.origin > c->last_object)
+		c->last_object = obj.pub.origin;
 	c->reserved_nblks += obj.pub.reserved_nblks;
 	c->promised_nblks += map_obj_promised(&obj.pub);
 	check_values(c, &obj.pub);

@@ -2,7 +2,7 @@
 /*
  * check_priv.h: what the files of the checker share: check_obj.c compares names and objects,
  * check_tree.c walks and counts, check_space.c compares blocks, check_data.c reads data, check.c
- * does the rest.
+ * does the rest.  repair*.c runs the same comparisons and goes by what they have counted.
  */
 #ifndef SERVER_CHECK_PRIV_H
 #define SERVER_CHECK_PRIV_H
@@ -15,6 +15,38 @@
 #include "common/annot.h"
 #include "server/check.h"
 #include "server/map_priv.h"
+
+/* What a difference is about: all that repair.c has to know of it. */
+enum check_fault {
+	CHECK_META,	    /* what the store is; the counters as a whole */
+	CHECK_NAME,	    /* a name, or what it leads to */
+	CHECK_OBJECT,	    /* something that only the object's own value says */
+	CHECK_OBJECT_VALUE, /* an object cannot be read */
+	CHECK_NODE,	    /* nor can a node below an object */
+	CHECK_LEAF,	    /* a leaf below an object maps what is no block for data */
+	CHECK_CLAIM,	    /* a block is mapped with two checksums */
+	CHECK_DATA,	    /* a block of data cannot be read, or is another */
+	CHECK_NVERSIONS,    /* how many versions an object says it has */
+	CHECK_OWNED,	    /* how many blocks it says it owns */
+	CHECK_SUM,	    /* mapped blocks, of an object or an inner node */
+	CHECK_ID,	    /* an id that was not given out */
+	CHECK_LINK,	    /* child or ttl, of an object that is there */
+	CHECK_LINK_STRAY,   /* the same, damaged or of one that is not */
+	CHECK_QUEUE,	    /* the reap queue, or below it */
+	CHECK_ORPHAN,	    /* a node that nothing refers to */
+	CHECK_NREF_LOW,
+	CHECK_NREF_HIGH,
+	CHECK_NREF_VALUE,
+	CHECK_XREF_LOW,
+	CHECK_XREF_HIGH,
+	CHECK_XREF_VALUE,
+	CHECK_FREE_MAPPED, /* free, and mapped */
+	CHECK_FREE_LEAK,   /* neither */
+	CHECK_FREE_SHAPE,  /* no range, or not by itself */
+	CHECK_FREE_VALUE,
+	CHECK_COUNTER,
+	CHECK_NFAULTS,
+};
 
 /* What an object says it owns, and what the nodes have shown. */
 struct check_owner {
@@ -36,6 +68,7 @@ struct check_node {
 	unsigned int level;
 	bool bad;     /* it or something below cannot be read: the rest is not known */
 	bool counted; /* has an entry in nref */
+	bool queued;  /* below the reap queue alone */
 };
 
 RB_HEAD(check_nodes, check_node);
@@ -44,11 +77,21 @@ struct check {
 	struct map_view *view;
 	check_report_fn report;
 	void *ctx;
+	/* who wants to know more: instead of report, which may be NULL then */
+	void (*judge)(struct check *c, enum check_fault fault, const char *text);
+	bool without_queue; /* as if the reap queue were empty */
+	bool claims;	    /* look for blocks that are mapped with two checksums */
 	uint64_t differences;
+	uint64_t faults[CHECK_NFAULTS];
 	struct check_totals totals;
 	struct map_state state;
 	bool state_known;
-	bool unsure;		 /* something is damaged that the sums may need */
+	bool unsure;	    /* something is damaged that the sums may need */
+	bool lost;	    /* something names an object that is not there */
+	bool in_queue;	    /* the walk is below the reap queue */
+	bool queue_shared;  /* a tree in the queue is referred to from elsewhere, too */
+	uint64_t last_node; /* the highest ids that are in use */
+	uint64_t last_object;
 	uint64_t object_nblks;	 /* mapped by all objects and versions */
 	uint64_t reap_nblks;	 /* by the trees in the reap queue */
 	uint64_t reserved_nblks; /* by all objects */
@@ -58,12 +101,27 @@ struct check {
 	uint64_t dev_nblks;
 	uint64_t first_blk; /* behind the header and the journal */
 	uint32_t *counts;   /* for each block of the device, the leaves that map it */
+	uint32_t *csums;    /* with "claims": the checksum that the first of them has */
 	uint64_t pos;	    /* in a table of blocks: all before have been compared */
 	bool pos_joins;	    /* a range of free blocks ends there */
 };
 
 /* Counts a difference and reports it. */
-void check_differ(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void check_differ(struct check *c, enum check_fault fault, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* What is wrong with something that was met in a tree: fault, or that it is the queue's. */
+enum check_fault check_queued(const struct check *c, enum check_fault fault);
+
+/* What a value that cannot be used means; id NULL: its key is none. */
+enum check_fault check_fault_of(struct check *c, enum kv_table table, const uint64_t *id);
+
+/*
+ * All comparisons of a view; how they are made is set in c beforehand, and all else is zero.  What has
+ * been counted stays in c, and needs the view no longer, until check_fini(), which is to be called in
+ * any case.
+ */
+int check_run(struct check *c, struct map_view *view) MUST_CHECK;
+void check_fini(struct check *c);
 
 /* What the checker returns: err, or how many differences there are. */
 int check_result(const struct check *c, int err);
@@ -109,6 +167,9 @@ int check_object(struct check *c, uint64_t oid, struct kv_buf val) MUST_CHECK;
 int check_child_table(struct check *c) MUST_CHECK;
 int check_ttl_table(struct check *c) MUST_CHECK;
 
+/* How many names of versions an object has. */
+int check_count_versions(struct kv_txn *kv, uint64_t oid, uint64_t *n) MUST_CHECK;
+
 /* ---- check_tree.c ---------------------------------------------------------------------------- */
 
 #define CHECK_ANY_LEVEL (-1)
@@ -126,6 +187,13 @@ int check_own(struct check *c, struct check_node *root, const struct map_obj *ob
 /* After the node table: none of these objects owns less than it says. */
 void check_owners(struct check *c);
 
+/* NULL: it was not met. */
+struct check_node *check_node_find(struct check *c, uint64_t id);
+
+/* In the order of ids: the first that is not less than this, and the one behind; NULL at the end. */
+struct check_node *check_node_from(struct check *c, uint64_t id);
+struct check_node *check_node_next(struct check_node *node);
+
 /* Notes that a node has been seen; *first: for the first time.  For walks that do not count. */
 int check_see(struct check *c, uint64_t id, bool *first) MUST_CHECK;
 
@@ -136,6 +204,9 @@ int check_nref_table(struct check *c) MUST_CHECK;
 void check_nodes_free(struct check *c);
 
 /* ---- check_space.c --------------------------------------------------------------------------- */
+
+/* The number of blocks from blk on, before end, that have the same count. */
+uint64_t check_same_count(const struct check *c, uint64_t blk, uint64_t end);
 
 /* Notes the blocks that a leaf maps. */
 void check_count_leaf(struct check *c, const struct map_node_view *leaf);

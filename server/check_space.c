@@ -8,6 +8,30 @@
 #include "common/err.h"
 #include "server/check_priv.h"
 
+/* Whoever shares a block has its checksum, too: where two differ, one of them is of another block. */
+static void claim_blk(struct check *c, const struct map_node_view *leaf, uint64_t blk,
+		      uint32_t csum)
+{
+	if (c->counts[blk] == 0)
+		c->csums[blk] = csum;
+	else if (c->csums[blk] != csum)
+		check_differ(c, check_queued(c, CHECK_CLAIM),
+			     "leaf %" PRIu64 " maps physical block %" PRIu64
+			     " with checksum %08" PRIx32 ", another with %08" PRIx32,
+			     leaf->id, blk, csum, c->csums[blk]);
+}
+
+static void claim_run(struct check *c, const struct map_node_view *leaf,
+		      const struct map_leaf_run *run)
+{
+	const uint8_t *csums = map_node_run_at(leaf, run->slot).csums;
+
+	for (unsigned int b = 0; b < run->nblks; b++) {
+		claim_blk(c, leaf, run->blk + b, le32_get(csums + b * sizeof(uint32_t)));
+		c->counts[run->blk + b]++;
+	}
+}
+
 /* Each slot counts, as in the definition of xref. */
 void check_count_leaf(struct check *c, const struct map_node_view *leaf)
 {
@@ -15,18 +39,20 @@ void check_count_leaf(struct check *c, const struct map_node_view *leaf)
 		struct map_leaf_run run = map_node_run(leaf, i);
 
 		if (run.blk + run.nblks > c->dev_nblks) {
-			check_differ(c,
+			check_differ(c, check_queued(c, CHECK_LEAF),
 				     "leaf %" PRIu64 " maps physical block %" PRIu64
 				     ", beyond the end of the device",
 				     leaf->id, run.blk + run.nblks - 1);
 			continue;
 		}
 		if (run.blk < c->first_blk)
-			check_differ(c,
+			check_differ(c, check_queued(c, CHECK_LEAF),
 				     "leaf %" PRIu64 " maps physical block %" PRIu64
 				     ", which is the journal's",
 				     leaf->id, run.blk);
-		for (unsigned int b = 0; b < run.nblks; b++)
+		if (c->claims)
+			claim_run(c, leaf, &run);
+		for (unsigned int b = 0; b < run.nblks && !c->claims; b++)
 			c->counts[run.blk + b]++;
 	}
 }
@@ -58,8 +84,7 @@ uint64_t check_single_blks(const struct check *c, const struct map_node_view *le
 	return n;
 }
 
-/* The number of blocks from blk on that have the same count. */
-static uint64_t same_count(const struct check *c, uint64_t blk, uint64_t end)
+uint64_t check_same_count(const struct check *c, uint64_t blk, uint64_t end)
 {
 	uint64_t n = 1;
 
@@ -73,7 +98,7 @@ static bool range_fits(struct check *c, uint64_t pos, uint64_t blk, uint64_t nbl
 {
 	if (nblks > 0 && blk >= pos && blk < c->dev_nblks && nblks <= c->dev_nblks - blk)
 		return true;
-	check_differ(c,
+	check_differ(c, CHECK_FREE_SHAPE,
 		     "free range %" PRIu64 "+%" PRIu64
 		     " is empty, overlaps the one before or is not on the device",
 		     blk, nblks);
@@ -86,9 +111,9 @@ static void xref_gap(struct check *c, uint64_t pos, uint64_t end)
 	uint64_t n;
 
 	for (; pos < end; pos += n) {
-		n = same_count(c, pos, end);
+		n = check_same_count(c, pos, end);
 		if (c->counts[pos] > 1)
-			check_differ(c,
+			check_differ(c, CHECK_XREF_LOW,
 				     "xref has no count of blocks %" PRIu64 "+%" PRIu64
 				     ", which %" PRIu32 " slots map",
 				     pos, n, c->counts[pos]);
@@ -100,9 +125,9 @@ static void xref_range(struct check *c, uint64_t pos, uint64_t end, uint64_t cou
 	uint64_t n;
 
 	for (; pos < end; pos += n) {
-		n = same_count(c, pos, end);
+		n = check_same_count(c, pos, end);
 		if (c->counts[pos] != count)
-			check_differ(c,
+			check_differ(c, count < c->counts[pos] ? CHECK_XREF_LOW : CHECK_XREF_HIGH,
 				     "xref says %" PRIu64 " slots map blocks %" PRIu64 "+%" PRIu64
 				     ", there are %" PRIu32,
 				     count, pos, n, c->counts[pos]);
@@ -121,9 +146,10 @@ static void xref_chunk(struct check *c, uint64_t chunk, const uint64_t counts[MA
 		end = (unsigned int)(c->dev_nblks - first);
 	for (unsigned int s = end; s < MAP_COUNTS; s++)
 		if (counts[s] > 1)
-			check_differ(
-			    c, "xref has a count of block %" PRIu64 ", which is not on the device",
-			    first + s);
+			check_differ(c, CHECK_XREF_HIGH,
+				     "xref has a count of block %" PRIu64
+				     ", which is not on the device",
+				     first + s);
 	if (end == 0)
 		return;
 	xref_gap(c, c->pos, first);
@@ -155,9 +181,9 @@ static void free_gap(struct check *c, uint64_t pos, uint64_t end)
 	uint64_t n;
 
 	for (; pos < end; pos += n) {
-		n = same_count(c, pos, end);
+		n = check_same_count(c, pos, end);
 		if (c->counts[pos] == 0)
-			check_differ(c,
+			check_differ(c, CHECK_FREE_LEAK,
 				     "blocks %" PRIu64 "+%" PRIu64 " are neither mapped nor free",
 				     pos, n);
 		else
@@ -172,9 +198,9 @@ static void free_range(struct check *c, uint64_t pos, uint64_t end)
 	uint64_t n;
 
 	for (; pos < end; pos += n) {
-		n = same_count(c, pos, end);
+		n = check_same_count(c, pos, end);
 		if (c->counts[pos] > 0)
-			check_differ(c,
+			check_differ(c, CHECK_FREE_MAPPED,
 				     "blocks %" PRIu64 "+%" PRIu64 " are free, but %" PRIu32
 				     " slots map them",
 				     pos, n, c->counts[pos]);
@@ -188,7 +214,8 @@ static int free_entry(struct check *c, uint64_t blk, struct kv_buf val)
 	if (!range_fits(c, c->pos, blk, nblks))
 		return 0;
 	if (blk == c->pos && c->pos_joins)
-		check_differ(c, "free range %" PRIu64 "+%" PRIu64 " is not one with its neighbour",
+		check_differ(c, CHECK_FREE_SHAPE,
+			     "free range %" PRIu64 "+%" PRIu64 " is not one with its neighbour",
 			     blk, nblks);
 	free_gap(c, c->pos, blk);
 	free_range(c, blk, blk + nblks);

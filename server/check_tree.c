@@ -13,11 +13,23 @@ static int node_cmp(const struct check_node *a, const struct check_node *b)
 
 RB_GENERATE_INTERNAL(check_nodes, check_node, entry, node_cmp, static __attribute__((unused)))
 
-static struct check_node *node_find(struct check *c, uint64_t id)
+struct check_node *check_node_find(struct check *c, uint64_t id)
 {
 	struct check_node key = {.id = id};
 
 	return RB_FIND(check_nodes, &c->nodes, &key);
+}
+
+struct check_node *check_node_from(struct check *c, uint64_t id)
+{
+	struct check_node key = {.id = id};
+
+	return RB_NFIND(check_nodes, &c->nodes, &key);
+}
+
+struct check_node *check_node_next(struct check_node *node)
+{
+	return RB_NEXT(check_nodes, NULL, node);
 }
 
 void check_nodes_free(struct check *c)
@@ -60,9 +72,10 @@ static int walk_inner(struct check *c, const struct map_node_view *view, struct 
 		node->end = s * map_slot_nblks(view->level) + child->end;
 	}
 	if (!node->bad && mapped != view->mapped)
-		check_differ(
-		    c, "node %" PRIu64 " says %" PRIu64 " blocks are mapped, there are %" PRIu64,
-		    view->id, view->mapped, mapped);
+		check_differ(c, CHECK_SUM,
+			     "node %" PRIu64 " says %" PRIu64
+			     " blocks are mapped, there are %" PRIu64,
+			     view->id, view->mapped, mapped);
 	node->mapped = mapped;
 	return 0;
 }
@@ -84,9 +97,10 @@ static int walk_node(struct check *c, struct check_node *node, int level, const 
 
 	if (err == -ERR_NODE) {
 		node->bad = true;
-		check_differ(
-		    c, "node %" PRIu64 ", to which %s %" PRIu64 " refers, is missing or damaged",
-		    node->id, by, by_id);
+		check_differ(c, check_queued(c, CHECK_NODE),
+			     "node %" PRIu64 ", to which %s %" PRIu64
+			     " refers, is missing or damaged",
+			     node->id, by, by_id);
 		return 0;
 	}
 	if (err)
@@ -105,7 +119,7 @@ static int walk_node(struct check *c, struct check_node *node, int level, const 
 int check_ref(struct check *c, uint64_t id, int level, const char *by, uint64_t by_id,
 	      struct check_node **node)
 {
-	struct check_node *n = node_find(c, id);
+	struct check_node *n = check_node_find(c, id);
 	int err = 0;
 
 	if (!n) {
@@ -115,6 +129,7 @@ int check_ref(struct check *c, uint64_t id, int level, const char *by, uint64_t 
 		if (!n)
 			return -ERR_NOMEM;
 		n->id = id;
+		n->queued = c->in_queue;
 		n->level = level == CHECK_ANY_LEVEL ? 0 : (unsigned int)level;
 		RB_INSERT(check_nodes, &c->nodes, n);
 		err = walk_node(c, n, level, by, by_id);
@@ -123,9 +138,10 @@ int check_ref(struct check *c, uint64_t id, int level, const char *by, uint64_t 
 		return err;
 	n->refs++;
 	if (level != CHECK_ANY_LEVEL && n->level != (unsigned int)level)
-		check_differ(
-		    c, "node %" PRIu64 " is of level %u, %s %" PRIu64 " refers to it as level %d",
-		    id, n->level, by, by_id, level);
+		check_differ(c, check_queued(c, CHECK_NODE),
+			     "node %" PRIu64 " is of level %u, %s %" PRIu64
+			     " refers to it as level %d",
+			     id, n->level, by, by_id, level);
 	*node = n;
 	return 0;
 }
@@ -152,7 +168,7 @@ void check_owners(struct check *c)
 
 	STAILQ_FOREACH (owner, &c->owners, link)
 		if (owner->found < owner->says && !c->unsure)
-			check_differ(c,
+			check_differ(c, CHECK_OWNED,
 				     "object %" PRIu64 " says it owns %" PRIu64
 				     " blocks, of its own are %" PRIu64,
 				     owner->oid, owner->says, owner->found);
@@ -160,7 +176,7 @@ void check_owners(struct check *c)
 
 int check_see(struct check *c, uint64_t id, bool *first)
 {
-	struct check_node *n = node_find(c, id);
+	struct check_node *n = check_node_find(c, id);
 
 	*first = !n;
 	if (n)
@@ -205,14 +221,16 @@ static void leaf_entry(struct check *c, const struct check_node *node,
 
 static int node_entry(struct check *c, uint64_t id, struct kv_buf val)
 {
-	struct check_node *node = node_find(c, id);
+	struct check_node *node = check_node_find(c, id);
 	struct map_node_view view;
 
 	if (c->state_known && id >= c->state.next_node)
-		check_differ(c, "node %" PRIu64 " has an id that was not given out yet", id);
+		check_differ(c, CHECK_ID, "node %" PRIu64 " has an id that was not given out yet",
+			     id);
 	c->totals.nodes++;
+	c->last_node = id > c->last_node ? id : c->last_node;
 	if (!node) {
-		check_differ(c, "nothing refers to node %" PRIu64, id);
+		check_differ(c, CHECK_ORPHAN, "nothing refers to node %" PRIu64, id);
 		return 0;
 	}
 	c->totals.shared_nodes += node->refs > 1;
@@ -230,13 +248,13 @@ static void nref_chunk(struct check *c, uint64_t chunk, const uint64_t counts[MA
 {
 	for (unsigned int s = 0; s < MAP_COUNTS; s++) {
 		uint64_t id = chunk * MAP_COUNTS + s;
-		struct check_node *node = counts[s] > 1 ? node_find(c, id) : NULL;
+		struct check_node *node = counts[s] > 1 ? check_node_find(c, id) : NULL;
 		uint64_t refs = node ? node->refs : 0;
 
 		if (node)
 			node->counted = true;
 		if (counts[s] > 1 && counts[s] != refs)
-			check_differ(c,
+			check_differ(c, counts[s] < refs ? CHECK_NREF_LOW : CHECK_NREF_HIGH,
 				     "nref says %" PRIu64 " references to node %" PRIu64
 				     ", there are %" PRIu64,
 				     counts[s], id, refs);
@@ -252,7 +270,7 @@ int check_nref_table(struct check *c)
 		return err;
 	RB_FOREACH (node, check_nodes, &c->nodes)
 		if (node->refs > 1 && !node->counted)
-			check_differ(c,
+			check_differ(c, CHECK_NREF_LOW,
 				     "nref has no count of node %" PRIu64 ", which has %" PRIu64
 				     " references",
 				     node->id, node->refs);
