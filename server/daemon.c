@@ -21,8 +21,8 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/thread.h"
-#include "server/check.h"
 #include "server/conn.h"
+#include "server/offline.h"
 #include "server/listen.h"
 #include "server/loop.h"
 #include "server/object.h"
@@ -533,60 +533,6 @@ static int init(const struct options *o, char *why, size_t why_len)
 	return store_create(&config, why, why_len);
 }
 
-static void print_difference(void *ctx, const char *text)
-{
-	(void)ctx;
-	printf("%s\n", text);
-}
-
-static int read_blocks(void *ctx, pblk_t blk, uint64_t nblks, uint8_t *buf)
-{
-	return recover_read(ctx, blk, nblks, buf);
-}
-
-/* Prints the differences and a summary; their number, or a negative error. */
-static int check_recovered(struct store *store, struct recover_preview *preview,
-			   const struct recover_result *recovered)
-{
-	struct check_totals totals = {0};
-	struct check_totals data = {0};
-	int differences = check_map(store->map, print_difference, NULL, &totals);
-	int more = 0;
-
-	if (differences >= 0)
-		more = check_data(store->map, read_blocks, print_difference, preview, &data);
-	if (differences < 0 || more < 0)
-		return differences < 0 ? differences : more;
-	differences += more;
-	printf("%" PRIu64 " records in the journal\n", recovered->records);
-	printf("%" PRIu64 " objects, %" PRIu64 " nodes (%" PRIu64 " shared), %" PRIu64
-	       " blocks mapped (%" PRIu64 " shared), %" PRIu64 " free, %" PRIu64
-	       " verified: %d difference%s\n",
-	       totals.objects, totals.nodes, totals.shared_nodes, totals.mapped_nblks,
-	       totals.shared_nblks, totals.free_nblks, data.verified_nblks, differences,
-	       differences == 1 ? "" : "s");
-	return differences;
-}
-
-/* The store as the next start would find it; nothing is written. */
-static int check_store(struct store *store)
-{
-	struct recover_preview *preview;
-	struct recover_result recovered;
-	int found = recover_preview(store->map, store->dev, &recovered, &preview);
-
-	if (found == -ERR_JOURNAL) {
-		printf("the journal is damaged: what was committed after the damaged record cannot "
-		       "be had\n");
-		return 1;
-	}
-	if (found < 0)
-		return found;
-	found = check_recovered(store, preview, &recovered);
-	recover_preview_free(preview);
-	return found;
-}
-
 static int check(const struct options *o, char *why, size_t why_len,
 		 struct dev *(*wrap)(struct dev *dev))
 {
@@ -599,11 +545,11 @@ static int check(const struct options *o, char *why, size_t why_len,
 		return complain(exit_status(err), why);
 	if (wrap)
 		store.dev = wrap(store.dev);
-	found = check_store(&store);
+	found = o->repair ? offline_repair(&store) : offline_check(&store);
 	store_close(&store);
 	if (found < 0) {
-		snprintf(why, why_len, "the check of %s could not be finished: %s", o->store,
-			 err_text(found));
+		snprintf(why, why_len, "the %s of %s could not be finished: %s",
+			 o->repair ? "repair" : "check", o->store, err_text(found));
 		return complain(exit_status(found), why);
 	}
 	return finish_output(found == 0 ? EXIT_SUCCESS : exit_status(-ERR_CORRUPT));

@@ -139,6 +139,8 @@ libserver_la_SOURCES = \
 	server/object_walk.h \
 	server/object_write.c \
 	server/objects.c \
+	server/offline.c \
+	server/offline.h \
 	server/options.c \
 	server/options.h \
 	server/page.c \
@@ -149,6 +151,12 @@ libserver_la_SOURCES = \
 	server/prepare.h \
 	server/recover.c \
 	server/recover.h \
+	server/repair.c \
+	server/repair.h \
+	server/repair_count.c \
+	server/repair_free.c \
+	server/repair_priv.h \
+	server/repair_tree.c \
 	server/readahead.c \
 	server/readahead.h \
 	server/session.c \

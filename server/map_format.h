@@ -2,7 +2,7 @@
 /*
  * map_format.h: the values of the map's tables as they are on disk, byte by byte.  All integers are
  * little-endian arrays of bytes, so that nothing here has padding or needs alignment; keys that are
- * numbers are 8 bytes big-endian, so that they sort as numbers.  Used by map_*.c and check.c only.
+ * numbers are 8 bytes big-endian, so that they sort as numbers.  Used by map_*.c, check*.c and repair*.c only.
  *
  * Every value begins with a CRC-32C over the table's number (one byte), the key, and the rest of
  * the value: a value that is read under another key, or in another table, does not fit.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * map_priv.h: what the files of the map share.  For map*.c, check*.c and their tests only.
+ * map_priv.h: what the files of the map share.  For map*.c, check*.c, repair*.c and their tests only.
  *
  * From below: kv.c (tables of bytes), map_value.c (checked values), map_node.c (nodes as bytes and
  * in memory), map_count.c, map_ref.c and map_free.c (counts, references and free space), map_name.c

@@ -20,6 +20,7 @@ enum {
 	OPT_SIZE,
 	OPT_INIT,
 	OPT_CHECK,
+	OPT_REPAIR,
 	OPT_LISTEN,
 	OPT_DEVICE,
 	OPT_CACHE,
@@ -37,6 +38,7 @@ static const struct option table[] = {
     {"size", required_argument, NULL, OPT_SIZE},
     {"init", no_argument, NULL, OPT_INIT},
     {"check", no_argument, NULL, OPT_CHECK},
+    {"repair", no_argument, NULL, OPT_REPAIR},
     {"listen", required_argument, NULL, OPT_LISTEN},
     {"device", required_argument, NULL, OPT_DEVICE},
     {"cache", required_argument, NULL, OPT_CACHE},
@@ -53,7 +55,7 @@ static const struct option table[] = {
 const char *options_help(void)
 {
 	return "usage: cowd --store DIR [--size SIZE] [--init] [OPTION]...\n"
-	       "       cowd --store DIR --check\n"
+	       "       cowd --store DIR --check [--repair]\n"
 	       "       cowd --version | --help\n"
 	       "\n"
 	       "Serves the store in DIR; makes it first where DIR is empty or absent.\n"
@@ -62,6 +64,7 @@ const char *options_help(void)
 	       "  --size SIZE           bytes for data, when the store is made\n"
 	       "  --init                make the store and exit\n"
 	       "  --check               compare all metadata and checksums and exit\n"
+	       "  --repair              with --check: mend what can be computed\n"
 	       "  --device PATH|dax:PATH\n"
 	       "                        keep the data in this file or block device; dax: in a "
 	       "file\n"
@@ -288,6 +291,9 @@ static int take_option(struct options *o, int opt, char *why, size_t why_len)
 		return take_action(o, OPTIONS_INIT, why, why_len);
 	case OPT_CHECK:
 		return take_action(o, OPTIONS_CHECK, why, why_len);
+	case OPT_REPAIR:
+		o->repair = true;
+		return 0;
 	default:
 		return take_value(o, opt, why, why_len);
 	}
@@ -298,6 +304,10 @@ static int options_judge(const struct options *o, char *why, size_t why_len)
 {
 	if (!o->store || o->store[0] == '\0') {
 		snprintf(why, why_len, "--store DIR is missing: see cowd --help");
+		return -ERR_INVAL;
+	}
+	if (o->repair && o->action != OPTIONS_CHECK) {
+		snprintf(why, why_len, "--repair goes with --check");
 		return -ERR_INVAL;
 	}
 	if (o->action == OPTIONS_CHECK && o->size_bytes != 0) {

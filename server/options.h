@@ -23,6 +23,7 @@ enum options_action { OPTIONS_SERVE, OPTIONS_INIT, OPTIONS_CHECK, OPTIONS_VERSIO
 /* Strings point into argv. */
 struct options {
 	enum options_action action;
+	bool repair; /* with OPTIONS_CHECK */
 	const char *store;
 	const char *device;  /* NULL: a file in the store's directory */
 	bool mapped;	     /* device: dax:, through a mapping */

@@ -22,7 +22,9 @@ struct recover {
 	struct map *map;
 	struct dev *dev;
 	struct recover_result *result;
-	bool fold;    /* else everything stays in memory */
+	bool fold;	       /* else everything stays in memory */
+	recover_scan_fn *scan; /* instead of applying anything */
+	void *scan_ctx;
 	uint8_t *buf; /* READ_MAX_BLKS blocks */
 	struct home home;
 	struct journal_pos done; /* behind the last record that was applied */
@@ -204,6 +206,19 @@ static int recover_fold(struct recover *r)
 	return err;
 }
 
+static int recover_scan_extents(struct recover *r, const struct journal_found *found)
+{
+	struct record_reader reader = {.bytes = found->body, .len = found->body_len};
+	int rc;
+
+	while ((rc = record_next(&reader)) > 0)
+		for (uint32_t e = 0; e < reader.change.nextents; e++)
+			r->scan(r->scan_ctx, reader.change.extents[e].dst,
+				reader.change.extents[e].nblks);
+	record_reader_fini(&reader);
+	return rc;
+}
+
 static int recover_record(void *ctx, const struct journal_found *found)
 {
 	struct recover *r = ctx;
@@ -212,6 +227,8 @@ static int recover_record(void *ctx, const struct journal_found *found)
 
 	if (err < 0 || !fits)
 		return err < 0 ? err : 1;
+	if (r->scan)
+		return recover_scan_extents(r, found);
 	err = recover_apply(r, found);
 	if (err < 0)
 		return err;
@@ -304,6 +321,16 @@ int recover_run(struct map *map, struct dev *dev, struct recover_result *result)
 	recover_fini(&r);
 	if (err == 0)
 		*result = res;
+	return err;
+}
+
+int recover_scan(struct map *map, struct dev *dev, recover_scan_fn *scan, void *ctx)
+{
+	struct recover_result res = {0};
+	struct recover r = {.map = map, .dev = dev, .result = &res, .scan = scan, .scan_ctx = ctx};
+	int err = recover_replay(&r);
+
+	recover_fini(&r);
 	return err;
 }
 

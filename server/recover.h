@@ -36,7 +36,14 @@ struct recover_result {
 int recover_run(struct map *map, struct dev *dev, struct recover_result *result) MUST_CHECK;
 
 /*
- * The same in memory only, for who looks and changes nothing: the map is left with what the journal
+ * Tells of all blocks that the journal's records map, of those that recover_run() would apply, and
+ * changes nothing.
+ */
+typedef void recover_scan_fn(void *ctx, pblk_t blk, uint64_t nblks);
+int recover_scan(struct map *map, struct dev *dev, recover_scan_fn *scan, void *ctx) MUST_CHECK;
+
+/*
+ * recover_run() in memory only, for who looks and changes nothing: the map is left with what the journal
  * holds staged.  Blocks whose data is in the journal are not where the map says: recover_read() reads
  * them, and all others from the device.
  */

@@ -136,6 +136,10 @@ unit_tests = \
 	tests/unit/test_readahead \
 	tests/unit/test_recover \
 	tests/unit/test_recover_crash \
+	tests/unit/test_repair \
+	tests/unit/test_repair_journal \
+	tests/unit/test_repair_planted \
+	tests/unit/test_repair_random \
 	tests/unit/test_session \
 	tests/unit/test_store_crash \
 	tests/unit/test_store_dir \
@@ -174,6 +178,7 @@ integration_scripts = \
 	tests/integration/test_errors.sh \
 	tests/integration/test_examples.sh \
 	tests/integration/test_export.sh \
+	tests/integration/test_repair.sh \
 	tests/integration/test_versions.sh \
 	$(NULL)
 
@@ -322,6 +327,8 @@ libtest_la_SOURCES = \
 	tests/unit/object_fixture.h \
 	tests/unit/object_map_fixture.h \
 	tests/unit/promise_fixture.h \
+	tests/unit/check_planted.h \
+	tests/unit/repair_fixture.h \
 	tests/unit/record_fixture.h \
 	tests/unit/ranges_fixture.h \
 	tests/unit/session_fixture.h \
@@ -352,6 +359,9 @@ tests_unit_test_session_SOURCES = $(fake_engine) tests/unit/test_session.c
 tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c
 tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c
 
+# It is cut off at any fold, and made to fold often.
+tests_unit_test_repair_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_fold -Wl,--wrap=map_txn_has_room
+
 # They let memory run out.
 tests_unit_test_commit_reap_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_txn_reap
 tests_unit_test_libcow_errors_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc
@@ -368,6 +378,11 @@ tests_unit_test_libcow_cut_LDFLAGS = $(cut_ldflags)
 check_PROGRAMS += tests/lib/cowd_fault
 tests_lib_cowd_fault_SOURCES = tests/lib/cowd_fault.c tests/lib/fault_dev.c tests/lib/fault_dev.h
 tests_lib_cowd_fault_LDADD = libserver.la libcommon.la
+
+# What test_repair.sh plants faults with.
+check_PROGRAMS += tests/lib/plant
+tests_lib_plant_SOURCES = tests/lib/plant.c tests/lib/must.c tests/lib/must.h
+tests_lib_plant_LDADD = libserver.la libcommon.la
 
 # The whole engine in simulated time, on a simulated device: the threads of the code under test are the
 # simulation's, and so are its locks, clocks and random numbers.

@@ -7,6 +7,7 @@
 #define TESTS_UNIT_CHECK_FIXTURE_H
 
 #include "common/cursor.h"
+#include "server/check_priv.h"
 #include "tests/unit/map_fixture.h"
 
 /*

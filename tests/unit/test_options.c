@@ -102,6 +102,7 @@ static void test_slips_of_the_fingers(void **state)
 	    {"--stroe", "did you mean --store?"},
 	    {"--lisen=unix:/a", "did you mean --listen?"},
 	    {"--chekc", "did you mean --check?"},
+	    {"--repare", "did you mean --repair?"},
 	    {"--frobnicate", "unknown option '--frobnicate': see cowd --help"},
 	    {"-x", "unknown option '-x'"},
 	    {"-xy", "unknown option '-x'"},
@@ -197,6 +198,21 @@ static void test_init_and_check_take_nothing_about_serving(void **state)
 	assert_int_equal(PARSE(&o, "--store", "/s", "--check", "--device", "/d", "--log", "warn"),
 			 0);
 	assert_int_equal(o.action, OPTIONS_CHECK);
+	assert_false(o.repair);
+}
+
+static void test_repair_goes_with_check(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, "--store", "/s", "--repair", "--check"), 0);
+	assert_int_equal(o.action, OPTIONS_CHECK);
+	assert_true(o.repair);
+	assert_int_equal(PARSE(&o, "--store", "/s", "--repair"), -ERR_INVAL);
+	assert_string_equal(why, "--repair goes with --check");
+	assert_int_equal(PARSE(&o, "--store", "/s", "--init", "--repair"), -ERR_INVAL);
+	assert_string_equal(why, "--repair goes with --check");
 }
 
 static void test_listen_has_a_limit(void **state)
@@ -226,6 +242,7 @@ int main(void)
 	    cmocka_unit_test(test_bad_values_are_named),
 	    cmocka_unit_test(test_what_is_missing_or_contradicts),
 	    cmocka_unit_test(test_init_and_check_take_nothing_about_serving),
+	    cmocka_unit_test(test_repair_goes_with_check),
 	    cmocka_unit_test(test_listen_has_a_limit),
 	};
 
