@@ -77,7 +77,7 @@ static inline void world_open(struct world *w)
 	struct map_txn *txn;
 
 	memset(w, 0, sizeof(*w));
-	fix_open(&w->fix, 1000, FIX_META_BYTES);
+	fix_open(&w->fix, 1000, UINT64_C(2) << 20);
 	world_fill(&w->fix);
 	assert_int_equal(kv_read_begin(w->fix.map->kv, &w->kv), 0);
 	w->root_b = load_obj(w, OID_B).root;

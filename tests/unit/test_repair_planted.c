@@ -83,6 +83,7 @@ int main(void)
 {
 	struct CMUnitTest tests[ARRAY_LEN(planted)];
 
+	repair_in_memory();
 	for (size_t i = 0; i < ARRAY_LEN(planted); i++)
 		tests[i] = (struct CMUnitTest){
 		    .name = planted[i].name,
