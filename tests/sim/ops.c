@@ -9,6 +9,7 @@
 #include "tests/lib/must.h"
 #include "tests/sim/oom.h"
 #include "tests/sim/ops_priv.h"
+#include "tests/sim/sched.h"
 
 #define WRITE_MAX (UINT64_C(24) << BLK_SHIFT)
 
@@ -46,6 +47,7 @@ void op_done(void *ctx, int err)
 
 	judge_err(run, err);
 	ops_tell(run, "answered", op, err);
+	run_stats_note(run->stats, sched_now_ns() ^ (uint64_t)op->i << 56 ^ (uint64_t)(-err) << 48);
 	run->under_way--;
 	op->answered(op, err);
 	free(op);

@@ -19,7 +19,15 @@ struct run_stats {
 	uint64_t faults;  /* calls of the device that failed */
 	uint64_t latches; /* runs that ended so */
 	uint64_t turns;
+	uint64_t digest; /* of all that happened; of several seeds the sum */
 };
+
+/* Something has happened that has this number. */
+static inline void run_stats_note(struct run_stats *stats, uint64_t what)
+{
+	stats->digest = (stats->digest ^ what) * UINT64_C(0x9e3779b97f4a7c15);
+	stats->digest ^= stats->digest >> 29;
+}
 
 /* What is going on with an object. */
 struct run_obj {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crc32c.h"
 #include "common/err.h"
 #include "server/recover.h"
 #include "tests/lib/must.h"
@@ -79,6 +80,17 @@ static void run_take(struct run *run, struct left *left)
 	mapfile_take(&left->map, run->path);
 }
 
+static void run_verify(struct run *run, struct left *left, struct verify_found *found)
+{
+	unsigned int states = verify(left, run->verify_path, run->history, &run->rnd, found);
+
+	run->stats->states += states;
+	run_stats_note(run->stats, states);
+	for (unsigned int i = 0; i < HISTORY_OBJS; i++)
+		run_stats_note(run->stats,
+			       crc32c(found[i].there, &found[i].state, sizeof(found[i].state)));
+}
+
 /* The power is cut here, and all goes on as if it had not been. */
 static void run_judge(struct run *run)
 {
@@ -88,7 +100,7 @@ static void run_judge(struct run *run)
 	run_take(run, &left);
 	mapfile_fail(NULL, 0);
 	oom_fail(NULL, 0);
-	run->stats->states += verify(&left, run->verify_path, run->history, &run->rnd, found);
+	run_verify(run, &left, found);
 	run_arm(run);
 	left_fini(&left);
 }
@@ -117,7 +129,7 @@ static void run_end(struct run *run, struct left *left)
 	run_take(run, left);
 	mapfile_fail(NULL, 0);
 	oom_fail(NULL, 0);
-	run->stats->states += verify(left, run->verify_path, run->history, &run->rnd, found);
+	run_verify(run, left, found);
 	run->stats->faults += run->sd->failed + oom_failed() - run->ooms;
 	run_settle(run, left, found);
 }

@@ -6,6 +6,7 @@
  *
  *	sim		$TEST_STATES states, from the seed $TEST_SEED on
  *	sim SEED	the run of this seed alone, saying what it does
+ *	sim SEED N	those of N seeds: the digest says whether another time the same has happened
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -141,6 +142,7 @@ static bool job_end(struct job *jobs, unsigned int n, struct run_stats *sum)
 	sum->faults += jobs[j].stats->faults;
 	sum->latches += jobs[j].stats->latches;
 	sum->turns += jobs[j].stats->turns;
+	sum->digest += jobs[j].stats->digest;
 	if (status != 0)
 		(void)printf("FAILED: sim %" PRIu64 " (status %d)\n", jobs[j].seed, status);
 	return status == 0;
@@ -154,8 +156,16 @@ static struct job *job_free(struct job *jobs)
 	return NULL;
 }
 
-/* One seed after the other, until there are so many states, or one fails. */
-static bool run_many(uint64_t seed, uint64_t states, bool tells, struct run_stats *sum)
+/* What is to be run: seeds one after the other, until there are so many, or so many states. */
+struct plan {
+	uint64_t seed;
+	uint64_t seeds;
+	uint64_t states;
+	bool tells;
+};
+
+/* Until one fails. */
+static bool run_many(struct plan plan, struct run_stats *sum)
 {
 	struct job jobs[JOBS] = {0};
 	unsigned int running = 0;
@@ -163,12 +173,16 @@ static bool run_many(uint64_t seed, uint64_t states, bool tells, struct run_stat
 
 	for (unsigned int j = 0; j < JOBS; j++)
 		job_init(&jobs[j]);
-	while (running > 0 || (good && sum->states < states)) {
-		struct job *job = good && sum->states < states ? job_free(jobs) : NULL;
+	for (;;) {
+		bool more = good && plan.seeds > 0 && sum->states < plan.states;
+		struct job *job = more ? job_free(jobs) : NULL;
 
-		if (job && !(tells && running > 0)) {
-			job_start(job, seed++, tells);
+		if (job) {
+			job_start(job, plan.seed++, plan.tells);
+			plan.seeds--;
 			running++;
+		} else if (running == 0) {
+			break;
 		} else {
 			good = job_end(jobs, JOBS, sum) && good;
 			running--;
@@ -180,25 +194,29 @@ static bool run_many(uint64_t seed, uint64_t states, bool tells, struct run_stat
 int main(int argc, char **argv)
 {
 	const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-	uint64_t seed = rnd_env("TEST_SEED", (uint64_t)getpid() * 1000003u + (uint64_t)time(NULL));
-	uint64_t states = rnd_count("TEST_STATES", STATES_ALL);
+	struct plan plan = {
+	    .seed = rnd_env("TEST_SEED", (uint64_t)getpid() * 1000003u + (uint64_t)time(NULL)),
+	    .seeds = UINT64_MAX,
+	    .states = rnd_count("TEST_STATES", STATES_ALL),
+	    .tells = argc == 2};
 	struct run_stats sum = {0};
 	bool good;
 
 	if (argc > 1) {
-		seed = strtoull(argv[1], NULL, 10);
-		states = 1; /* one run has many */
+		plan.seed = strtoull(argv[1], NULL, 10);
+		plan.seeds = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+		plan.states = UINT64_MAX;
 	}
 	thread_set_role(THREAD_LOOP);
-	log_set_level(argc > 1 ? LOG_DEBUG : LOG_ERROR);
+	log_set_level(plan.tells ? LOG_DEBUG : LOG_ERROR);
 	(void)snprintf(dir, sizeof(dir), "%s/cowd-sim.%d", tmp, (int)getpid());
 	MUST(mkdir(dir, 0700) == 0, "%s", dir);
-	(void)printf("seed=%" PRIu64 "\n", seed);
+	(void)printf("seed=%" PRIu64 "\n", plan.seed);
 	(void)fflush(stdout);
-	good = run_many(seed, states, argc > 1, &sum);
+	good = run_many(plan, &sum);
 	(void)printf("%" PRIu64 " states, %" PRIu64 " operations (%" PRIu64 " refused), %" PRIu64
-		     " faults, %" PRIu64 " latched, %" PRIu64 " turns\n",
-		     sum.states, sum.ops, sum.refused, sum.faults, sum.latches, sum.turns);
+		     " faults, %" PRIu64 " latched, %" PRIu64 " turns, digest %016" PRIx64 "\n",
+		     sum.states, sum.ops, sum.refused, sum.faults, sum.latches, sum.turns, sum.digest);
 	(void)rmdir(dir);
 	return good ? 0 : 1;
 }
