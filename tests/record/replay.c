@@ -34,8 +34,12 @@ static void load_file(struct image *image, const char *path)
 	for (uint64_t b = 0; b < nblks; b++) {
 		MUST(pread(fd, bytes, sizeof(bytes), (off_t)(b * BLK_BYTES)) == BLK_BYTES, "%s",
 		     path);
-		if (!is_zero(bytes))
-			image->blks[b] = image_blk_new(bytes);
+		if (!is_zero(bytes)) {
+			struct image_blk *blk = image_blk_new(bytes);
+
+			image_set(image, b, blk);
+			image_blk_put(blk);
+		}
 	}
 	(void)close(fd);
 }
@@ -220,28 +224,10 @@ static void cut_file(const struct replay_file *file, struct rnd *rnd, struct ima
 	}
 }
 
-static void put_map(const struct image *image, struct mapfile *mf)
-{
-	uint64_t n = image->nblks;
-
-	while (n > 0 && !image->blks[n - 1])
-		n--;
-	*mf = (struct mapfile){.len = n * BLK_BYTES, .file_bytes = image->nblks * BLK_BYTES};
-	mf->bytes = malloc(mf->len);
-	mf->cap = mf->len;
-	MUST(mf->bytes, "memory");
-	for (uint64_t b = 0; b < n; b++)
-		image_read(image, b, mf->bytes + b * BLK_BYTES);
-}
-
 void replay_cut(const struct replay *r, struct rnd *rnd, struct left *left)
 {
-	struct image map;
-
 	cut_file(&r->files[TRACE_DATA], rnd, &left->image);
-	cut_file(&r->files[TRACE_MAP], rnd, &map);
-	put_map(&map, &left->map);
-	image_fini(&map);
+	cut_file(&r->files[TRACE_MAP], rnd, &left->map.pages);
 }
 
 bool replay_equals(const struct replay *r, enum trace_file file, const char *path)

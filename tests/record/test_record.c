@@ -113,11 +113,13 @@ static void put_image(const struct image *image, const char *path)
 	FILE *file = fopen(path, "w");
 
 	MUST(file && ftruncate(fileno(file), (off_t)(image->nblks * BLK_BYTES)) == 0, "%s", path);
-	for (uint64_t b = 0; b < image->nblks; b++)
-		if (image->blks[b])
-			MUST(pwrite(fileno(file), image->blks[b]->bytes, BLK_BYTES,
+	for (uint64_t b = 0; b < image->nblks; b++) {
+		const struct image_blk *blk = image_at(image, b);
+
+		MUST(!blk || pwrite(fileno(file), blk->bytes, BLK_BYTES,
 				    (off_t)(b * BLK_BYTES)) == BLK_BYTES,
-			     "%s", path);
+		     "%s", path);
+	}
 	(void)fclose(file);
 }
 

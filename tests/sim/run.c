@@ -17,6 +17,8 @@
 #define UNDER_WAY     6u
 #define TURNS_AT_REST 400000u /* without an answer: it hangs */
 
+static struct mapplace place;
+
 static LOOP_FN void run_latched(void *ctx)
 {
 	struct run *run = ctx;
@@ -56,7 +58,7 @@ struct run *run_start(const struct left *left, const char *path, struct history 
 	run->ooms = oom_failed();
 	(void)snprintf(run->verify_path, sizeof(run->verify_path), "%s.verify", path);
 	run->sd = simdev_new(&left->image, sched_random());
-	mapfile_put(&left->map, path);
+	mapplace_put(&place, &left->map, path);
 	run->loop = loop_new();
 	MUST(run->loop && map_open(path, &run->map) == 0, "the map");
 	MUST(recover_run(run->map, &run->sd->dev, &recovered) == 0, "recovery");
@@ -77,7 +79,7 @@ static void run_take(struct run *run, struct left *left)
 {
 	*left = (struct left){0};
 	simdev_cut(run->sd, &run->rnd, &left->image);
-	mapfile_take(&left->map, run->path);
+	mapplace_take(&place, &left->map);
 }
 
 static void run_verify(struct run *run, struct left *left, struct verify_found *found)

@@ -16,6 +16,8 @@
 
 #define RECRASHES 2u
 
+static struct mapplace place;
+
 void left_fini(struct left *left)
 {
 	image_fini(&left->image);
@@ -118,7 +120,7 @@ static bool verify_recover(struct left *left, const char *path, struct rnd *rnd,
 	struct map *map;
 	int err;
 
-	mapfile_put(&left->map, path);
+	mapplace_put(&place, &left->map, path);
 	MUST(map_open(path, &map) == 0, "the map");
 	sd->off_at = cut ? 1 + rnd_below(rnd, 6) : 0;
 	err = recover_run(map, &sd->dev, &result);
@@ -128,7 +130,7 @@ static bool verify_recover(struct left *left, const char *path, struct rnd *rnd,
 		verify_objs(map, history, found);
 	}
 	map_close(map);
-	mapfile_take(&left->map, path);
+	mapplace_take(&place, &left->map);
 	image_fini(&left->image);
 	simdev_cut(sd, rnd, &left->image);
 	cut = sd->off;
@@ -161,7 +163,7 @@ void verify_bytes(const struct left *left, const char *path, const char *spec, u
 
 	sched_pause(true);
 	memset(bytes, 0, HISTORY_BYTES);
-	mapfile_put(&left->map, path);
+	mapplace_put(&place, &left->map, path);
 	MUST(map_open(path, &map) == 0 && map_view_begin(map, &view) == 0, "the map");
 	MUST(map_obj_by_name(view, spec, &info) == 0, "%s", spec);
 	for (; blk < HISTORY_BLKS; blk += found.nblks) {
