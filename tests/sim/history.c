@@ -91,12 +91,30 @@ void history_end(struct history_obj *o)
 static struct history_state *history_open(struct history_obj *o)
 {
 	if (!o->pending) {
-		memcpy(o->before, o->bytes, HISTORY_BYTES);
 		(void)history_push(o);
 		o->steps[o->n - 1].seq = UINT64_MAX;
 		o->pending = true;
+		o->kept = 0;
+		o->kept_end = 0;
 	}
 	return history_last(o);
+}
+
+/* These bytes are about to change. */
+static void history_keep(struct history_obj *o, uint64_t off, uint64_t len)
+{
+	uint64_t end = off + len;
+
+	if (o->kept == o->kept_end)
+		o->kept = o->kept_end = off;
+	if (off < o->kept) {
+		memcpy(o->before + off, o->bytes + off, o->kept - off);
+		o->kept = off;
+	}
+	if (end > o->kept_end) {
+		memcpy(o->before + o->kept_end, o->bytes + o->kept_end, end - o->kept_end);
+		o->kept_end = end;
+	}
 }
 
 /* These bytes have changed. */
@@ -113,6 +131,7 @@ void history_write(struct history_obj *o, uint64_t off, const uint8_t *bytes, ui
 	struct history_state *state = history_open(o);
 
 	MUST(len <= HISTORY_BYTES && off <= HISTORY_BYTES - len, "too large");
+	history_keep(o, off, len);
 	memcpy(o->bytes + off, bytes, len);
 	if (off + len > state->size)
 		state->size = off + len;
@@ -122,6 +141,7 @@ void history_write(struct history_obj *o, uint64_t off, const uint8_t *bytes, ui
 void history_zero(struct history_obj *o, uint64_t off, uint64_t len)
 {
 	(void)history_open(o);
+	history_keep(o, off, len);
 	memset(o->bytes + off, 0, len); /* behind the end all is zero */
 	history_sum(o, off, len);
 }
@@ -133,6 +153,7 @@ void history_resize(struct history_obj *o, uint64_t size)
 
 	state->size = size;
 	if (size < old) {
+		history_keep(o, size, old - size);
 		memset(o->bytes + size, 0, old - size);
 		history_sum(o, size, old - size);
 	}
@@ -143,6 +164,7 @@ void history_become(struct history_obj *o, const struct history_obj *src)
 	struct history_state *state = history_open(o);
 
 	*state = *history_last(src);
+	history_keep(o, 0, HISTORY_BYTES);
 	memcpy(o->bytes, src->bytes, HISTORY_BYTES);
 }
 
@@ -161,7 +183,7 @@ void history_answered(struct history *h, struct history_obj *o, bool done)
 			   sizeof(struct history_state)) != 0)
 		return;
 	o->n--;
-	memcpy(o->bytes, o->before, HISTORY_BYTES);
+	memcpy(o->bytes + o->kept, o->before + o->kept, o->kept_end - o->kept);
 }
 
 uint32_t history_mark(const struct history_obj *o)

@@ -41,7 +41,9 @@ struct history_obj {
 	bool version;
 	unsigned int parent; /* of a version: which one */
 	uint8_t *bytes;	     /* of the last state */
-	uint8_t *before;     /* of the one before it */
+	uint8_t *before;     /* of the one before it: what lies from "kept" to before "kept_end" */
+	uint64_t kept;
+	uint64_t kept_end;
 	struct history_step *steps;
 	uint32_t n; /* at least 1 */
 	uint32_t cap;

@@ -143,13 +143,22 @@ void image_read(const struct image *image, uint64_t blk, uint8_t *bytes)
 		memset(bytes, 0, BLK_BYTES);
 }
 
-uint32_t image_csum(const struct image *image, uint64_t blk)
+uint32_t image_zeros_csum(void)
 {
 	static const uint8_t zeros[BLK_BYTES];
+	static uint32_t csum;
+
+	if (csum == 0)
+		csum = crc32c(0, zeros, BLK_BYTES);
+	return csum;
+}
+
+uint32_t image_csum(const struct image *image, uint64_t blk)
+{
 	struct image_blk *b = image_at(image, blk);
 
 	if (!b)
-		return crc32c(0, zeros, BLK_BYTES);
+		return image_zeros_csum();
 	if (!b->summed)
 		b->csum = crc32c(0, b->bytes, BLK_BYTES);
 	b->summed = true;

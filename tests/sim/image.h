@@ -49,6 +49,7 @@ struct image_blk *image_at(const struct image *image, uint64_t blk);
 
 /* The CRC-32C of a block. */
 uint32_t image_csum(const struct image *image, uint64_t blk);
+uint32_t image_zeros_csum(void);
 
 /* These sectors (bits) of a block become those of "from". */
 void image_put(struct image *image, uint64_t blk, struct image_blk *from, uint32_t sectors);

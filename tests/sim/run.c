@@ -118,7 +118,7 @@ static void run_settle(struct run *run, const struct left *left, const struct ve
 			history_end(o);
 			continue;
 		}
-		verify_bytes(left, run->verify_path, o->spec, bytes);
+		verify_bytes(left, &found[i], bytes);
 		history_settle(run->history, o, &found[i].state, bytes);
 	}
 }

@@ -23,6 +23,7 @@ void left_fini(struct left *left);
 struct verify_found {
 	bool there;
 	struct history_state state;
+	uint64_t at[HISTORY_BLKS]; /* where its blocks are on the device; 0: nowhere */
 };
 
 /*
@@ -33,7 +34,7 @@ struct verify_found {
 unsigned int verify(struct left *left, const char *path, const struct history *history,
 		    struct rnd *rnd, struct verify_found *found);
 
-/* The bytes of an object, HISTORY_BYTES, of a state that was verified. */
-void verify_bytes(const struct left *left, const char *path, const char *spec, uint8_t *bytes);
+/* The bytes of an object, HISTORY_BYTES, of the state that was verified last. */
+void verify_bytes(const struct left *left, const struct verify_found *found, uint8_t *bytes);
 
 #endif
