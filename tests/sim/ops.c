@@ -121,14 +121,13 @@ static void pick_range(struct run *run, uint64_t max, uint64_t *off, uint64_t *l
 static void begin_write(struct run *run, unsigned int i)
 {
 	struct op *op = op_busy(run, i, change_answered);
-	uint8_t *bytes = oom_calloc(1, WRITE_MAX);
+	static uint8_t bytes[WRITE_MAX];
 	struct pagevec pv;
 
 	pick_range(run, WRITE_MAX, &op->off, &op->len);
 	rnd_fill(bytes, op->len, rnd_u64(&run->rnd));
 	history_write(op_obj(op), op->off, bytes, op->len);
 	pv = payload(run, op->off, bytes, op->len);
-	free(bytes);
 	if (op_below(run, 4) == 0)
 		object_write_direct(run->at[i].handle, op->off, &pv, op_done, op);
 	else

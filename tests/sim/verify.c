@@ -5,16 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cursor.h"
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/check.h"
+#include "server/map_priv.h"
 #include "server/recover.h"
 #include "tests/lib/must.h"
 #include "tests/sim/sched.h"
 #include "tests/sim/simdev.h"
 
-#define RECRASHES   2u
-#define DATA_CHECKS 16u
+#define RECRASHES 2u
+#define THOROUGH  16u
 
 static struct mapplace place;
 
@@ -40,43 +42,79 @@ static int verify_read(void *ctx, pblk_t blk, uint64_t nblks, uint8_t *buf)
 /* ---- what is there --------------------------------------------------------------------------- */
 
 /* Each of the blocks has its checksum; here the sum of a block is computed once for all states. */
-static void verify_found_blks(const struct image *image, const struct map_lookup *blks,
-			      const uint32_t *csums, struct verify_found *f, uint64_t at)
+static void verify_run(const struct image *image, const struct map_leaf_run *run,
+		       struct verify_found *f)
 {
-	for (uint64_t i = 0; i < blks->nblks; i++) {
-		MUST(image_csum(image, blks->src.blk.n + i) == csums[i],
+	for (unsigned int i = 0; i < run->nblks; i++) {
+		uint32_t csum = le32_get(run->csums + (size_t)i * sizeof(csum));
+		uint64_t at = run->blk + i;
+
+		MUST(image_csum(image, at) == csum,
 		     "block %llu of the device is not what is mapped there",
-		     (unsigned long long)(blks->src.blk.n + i));
-		f->state.csums[at + i] = csums[i] == image_zeros_csum() ? 0 : csums[i];
-		f->at[at + i] = blks->src.blk.n + i;
+		     (unsigned long long)at);
+		f->state.csums[run->slot + i] = csum == image_zeros_csum() ? 0 : csum;
+		f->at[run->slot + i] = at;
 	}
 }
 
-static void verify_state(struct map_view *view, const struct image *image,
-			 const struct map_obj *info, struct verify_found *f)
+/* Of the first leaf, which has all blocks of any object. */
+static uint64_t verify_leaf(const struct map_node_view *leaf, const struct image *image,
+			    struct verify_found *f)
 {
 	uint64_t mapped = 0;
-	uint64_t blk = 0;
 
-	f->state.size = info->size_bytes;
-	while (blk < HISTORY_BLKS) {
-		uint32_t csums[HISTORY_BLKS];
-		struct map_lookup found;
+	for (unsigned int s = 0; s < HISTORY_BLKS;) {
+		struct map_leaf_run run = map_node_run_at(leaf, s);
 
-		MUST(map_begin(view, info->id, lblk(blk), HISTORY_BLKS - blk, MAP_FOR_READ, &found,
-			       csums) == 0,
-		     "look-up");
-		if (found.src.kind == MAP_MAPPED) {
-			verify_found_blks(image, &found, csums, f, blk);
-			mapped += found.nblks;
-		}
-		blk += found.nblks;
+		s += run.nblks;
+		if (run.blk == 0)
+			continue;
+		MUST(s <= HISTORY_BLKS, "blocks where none can be");
+		verify_run(image, &run, f);
+		mapped += run.nblks;
 	}
-	MUST(mapped == info->mapped_nblks, "%s has blocks where none can be", info->name);
+	return mapped;
+}
+
+static void verify_state(struct map_view *view, const struct image *image, uint64_t oid,
+			 struct verify_found *f)
+{
+	struct map_object obj;
+	struct map_node_view node;
+	uint64_t mapped = 0;
+	uint64_t id;
+
+	MUST(map_object_read(view->kv, oid, &obj) == 0, "an object");
+	f->state.size = obj.pub.size_bytes;
+	id = obj.root;
+	for (unsigned int level = obj.height; id > 0 && level-- > 0;) {
+		MUST(map_node_read(view->kv, id, &node) == 0 && node.level == level, "a node");
+		if (level == 0)
+			mapped = verify_leaf(&node, image, f);
+		else
+			id = map_node_child(&node, 0);
+	}
+	MUST(mapped == obj.pub.mapped_nblks, "blocks where none can be");
+}
+
+/* By the look-ups that the engine makes it is the same. */
+static void verify_look_ups(struct map_view *view, uint64_t oid, const struct verify_found *f)
+{
+	struct map_lookup found;
+
+	for (uint64_t b = 0; b < HISTORY_BLKS; b += found.nblks) {
+		MUST(map_begin(view, oid, lblk(b), HISTORY_BLKS - b, MAP_FOR_READ, &found, NULL) ==
+			 0,
+		     "look-up");
+		for (uint64_t i = 0; i < found.nblks; i++)
+			MUST(f->at[b + i] ==
+				 (found.src.kind == MAP_MAPPED ? found.src.blk.n + i : 0),
+			     "a look-up finds another block");
+	}
 }
 
 static void verify_obj(struct map_view *view, const struct image *image,
-		       const struct history_obj *o, struct verify_found *f)
+		       const struct history_obj *o, bool thorough, struct verify_found *f)
 {
 	struct map_obj info;
 	uint32_t k;
@@ -91,13 +129,15 @@ static void verify_obj(struct map_view *view, const struct image *image,
 	if (err < 0)
 		return;
 	f->there = true;
-	verify_state(view, image, &info, f);
+	verify_state(view, image, info.id, f);
+	if (thorough)
+		verify_look_ups(view, info.id, f);
 	MUST(history_allows(o, &f->state, &k), "%s is as it never was: size %llu", o->spec,
 	     (unsigned long long)f->state.size);
 }
 
 static void verify_objs(struct map *map, const struct image *image, const struct history *history,
-			struct verify_found *found)
+			bool thorough, struct verify_found *found)
 {
 	const struct history_state *states[HISTORY_OBJS];
 	struct map_space space;
@@ -106,7 +146,7 @@ static void verify_objs(struct map *map, const struct image *image, const struct
 
 	MUST(map_view_begin(map, &view) == 0, "a view");
 	for (unsigned int i = 0; i < HISTORY_OBJS; i++) {
-		verify_obj(view, image, &history->objs[i], &found[i]);
+		verify_obj(view, image, &history->objs[i], thorough, &found[i]);
 		n += found[i].there;
 		states[i] = found[i].there ? &found[i].state : NULL;
 	}
@@ -117,19 +157,27 @@ static void verify_objs(struct map *map, const struct image *image, const struct
 	map_view_end(view);
 }
 
-/*
- * The checker's own walk through the data, which reads each block and computes its checksum, is made of
- * one state in DATA_CHECKS: verify_objs() compares the same.
- */
-static void verify_map(struct map *map, struct dev *dev)
+static void verify_map(struct map *map, struct dev *dev, bool thorough)
 {
-	static unsigned int states;
 	struct check_totals totals;
 
 	MUST(check_map(map, verify_report, NULL, &totals) == 0, "the checker");
-	if (states++ % DATA_CHECKS > 0)
-		return;
-	MUST(check_data(map, verify_read, verify_report, dev, &totals) == 0, "checksums of data");
+	MUST(!thorough || check_data(map, verify_read, verify_report, dev, &totals) == 0,
+	     "checksums of data");
+}
+
+/*
+ * One state in THOROUGH is judged in two ways: by the checker's own walk through the data, which reads
+ * each block and computes its checksum, and by the engine's look-ups.
+ */
+static void verify_all(struct map *map, struct simdev *sd, const struct history *history,
+		       struct verify_found *found)
+{
+	static unsigned int states;
+	bool thorough = states++ % THOROUGH == 0;
+
+	verify_map(map, &sd->dev, thorough);
+	verify_objs(map, &sd->now, history, thorough, found);
 }
 
 /* ---- recovering ------------------------------------------------------------------------------ */
@@ -148,10 +196,8 @@ static bool verify_recover(struct left *left, const char *path, struct rnd *rnd,
 	sd->off_at = cut ? 1 + rnd_below(rnd, 6) : 0;
 	err = recover_run(map, &sd->dev, &result);
 	MUST(err == 0 || sd->off, "recovery: %s", err_name(err));
-	if (!sd->off) {
-		verify_map(map, &sd->dev);
-		verify_objs(map, &sd->now, history, found);
-	}
+	if (!sd->off)
+		verify_all(map, sd, history, found);
 	map_close(map);
 	mapplace_take(&place, &left->map);
 	image_fini(&left->image);
