@@ -161,6 +161,11 @@ void mapplace_take(struct mapplace *place, struct mapfile *mf)
 
 /* ---- commits that fail ----------------------------------------------------------------------- */
 
+uint64_t mapfile_commits(void)
+{
+	return commits;
+}
+
 void mapfile_fail(struct rnd *rnd, uint32_t one_in)
 {
 	failing = rnd;

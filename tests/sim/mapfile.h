@@ -43,6 +43,9 @@ void mapplace_put(struct mapplace *place, const struct mapfile *mf, const char *
 void mapplace_take(struct mapplace *place, struct mapfile *mf);
 void mapplace_fini(struct mapplace *place);
 
+/* LMDB's commits so far, of whatever environment. */
+uint64_t mapfile_commits(void);
+
 /* Of LMDB's commits one in n fails: half of these have been made nevertheless.  NULL: none fails. */
 void mapfile_fail(struct rnd *rnd, uint32_t one_in);
 

@@ -10,6 +10,7 @@
 #include "server/object.h"
 #include "tests/sim/history.h"
 #include "tests/sim/simdev.h"
+#include "tests/sim/verify.h"
 
 struct run_stats {
 	bool tells;	 /* its runs say what they do */
@@ -28,6 +29,14 @@ static inline void run_stats_note(struct run_stats *stats, uint64_t what)
 	stats->digest = (stats->digest ^ what) * UINT64_C(0x9e3779b97f4a7c15);
 	stats->digest ^= stats->digest >> 29;
 }
+
+/* Of the state that was judged last. */
+struct run_judged {
+	struct verify_found found[HISTORY_OBJS];
+	bool still; /* nothing was in the device's cache alone */
+	uint64_t moves;
+	uint64_t commits;
+};
 
 /* What is going on with an object. */
 struct run_obj {
@@ -53,6 +62,7 @@ struct run {
 	const char *kind; /* of the operation that is being begun */
 	bool latched;	  /* or an operation on names failed: what is true is known after a start */
 	unsigned int under_way;
+	struct run_judged judged;
 };
 
 /* Begins one operation on some object that is free for it, or none. */

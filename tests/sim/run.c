@@ -93,18 +93,31 @@ static void run_verify(struct run *run, struct left *left, struct verify_found *
 			       crc32c(found[i].there, &found[i].state, sizeof(found[i].state)));
 }
 
+/* A power cut would leave what the last one has left: only the history may have gone on. */
+static bool run_is_judged(const struct run *run)
+{
+	return run->judged.still && run->judged.moves == run->sd->moves &&
+	       run->judged.commits == mapfile_commits();
+}
+
 /* The power is cut here, and all goes on as if it had not been. */
 static void run_judge(struct run *run)
 {
-	struct verify_found found[HISTORY_OBJS];
 	struct left left;
 
+	if (run_is_judged(run)) {
+		verify_again(run->history, run->judged.found);
+		return;
+	}
 	run_take(run, &left);
 	mapfile_fail(NULL, 0);
 	oom_fail(NULL, 0);
-	run_verify(run, &left, found);
+	run_verify(run, &left, run->judged.found);
 	run_arm(run);
 	left_fini(&left);
+	run->judged.still = simdev_is_still(run->sd);
+	run->judged.moves = run->sd->moves;
+	run->judged.commits = mapfile_commits();
 }
 
 static void run_settle(struct run *run, const struct left *left, const struct verify_found *found)

@@ -34,7 +34,7 @@
 #define META_BYTES    (UINT64_C(4) << 20)
 #define ROUNDS	      8u
 #define OPS	      120u
-#define STATES	      40u
+#define STATES	      80u
 #define JOBS	      2u
 
 #define STATES_ALL 20000u

@@ -57,6 +57,7 @@ static void simdev_write_blk(struct simdev *sd, uint64_t call, uint64_t blk, con
 	w->bytes = image_blk_new(bytes);
 	image_put(&sd->now, blk, w->bytes, IMAGE_ALL);
 	TAILQ_INSERT_TAIL(&sd->writes, w, link);
+	sd->moves++;
 }
 
 /* What fails, or has the power go meanwhile, may do some of it. */
@@ -103,6 +104,7 @@ static void simdev_land(struct simdev *sd, struct simdev_write *w, uint32_t sect
 	TAILQ_REMOVE(&sd->writes, w, link);
 	image_blk_put(w->bytes);
 	free(w);
+	sd->moves++;
 }
 
 static uint32_t simdev_some_sectors(struct rnd *rnd)
@@ -164,6 +166,11 @@ struct simdev *simdev_new(const struct image *image, uint64_t seed)
 	TAILQ_INIT(&sd->writes);
 	sd->rnd = (struct rnd){seed};
 	return sd;
+}
+
+bool simdev_is_still(const struct simdev *sd)
+{
+	return TAILQ_EMPTY(&sd->writes);
 }
 
 void simdev_cut(const struct simdev *sd, struct rnd *rnd, struct image *left)

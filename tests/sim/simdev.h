@@ -42,12 +42,16 @@ struct simdev {
 	uint64_t off_at;	 /* the power goes in that one; 0: in none */
 	bool off;
 	uint64_t failed; /* calls so far */
+	uint64_t moves;	 /* of blocks: into the cache, and from there to the durable copy */
 };
 
 enum simdev_op { SIMDEV_READ, SIMDEV_WRITE, SIMDEV_SYNC };
 
 /* Begins with this content, all of it durable. */
 struct simdev *simdev_new(const struct image *image, uint64_t seed);
+
+/* Nothing is in the volatile cache alone. */
+bool simdev_is_still(const struct simdev *sd);
 
 /* A state that a power cut now may leave, into "left", which was not initialized. */
 void simdev_cut(const struct simdev *sd, struct rnd *rnd, struct image *left);

@@ -117,29 +117,46 @@ static void verify_obj(struct map_view *view, const struct image *image,
 		       const struct history_obj *o, bool thorough, struct verify_found *f)
 {
 	struct map_obj info;
-	uint32_t k;
 	int err;
 
 	*f = (struct verify_found){0};
 	if (o->life == HISTORY_NONE)
 		return;
 	err = map_obj_by_name(view, o->spec, &info);
-	MUST(err == 0 || (err == -ERR_NOENT && o->life != HISTORY_THERE), "%s: %s", o->spec,
-	     err_name(err));
+	MUST(err == 0 || err == -ERR_NOENT, "%s: %s", o->spec, err_name(err));
 	if (err < 0)
 		return;
 	f->there = true;
 	verify_state(view, image, info.id, f);
 	if (thorough)
 		verify_look_ups(view, info.id, f);
-	MUST(history_allows(o, &f->state, &k), "%s is as it never was: size %llu", o->spec,
-	     (unsigned long long)f->state.size);
+}
+
+static void verify_obj_again(const struct history_obj *o, const struct verify_found *f)
+{
+	uint32_t k;
+
+	MUST(!f->there || o->life != HISTORY_NONE, "%s is there again", o->spec);
+	MUST(f->there || o->life != HISTORY_THERE, "%s is gone", o->spec);
+	MUST(!f->there || history_allows(o, &f->state, &k), "%s is as it never was: size %llu",
+	     o->spec, (unsigned long long)f->state.size);
+}
+
+void verify_again(const struct history *history, const struct verify_found *found)
+{
+	const struct history_state *states[HISTORY_OBJS];
+
+	for (unsigned int i = 0; i < HISTORY_OBJS; i++) {
+		verify_obj_again(&history->objs[i], &found[i]);
+		states[i] = found[i].there ? &found[i].state : NULL;
+	}
+	MUST(history_allows_units(history, states), "a change of several objects is there in part");
+	MUST(history_allows_tied(history, states), "objects that are tied show different moments");
 }
 
 static void verify_objs(struct map *map, const struct image *image, const struct history *history,
 			bool thorough, struct verify_found *found)
 {
-	const struct history_state *states[HISTORY_OBJS];
 	struct map_space space;
 	struct map_view *view;
 	uint64_t n = 0;
@@ -148,10 +165,8 @@ static void verify_objs(struct map *map, const struct image *image, const struct
 	for (unsigned int i = 0; i < HISTORY_OBJS; i++) {
 		verify_obj(view, image, &history->objs[i], thorough, &found[i]);
 		n += found[i].there;
-		states[i] = found[i].there ? &found[i].state : NULL;
 	}
-	MUST(history_allows_units(history, states), "a change of several objects is there in part");
-	MUST(history_allows_tied(history, states), "objects that are tied show different moments");
+	verify_again(history, found);
 	MUST(map_get_space(view, &space) == 0 && space.objects + space.versions == n,
 	     "objects that nobody has made");
 	map_view_end(view);

@@ -34,6 +34,9 @@ struct verify_found {
 unsigned int verify(struct left *left, const char *path, const struct history *history,
 		    struct rnd *rnd, struct verify_found *found);
 
+/* Judges again what was found, by what the history is meanwhile: as verify() does. */
+void verify_again(const struct history *history, const struct verify_found *found);
+
 /* The bytes of an object, HISTORY_BYTES, of the state that was verified last. */
 void verify_bytes(const struct left *left, const struct verify_found *found, uint8_t *bytes);
 
