@@ -414,6 +414,8 @@ tests_sim_sim_SOURCES = $(sim_judge) \
 	tests/sim/clocks.c \
 	tests/sim/ops.c \
 	tests/sim/ops.h \
+	tests/sim/ops_attrs.c \
+	tests/sim/ops_look.c \
 	tests/sim/ops_many.c \
 	tests/sim/ops_names.c \
 	tests/sim/ops_priv.h \
@@ -506,11 +508,11 @@ check-lint: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)'
 
 # Not part of check: a million operations of the model, half of them with a small cache, a thousand
-# kills, a million states of the simulation, and a hundred thousand recorded ones.  More than an hour;
+# kills, ten million states of the simulation, and a hundred thousand recorded ones.  Some hours;
 # TEST_SEED repeats a run.
 check-long: all
-	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=1000000 TEST_RECORDED=100000 TEST_STARTED=1000 \
-		TEST_TIMEOUT=7200 $(MAKE) $(AM_MAKEFLAGS) check \
+	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=10000000 TEST_RECORDED=100000 TEST_STARTED=1000 \
+		TEST_TIMEOUT=14400 $(MAKE) $(AM_MAKEFLAGS) check \
 		TESTS='$(sim_tests) $(record_tests) tests/integration/test_model tests/integration/test_kill \
 			tests/integration/test_group'
 .PHONY: check-run check-threads check-lint check-long

@@ -46,6 +46,26 @@ uint64_t history_size(const struct history_obj *o)
 	return history_last(o)->size;
 }
 
+static bool attrs_equal(const struct history_attrs *a, const struct history_attrs *b)
+{
+	return a->reserved_nblks == b->reserved_nblks && a->expires_ns == b->expires_ns &&
+	       a->readonly == b->readonly;
+}
+
+bool history_allows_attrs(const struct history_obj *o, const struct history_attrs *attrs)
+{
+	struct history_attrs sent = o->attrs_sent;
+
+	if (o->life == HISTORY_COMING && sent.expires_ns > 0)
+		sent.expires_ns = attrs->expires_ns; /* when that is the answer says */
+	return attrs_equal(&o->attrs, attrs) || attrs_equal(&sent, attrs);
+}
+
+bool history_is_late(const struct history_obj *o, uint64_t now_ns)
+{
+	return o->attrs.expires_ns > 0 && o->attrs.expires_ns <= now_ns;
+}
+
 static void history_untie(struct history *h, const struct history_obj *o);
 
 /* Another state, like the last one. */
@@ -66,6 +86,8 @@ void history_begin(struct history *h, struct history_obj *o, const char *spec,
 		   const struct history_obj *src, uint64_t size)
 {
 	o->life = HISTORY_COMING;
+	o->attrs = (struct history_attrs){0};
+	o->attrs_sent = o->attrs;
 	history_untie(h, o);
 	o->n = 0;
 	o->synced = 0;
@@ -173,14 +195,20 @@ void history_sent(struct history_obj *o)
 	(void)history_open(o);
 }
 
+bool history_changes(const struct history_obj *o)
+{
+	return o->pending && memcmp(&o->steps[o->n - 1].state, &o->steps[o->n - 2].state,
+				    sizeof(struct history_state)) != 0;
+}
+
 void history_answered(struct history *h, struct history_obj *o, bool done)
 {
+	bool changes = history_changes(o);
+
 	MUST(o->pending, "an answer to nothing");
 	o->pending = false;
 	o->steps[o->n - 1].seq = ++h->seq;
-	/* what has changed nothing is in no order with others */
-	if (done && memcmp(&o->steps[o->n - 1].state, &o->steps[o->n - 2].state,
-			   sizeof(struct history_state)) != 0)
+	if (done && changes) /* what has changed nothing is in no order with others */
 		return;
 	o->n--;
 	memcpy(o->bytes + o->kept, o->before + o->kept, o->kept_end - o->kept);

@@ -35,8 +35,17 @@ struct history_step {
 	uint64_t seq; /* UINT64_MAX: it is not answered */
 };
 
+/* What it is beside its content; an object's reservation is as many blocks. */
+struct history_attrs {
+	uint64_t reserved_nblks;
+	uint64_t expires_ns; /* 0: never */
+	bool readonly;
+};
+
 struct history_obj {
 	enum history_life life;
+	struct history_attrs attrs;
+	struct history_attrs attrs_sent; /* of a change that is not answered; else the same */
 	char spec[24];
 	bool version;
 	unsigned int parent; /* of a version: which one */
@@ -68,6 +77,7 @@ struct history_unit {
 #define HISTORY_UNITS 64u
 
 struct history {
+	bool fits;		/* no object is larger than its reservation, if it has one */
 	unsigned int nversions; /* ever made: for their names */
 	uint64_t seq;		/* answers so far */
 	struct history_tie ties[HISTORY_TIES];
@@ -99,6 +109,15 @@ uint32_t history_mark(const struct history_obj *o);
 void history_synced(struct history_obj *o, uint32_t mark);
 
 uint64_t history_size(const struct history_obj *o);
+
+/* May it have these now? */
+bool history_allows_attrs(const struct history_obj *o, const struct history_attrs *attrs);
+
+/* Its time has come: so it may be gone. */
+bool history_is_late(const struct history_obj *o, uint64_t now_ns);
+
+/* Does what has been sent and is not answered change it? */
+bool history_changes(const struct history_obj *o);
 
 /* Is the state one that it may be in?  *k: which. */
 bool history_allows(const struct history_obj *o, const struct history_state *state, uint32_t *k);

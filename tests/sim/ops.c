@@ -20,14 +20,41 @@ bool op_lacks_space(int err)
 	return err == -ERR_NOSPC || err == -ERR_NOSPC_META || err == -ERR_JOURNAL_FULL;
 }
 
-/* May an operation of this run be refused with that? */
-static void judge_err(const struct run *run, int err)
+/* Does what the operation works with not need to be there any more? */
+static bool op_is_late(struct op *op)
 {
-	MUST(err == 0 || op_lacks_space(err) ||
+	uint64_t now = sched_now_ns();
+
+	return history_is_late(op_obj(op), now) || history_is_late(op_other(op), now);
+}
+
+static bool op_is_readonly(const struct op *op)
+{
+	for (unsigned int i = 0; i < HISTORY_OBJS; i++)
+		if (op->all & (1u << i) && op->run->history->objs[i].attrs.readonly)
+			return true;
+	return false;
+}
+
+/* What the operation may be refused with, in a run without faults too. */
+static bool op_may_be_refused(struct op *op, int err)
+{
+	if (err == -ERR_NOSPC && op->promised && !op->run->faults)
+		return false;
+	return op_lacks_space(err) || (err == -ERR_CHANGED && op->refused) ||
+	       (err == -ERR_READONLY && op_is_readonly(op)) ||
+	       (err == -ERR_NOENT && op_is_late(op));
+}
+
+/* May an operation of this run be refused with that? */
+static void judge_err(const struct run *run, struct op *op, int err)
+{
+	MUST(err == 0 || op_may_be_refused(op, err) ||
 		 (run->faults &&
 		  (err_class(err) == ERR_IO || err == -ERR_IO || err == -ERR_WRITEBACK ||
 		   err == -ERR_LATCHED || err == -ERR_NOMEM)),
 	     "an operation failed: %s", err_name(err));
+	MUST(err < 0 || !op->refused, "an operation is done though its condition does not hold");
 	if (err < 0)
 		run->stats->refused++;
 }
@@ -45,7 +72,7 @@ void op_done(void *ctx, int err)
 	struct op *op = ctx;
 	struct run *run = op->run;
 
-	judge_err(run, err);
+	judge_err(run, op, err);
 	ops_tell(run, "answered", op, err);
 	run_stats_note(run->stats, sched_now_ns() ^ (uint64_t)op->i << 56 ^ (uint64_t)(-err) << 48);
 	run->under_way--;
@@ -55,15 +82,21 @@ void op_done(void *ctx, int err)
 
 void op_info_done(void *ctx, int err, const struct map_obj *info)
 {
-	(void)info;
-	op_done(ctx, err);
+	struct op *op = ctx;
+
+	if (err == 0)
+		op->attrs = (struct history_attrs){.reserved_nblks = info->reserved_nblks,
+						   .expires_ns = info->expires_ns,
+						   .readonly = info->readonly};
+	op_done(op, err);
 }
 
 struct op *op_new(struct run *run, unsigned int i, void (*answered)(struct op *op, int err))
 {
 	struct op *op = oom_calloc(1, sizeof(*op));
 
-	*op = (struct op){.run = run, .i = i, .j = i, .kind = run->kind, .answered = answered};
+	*op = (struct op){
+	    .run = run, .i = i, .j = i, .all = 1u << i, .kind = run->kind, .answered = answered};
 	ops_tell(run, "begins", op, 0);
 	run->under_way++;
 	run->stats->ops++;
@@ -78,10 +111,41 @@ struct op *op_busy(struct run *run, unsigned int i, void (*answered)(struct op *
 
 /* ---- content --------------------------------------------------------------------------------- */
 
+bool op_is_promised(const struct run *run, uint32_t objs)
+{
+	for (unsigned int i = 0; i < HISTORY_OBJS; i++)
+		if (objs & (1u << i) && run->history->objs[i].attrs.reserved_nblks < HISTORY_BLKS)
+			return false;
+	return run->history->fits;
+}
+
+const uint64_t *op_condition(struct op *op, unsigned int i, uint64_t *generation)
+{
+	struct run *run = op->run;
+	uint64_t roll = op_below(run, 8);
+
+	if (roll >= 3)
+		return NULL;
+	*generation = object_generation(run->at[i].handle) + (roll == 0) - (roll == 1);
+	op->refused = op->refused || roll < 2;
+	return generation;
+}
+
 static void change_answered(struct op *op, int err)
 {
 	op->run->at[op->i].busy = false;
+	MUST(err < 0 || !op_is_readonly(op) || !history_changes(op_obj(op)),
+	     "what is read-only has changed");
 	history_answered(op->run->history, op_obj(op), err == 0);
+}
+
+/* One that changes the content of an object. */
+static struct op *op_change(struct run *run, unsigned int i)
+{
+	struct op *op = op_busy(run, i, change_answered);
+
+	op->promised = op_is_promised(run, op->all);
+	return op;
 }
 
 static struct pagevec payload(struct run *run, uint64_t off, const uint8_t *bytes, uint64_t len)
@@ -120,7 +184,7 @@ static void pick_range(struct run *run, uint64_t max, uint64_t *off, uint64_t *l
 
 static void begin_write(struct run *run, unsigned int i)
 {
-	struct op *op = op_busy(run, i, change_answered);
+	struct op *op = op_change(run, i);
 	static uint8_t bytes[WRITE_MAX];
 	struct pagevec pv;
 
@@ -175,10 +239,11 @@ void op_fill_range(struct run *run, struct history_obj *o, const struct object_r
 
 static void begin_writev(struct run *run, unsigned int i)
 {
-	struct op *op = op_busy(run, i, change_answered);
+	struct op *op = op_change(run, i);
 	struct object_range ranges[RANGES_MAX];
 	uint32_t n = op_pick_ranges(run, ranges);
 	struct pagevec *pvs;
+	uint64_t generation;
 	uint64_t npages;
 
 	oom_arm(false);
@@ -186,7 +251,8 @@ static void begin_writev(struct run *run, unsigned int i)
 	for (uint32_t r = 0; r < n; r++)
 		op_fill_range(run, op_obj(op), &ranges[r], pvs, r);
 	oom_arm(true);
-	object_writev(run->at[i].handle, ranges, pvs, n, NULL, op_changed, op);
+	object_writev(run->at[i].handle, ranges, pvs, n, op_condition(op, i, &generation),
+		      op_changed, op);
 	free(pvs);
 }
 
@@ -194,7 +260,7 @@ static void begin_writev(struct run *run, unsigned int i)
 
 static void begin_zero(struct run *run, unsigned int i)
 {
-	struct op *op = op_busy(run, i, change_answered);
+	struct op *op = op_change(run, i);
 	bool whole = op_below(run, 3) == 0;
 	uint64_t from;
 	uint64_t end;
@@ -218,7 +284,7 @@ static void begin_zero(struct run *run, unsigned int i)
 
 static void begin_resize(struct run *run, unsigned int i)
 {
-	struct op *op = op_busy(run, i, change_answered);
+	struct op *op = op_change(run, i);
 	uint64_t size = op_below(run, HISTORY_BYTES + 1);
 
 	if (op_below(run, 2))
@@ -325,6 +391,7 @@ static void op_opened(void *ctx, int err, struct handle *handle, const struct ma
 	if (err == 0) {
 		MUST(info->size_bytes == history_size(op_obj(op)), "%s: another size", info->name);
 		op->run->at[op->i].handle = handle;
+		op->run->at[op->i].id = info->id;
 	}
 	op_done(op, err);
 }
@@ -343,12 +410,35 @@ static const struct {
 	unsigned int weight;
 	void (*begin)(struct run *run, unsigned int i);
 } kinds[] = {
-    {"write", 40, begin_write}, {"writev", 8, begin_writev},   {"write-all", 6, begin_write_all},
-    {"zero", 8, begin_zero},	{"resize", 6, begin_resize},   {"fsync", 12, begin_fsync},
-    {"read", 10, begin_read},	{"unshare", 3, begin_unshare}, {"clone", 6, begin_clone},
-    {"reset", 2, begin_reset},	{"remove", 3, begin_remove},   {"fsync_all", 3, begin_fsync_all},
-    {"share", 4, begin_share},	{"tie", 1, begin_tie},	       {"reserve", 3, begin_reserve},
+    {"write", 40, begin_write},	       {"writev", 8, begin_writev},
+    {"write-all", 6, begin_write_all}, {"zero", 8, begin_zero},
+    {"resize", 6, begin_resize},       {"fsync", 12, begin_fsync},
+    {"read", 10, begin_read},	       {"unshare", 3, begin_unshare},
+    {"clone", 6, begin_clone},	       {"reset", 2, begin_reset},
+    {"remove", 3, begin_remove},       {"fsync_all", 3, begin_fsync_all},
+    {"share", 4, begin_share},	       {"tie", 1, begin_tie},
+    {"reserve", 3, begin_reserve},     {"readonly", 1, begin_readonly},
+    {"extents", 3, begin_extents},     {"diff", 2, begin_diff},
 };
+
+/* Of a version, or of an object that is not open.  False: it is open. */
+static bool ops_begin_closed(struct run *run, unsigned int i)
+{
+	const struct history_obj *o = &run->history->objs[i];
+
+	run->kind = "of version";
+	if (o->version && history_is_late(o, sched_now_ns()))
+		begin_look_for(run, i);
+	else if (o->version && op_below(run, 8) == 0)
+		(op_below(run, 2) ? begin_clone : begin_remove)(run, i);
+	if (o->version || run->at[i].handle)
+		return o->version;
+	if (o->attrs.readonly)
+		begin_readonly(run, i);
+	else
+		ops_open(run, i);
+	return true;
+}
 
 void ops_begin(struct run *run)
 {
@@ -362,14 +452,10 @@ void ops_begin(struct run *run)
 		begin_create(run);
 	if (o->life != HISTORY_THERE || run->at[i].busy)
 		return;
-	run->kind = "of version";
-	if (o->version) {
-		if (op_below(run, 8) == 0)
-			(op_below(run, 2) ? begin_clone : begin_remove)(run, i);
+	if (ops_begin_closed(run, i))
 		return;
-	}
-	if (!run->at[i].handle) {
-		ops_open(run, i);
+	if (o->attrs.readonly && op_below(run, 2) == 0) {
+		begin_readonly(run, i);
 		return;
 	}
 	for (k = 0; k < ARRAY_LEN(kinds); k++)

@@ -41,6 +41,7 @@ struct run_judged {
 /* What is going on with an object. */
 struct run_obj {
 	struct handle *handle; /* NULL: it is not open */
+	uint64_t id;	       /* while it is open */
 	unsigned int light;    /* fsyncs under way */
 	bool busy;	       /* anything else is */
 };

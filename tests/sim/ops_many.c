@@ -15,8 +15,11 @@
 static void write_all_answered(struct op *op, int err)
 {
 	for (unsigned int i = 0; i < HISTORY_OBJS; i++)
-		if (op->all & (1u << i))
+		if (op->all & (1u << i)) {
 			op->run->at[i].busy = false;
+			MUST(err < 0 || !op->run->history->objs[i].attrs.readonly,
+			     "what is read-only is written");
+		}
 	history_unit_answered(op->run->history, op->unit, err == 0);
 }
 
@@ -45,6 +48,7 @@ static uint32_t pick_parts(struct run *run, unsigned int i)
 void begin_write_all(struct run *run, unsigned int i)
 {
 	struct op *op = op_new(run, i, write_all_answered);
+	uint64_t generations[PARTS_MAX];
 	struct object_range ranges[PARTS_MAX][RANGES_MAX];
 	struct object_part parts[PARTS_MAX];
 	unsigned int of[PARTS_MAX];
@@ -60,11 +64,14 @@ void begin_write_all(struct run *run, unsigned int i)
 			continue;
 		run->at[k].busy = true;
 		of[n] = k;
-		parts[n] = (struct object_part){.handle = run->at[k].handle,
-						.ranges = ranges[n],
-						.nranges = op_pick_ranges(run, ranges[n])};
+		parts[n] =
+		    (struct object_part){.handle = run->at[k].handle,
+					 .ranges = ranges[n],
+					 .nranges = op_pick_ranges(run, ranges[n]),
+					 .if_generation = op_condition(op, k, &generations[n])};
 		n++;
 	}
+	op->promised = op_is_promised(run, op->all);
 	oom_arm(false);
 	MUST(object_payload_all(parts, n, &pvs, &npvs, &npages) == 0, "memory");
 	for (uint32_t p = 0; p < n; p++)
@@ -86,8 +93,7 @@ static void fsync_all_answered(struct op *op, int err)
 	op_fsynced(op, err);
 }
 
-/* Another open object, on which nothing is going on; HISTORY_OBJS: there is none. */
-static unsigned int pick_other(struct run *run, unsigned int i)
+unsigned int op_pick_other(struct run *run, unsigned int i)
 {
 	unsigned int k = (unsigned int)op_below(run, HISTORY_OBJS);
 
@@ -99,7 +105,7 @@ static unsigned int pick_other(struct run *run, unsigned int i)
 
 void begin_fsync_all(struct run *run, unsigned int i)
 {
-	unsigned int j = pick_other(run, i);
+	unsigned int j = op_pick_other(run, i);
 	struct handle *handles[2];
 	struct op *op;
 
@@ -127,7 +133,7 @@ static void op_shared(void *ctx, int err, uint64_t len, uint64_t left)
 /* A range clone; between objects, or within one. */
 void begin_share(struct run *run, unsigned int i)
 {
-	unsigned int j = op_below(run, 4) == 0 ? i : pick_other(run, i);
+	unsigned int j = op_below(run, 4) == 0 ? i : op_pick_other(run, i);
 	uint64_t size = j < HISTORY_OBJS ? history_size(&run->history->objs[j]) : 0;
 	uint64_t src_off;
 	uint64_t dst_off;
@@ -161,7 +167,7 @@ static void ops_tie(struct handle *const *handles)
 /* From now on the two are committed in one order. */
 void begin_tie(struct run *run, unsigned int i)
 {
-	unsigned int j = pick_other(run, i);
+	unsigned int j = op_pick_other(run, i);
 	struct handle *handles[2] = {run->at[i].handle,
 				     j < HISTORY_OBJS ? run->at[j].handle : NULL};
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "common/err.h"
+#include "tests/lib/must.h"
 #include "tests/sim/ops_priv.h"
 
 /* One that does not exist; HISTORY_OBJS: there is none. */
@@ -16,7 +17,7 @@ static unsigned int pick_unused(const struct run *run)
 
 void op_names_failed(struct run *run, int err)
 {
-	if (err < 0 && !op_lacks_space(err))
+	if (err < 0 && !op_lacks_space(err) && err != -ERR_NOENT && err != -ERR_READONLY)
 		run->latched = true;
 }
 
@@ -28,7 +29,11 @@ static void made_answered(struct op *op, int err)
 	run->at[op->j].busy = false;
 	op_names_failed(run, err);
 	if (err == 0) {
+		MUST(history_allows_attrs(op_other(op), &op->attrs), "%s has other attributes",
+		     op_other(op)->spec);
 		op_other(op)->life = HISTORY_THERE;
+		op_other(op)->attrs = op->attrs;
+		op_other(op)->attrs_sent = op->attrs;
 		if (op->i != op->j)
 			history_synced(op_obj(op), op->mark);
 		if (!op_other(op)->version)
@@ -38,30 +43,15 @@ static void made_answered(struct op *op, int err)
 	}
 }
 
-/* Blocks that an object may have reserved: often none, and now and then more than it can have. */
-static uint64_t pick_reserved(struct run *run)
+/* Versions often expire while the run goes on. */
+static struct object_attrs version_attrs(struct run *run)
 {
-	return op_below(run, 2) * op_below(run, 2 * blk_count(HISTORY_BYTES));
-}
-
-static void reserve_answered(struct op *op, int err)
-{
-	op->run->at[op->i].busy = false;
-	op_names_failed(op->run, err);
-}
-
-void begin_reserve(struct run *run, unsigned int i)
-{
-	const struct object_edit edit = {.set_reserved = true,
-					 .reserved_nblks = pick_reserved(run)};
-	struct op *op = op_busy(run, i, reserve_answered);
-
-	object_set(run->objs, op_obj(op)->spec, &edit, op_info_done, op);
+	return (struct object_attrs){.ttl_ms = op_below(run, 2) * (1 + op_below(run, 500))};
 }
 
 void begin_create(struct run *run)
 {
-	const struct object_attrs attrs = {.reserved_nblks = pick_reserved(run)};
+	const struct object_attrs attrs = {.reserved_nblks = op_pick_reserved(run)};
 	unsigned int j = pick_unused(run);
 	struct history_obj *o = &run->history->objs[j];
 	char spec[24];
@@ -72,6 +62,8 @@ void begin_create(struct run *run)
 	(void)snprintf(spec, sizeof(spec), "o%u", j);
 	o->version = false;
 	history_begin(run->history, o, spec, NULL, op_below(run, HISTORY_BYTES + 1));
+	o->attrs_sent.reserved_nblks = attrs.reserved_nblks;
+	o->attrs = o->attrs_sent;
 	op = op_busy(run, j, made_answered);
 	object_create(run->objs, spec, history_size(o), &attrs, op_info_done, op);
 }
@@ -81,6 +73,7 @@ void begin_clone(struct run *run, unsigned int i)
 	unsigned int j = pick_unused(run);
 	struct history_obj *src = &run->history->objs[i];
 	struct history_obj *dst = &run->history->objs[j];
+	struct object_attrs attrs = {0};
 	char spec[24];
 	struct op *op;
 
@@ -93,12 +86,15 @@ void begin_clone(struct run *run, unsigned int i)
 	else
 		(void)snprintf(spec, sizeof(spec), "o%u", j);
 	history_begin(run->history, dst, spec, src, 0);
+	if (dst->version)
+		attrs = version_attrs(run);
+	dst->attrs_sent.expires_ns = attrs.ttl_ms;
 	op = op_busy(run, i, made_answered);
 	run->at[j].busy = true;
 	op->j = j;
 	op->mark = history_mark(src);
 	if (dst->version)
-		object_snapshot(run->objs, spec, NULL, op_info_done, op);
+		object_snapshot(run->objs, spec, &attrs, op_info_done, op);
 	else
 		object_clone(run->objs, src->spec, spec, NULL, op_info_done, op);
 }
@@ -125,6 +121,7 @@ void op_replaced(struct op *op, int err)
 	op_names_failed(op->run, err);
 	if (op->run->latched)
 		return;
+	MUST(err < 0 || !op_obj(op)->attrs.readonly, "what is read-only is replaced");
 	history_answered(op->run->history, op_obj(op), err == 0);
 	if (err == 0)
 		history_synced(op_obj(op), history_mark(op_obj(op)));
@@ -150,7 +147,7 @@ static void remove_answered(struct op *op, int err)
 
 	run->at[op->i].busy = false;
 	op_names_failed(run, err);
-	if (err == 0)
+	if (err == 0 || err == -ERR_NOENT)
 		history_end(op_obj(op));
 	else if (!run->latched)
 		op_obj(op)->life = HISTORY_THERE;

@@ -20,6 +20,9 @@ struct op {
 	uint64_t len;
 	struct history_unit *unit; /* of a write to several objects, which are these bits */
 	uint32_t all;
+	bool promised;		    /* the space for it is: a write that is within reservations */
+	bool refused;		    /* it has to be: what it depends on is not so */
+	struct history_attrs attrs; /* of the answer */
 	const char *kind;
 	void (*answered)(struct op *op, int err);
 };
@@ -49,6 +52,15 @@ void op_info_done(void *ctx, int err, const struct map_obj *info);
 
 bool op_lacks_space(int err);
 
+/* The objects that it changes, in bits, can have all of their blocks: they have them reserved. */
+bool op_is_promised(const struct run *run, uint32_t objs);
+
+/*
+ * Of a write under a condition: the generation that the object is to have; or NULL.  Often it is not the one
+ * that it has: then the operation has to be refused.
+ */
+const uint64_t *op_condition(struct op *op, unsigned int i, uint64_t *generation);
+
 /* Up to RANGES_MAX ranges, some of one block; fills in vector v, of such a range of an object. */
 uint32_t op_pick_ranges(struct run *run, struct object_range *ranges);
 void op_fill_range(struct run *run, struct history_obj *o, const struct object_range *range,
@@ -65,10 +77,22 @@ void op_replaced(struct op *op, int err);
 
 /* ops_names.c */
 void begin_create(struct run *run);
-void begin_reserve(struct run *run, unsigned int i);
 void begin_clone(struct run *run, unsigned int i);
 void begin_reset(struct run *run, unsigned int i);
 void begin_remove(struct run *run, unsigned int i);
+
+/* ops_attrs.c */
+uint64_t op_pick_reserved(struct run *run);
+void begin_reserve(struct run *run, unsigned int i);
+void begin_readonly(struct run *run, unsigned int i);
+void begin_look_for(struct run *run, unsigned int i);
+
+/* ops_look.c: reports */
+void begin_extents(struct run *run, unsigned int i);
+void begin_diff(struct run *run, unsigned int i);
+
+/* Another open object, on which nothing is going on; HISTORY_OBJS: there is none. */
+unsigned int op_pick_other(struct run *run, unsigned int i);
 
 /* ops_many.c: of several objects */
 void begin_write_all(struct run *run, unsigned int i);

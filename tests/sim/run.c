@@ -133,6 +133,8 @@ static void run_settle(struct run *run, const struct left *left, const struct ve
 		}
 		verify_bytes(left, &found[i], bytes);
 		history_settle(run->history, o, &found[i].state, bytes);
+		o->attrs = found[i].attrs;
+		o->attrs_sent = found[i].attrs;
 	}
 }
 

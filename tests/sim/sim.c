@@ -30,12 +30,15 @@
 
 #define DEV_NBLKS_MIN 256u
 #define DEV_NBLKS_MAX 1024u
+#define DEV_NBLKS_FEW 512u /* where what is reserved is a large part of it */
 #define JOURNAL_NBLKS 64u
 #define META_BYTES    (UINT64_C(4) << 20)
 #define ROUNDS	      8u
 #define OPS	      120u
 #define STATES	      80u
-#define JOBS	      2u
+#define JOBS_MIN      2u
+#define JOBS_MAX      64u
+#define PROGRESS_S    60
 
 #define STATES_ALL 20000u
 
@@ -43,11 +46,11 @@ static char dir[64];
 
 /* ---- a new store ----------------------------------------------------------------------------- */
 
-static void make_empty(struct rnd *rnd, const char *path, struct left *left)
+static void make_empty(struct rnd *rnd, const char *path, uint64_t nblks_max, struct left *left)
 {
 	struct map_geometry geo = {.journal_nblks = JOURNAL_NBLKS, .meta_bytes = META_BYTES};
 
-	geo.dev_nblks = DEV_NBLKS_MIN + rnd_below(rnd, DEV_NBLKS_MAX - DEV_NBLKS_MIN);
+	geo.dev_nblks = DEV_NBLKS_MIN + rnd_below(rnd, nblks_max - DEV_NBLKS_MIN);
 	memset(geo.uuid, 7, sizeof(geo.uuid));
 	MUST(map_create(path, &geo) == 0, "a new map");
 	mapfile_take(&left->map, path);
@@ -86,7 +89,8 @@ static void run_seed(uint64_t seed, struct run_stats *stats)
 	path_of(path, sizeof(path), seed);
 	sched_start(seed);
 	history_init(&history);
-	make_empty(&rnd, path, &left);
+	history.fits = rnd_one_in(&rnd, 2);
+	make_empty(&rnd, path, history.fits ? DEV_NBLKS_FEW : DEV_NBLKS_MAX, &left);
 	for (unsigned int r = 0; r < ROUNDS; r++) {
 		bool faults = rnd_one_in(&rnd, 3);
 		struct run *run = run_start(&left, path, &history, rnd_u64(&rnd), faults, stats);
@@ -149,9 +153,9 @@ static bool job_end(struct job *jobs, unsigned int n, struct run_stats *sum)
 	return status == 0;
 }
 
-static struct job *job_free(struct job *jobs)
+static struct job *job_free(struct job *jobs, unsigned int n)
 {
-	for (unsigned int j = 0; j < JOBS; j++)
+	for (unsigned int j = 0; j < n; j++)
 		if (jobs[j].pid == 0)
 			return &jobs[j];
 	return NULL;
@@ -165,18 +169,49 @@ struct plan {
 	bool tells;
 };
 
+/* As many processes as processors. */
+static unsigned int jobs_wanted(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (n < (long)JOBS_MIN)
+		return JOBS_MIN;
+	return n < (long)JOBS_MAX ? (unsigned int)n : JOBS_MAX;
+}
+
+/* Each minute: how far it is, and how many states a second there were in this minute.  By the real clock:
+ * the simulated one stands still here. */
+static void tell_progress(const struct run_stats *sum)
+{
+	static time_t begun;
+	static time_t told;
+	static uint64_t states;
+	time_t now = time(NULL);
+
+	if (begun == 0)
+		begun = told = now;
+	if (now - told < PROGRESS_S)
+		return;
+	(void)printf("%" PRIu64 " states in %lld s, %" PRIu64 " a second\n", sum->states,
+		     (long long)(now - begun), (sum->states - states) / (uint64_t)(now - told));
+	(void)fflush(stdout);
+	told = now;
+	states = sum->states;
+}
+
 /* Until one fails. */
 static bool run_many(struct plan plan, struct run_stats *sum)
 {
-	struct job jobs[JOBS] = {0};
+	struct job jobs[JOBS_MAX] = {0};
+	unsigned int njobs = jobs_wanted();
 	unsigned int running = 0;
 	bool good = true;
 
-	for (unsigned int j = 0; j < JOBS; j++)
+	for (unsigned int j = 0; j < njobs; j++)
 		job_init(&jobs[j]);
 	for (;;) {
 		bool more = good && plan.seeds > 0 && sum->states < plan.states;
-		struct job *job = more ? job_free(jobs) : NULL;
+		struct job *job = more ? job_free(jobs, njobs) : NULL;
 
 		if (job) {
 			job_start(job, plan.seed++, plan.tells);
@@ -185,8 +220,9 @@ static bool run_many(struct plan plan, struct run_stats *sum)
 		} else if (running == 0) {
 			break;
 		} else {
-			good = job_end(jobs, JOBS, sum) && good;
+			good = job_end(jobs, njobs, sum) && good;
 			running--;
+			tell_progress(sum);
 		}
 	}
 	return good;
@@ -221,6 +257,8 @@ int main(int argc, char **argv)
 	tune_memory();
 	thread_set_role(THREAD_LOOP);
 	log_set_level(plan.tells ? LOG_DEBUG : LOG_ERROR);
+	if (plan.tells)
+		(void)setvbuf(stdout, NULL, _IOLBF, 0); /* up to where it fails */
 	(void)snprintf(dir, sizeof(dir), "%s/cowd-sim.%d", tmp, (int)getpid());
 	MUST(mkdir(dir, 0700) == 0, "%s", dir);
 	(void)printf("seed=%" PRIu64 "\n", plan.seed);
@@ -228,7 +266,8 @@ int main(int argc, char **argv)
 	good = run_many(plan, &sum);
 	(void)printf("%" PRIu64 " states, %" PRIu64 " operations (%" PRIu64 " refused), %" PRIu64
 		     " faults, %" PRIu64 " latched, %" PRIu64 " turns, digest %016" PRIx64 "\n",
-		     sum.states, sum.ops, sum.refused, sum.faults, sum.latches, sum.turns, sum.digest);
+		     sum.states, sum.ops, sum.refused, sum.faults, sum.latches, sum.turns,
+		     sum.digest);
 	(void)rmdir(dir);
 	return good ? 0 : 1;
 }

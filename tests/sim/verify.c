@@ -127,6 +127,9 @@ static void verify_obj(struct map_view *view, const struct image *image,
 	if (err < 0)
 		return;
 	f->there = true;
+	f->attrs = (struct history_attrs){.reserved_nblks = info.reserved_nblks,
+					  .expires_ns = info.expires_ns,
+					  .readonly = info.readonly};
 	verify_state(view, image, info.id, f);
 	if (thorough)
 		verify_look_ups(view, info.id, f);
@@ -137,7 +140,10 @@ static void verify_obj_again(const struct history_obj *o, const struct verify_fo
 	uint32_t k;
 
 	MUST(!f->there || o->life != HISTORY_NONE, "%s is there again", o->spec);
-	MUST(f->there || o->life != HISTORY_THERE, "%s is gone", o->spec);
+	MUST(f->there || o->life != HISTORY_THERE || history_is_late(o, sched_now_ns()),
+	     "%s is gone", o->spec);
+	MUST(!f->there || history_allows_attrs(o, &f->attrs), "%s has attributes that it never had",
+	     o->spec);
 	MUST(!f->there || history_allows(o, &f->state, &k), "%s is as it never was: size %llu",
 	     o->spec, (unsigned long long)f->state.size);
 }

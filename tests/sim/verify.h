@@ -23,6 +23,7 @@ void left_fini(struct left *left);
 struct verify_found {
 	bool there;
 	struct history_state state;
+	struct history_attrs attrs;
 	uint64_t at[HISTORY_BLKS]; /* where its blocks are on the device; 0: nowhere */
 };
 
