@@ -411,6 +411,8 @@ tests_sim_sim_SOURCES = $(sim_judge) \
 	tests/lib/must.h \
 	tests/lib/rnd.c \
 	tests/lib/rnd.h \
+	tests/sim/cases.c \
+	tests/sim/cases.h \
 	tests/sim/clocks.c \
 	tests/sim/ops.c \
 	tests/sim/ops.h \
@@ -527,6 +529,7 @@ EXTRA_DIST += \
 	$(lint_tests) \
 	$(conformance_scripts) \
 	tests/README.md \
+	tests/sim/cases.txt \
 	tests/conformance/cowproto.py \
 	tests/conformance/script.py \
 	tests/conformance/script.txt \

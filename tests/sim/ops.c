@@ -405,7 +405,7 @@ void ops_open(struct run *run, unsigned int i)
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
-static const struct {
+static struct {
 	const char *name;
 	unsigned int weight;
 	void (*begin)(struct run *run, unsigned int i);
@@ -420,6 +420,17 @@ static const struct {
     {"reserve", 3, begin_reserve},     {"readonly", 1, begin_readonly},
     {"extents", 3, begin_extents},     {"diff", 2, begin_diff},
 };
+
+bool ops_weigh(const char *name, unsigned int weight)
+{
+	for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+		if (strcmp(kinds[k].name, name) != 0)
+			continue;
+		kinds[k].weight = weight;
+		return true;
+	}
+	return false;
+}
 
 /* Of a version, or of an object that is not open.  False: it is open. */
 static bool ops_begin_closed(struct run *run, unsigned int i)

@@ -69,6 +69,9 @@ struct run {
 /* Begins one operation on some object that is free for it, or none. */
 void ops_begin(struct run *run);
 
+/* From now on an operation is drawn with this weight.  False: there is none of that name. */
+bool ops_weigh(const char *name, unsigned int weight);
+
 /* Opens an object; answered by and by. */
 void ops_open(struct run *run, unsigned int i);
 

@@ -4,9 +4,10 @@
  * threads goes on when, which calls of the device and commits of LMDB fail, where the power is cut and
  * what that leaves, and how recovery is cut off in its turn.  Each state is judged by verify.h.
  *
- *	sim		$TEST_STATES states, from the seed $TEST_SEED on
+ *	sim		each case (cases.h), then $TEST_STATES states, from the seed $TEST_SEED on
  *	sim SEED	the run of this seed alone, saying what it does
  *	sim SEED N	those of N seeds: the digest says whether another time the same has happened
+ *	sim SEED N CASE	what this case draws from them
  */
 #include <inttypes.h>
 #include <malloc.h>
@@ -25,6 +26,7 @@
 #include "server/dev.h"
 #include "server/map.h"
 #include "tests/lib/must.h"
+#include "tests/sim/cases.h"
 #include "tests/sim/run.h"
 #include "tests/sim/sched.h"
 
@@ -35,10 +37,11 @@
 #define META_BYTES    (UINT64_C(4) << 20)
 #define ROUNDS	      8u
 #define OPS	      120u
-#define STATES	      80u
+#define STATES	      50u
 #define JOBS_MIN      2u
 #define JOBS_MAX      64u
 #define PROGRESS_S    60
+#define CASE_SEEDS    2u
 
 #define STATES_ALL 20000u
 
@@ -79,20 +82,24 @@ static void remove_files(uint64_t seed)
 	}
 }
 
-static void run_seed(uint64_t seed, struct run_stats *stats)
+static void run_seed(uint64_t seed, const struct sim_case *c, struct run_stats *stats)
 {
+	struct sim_draws draws = {.faults_one_in = 3, .fits_one_in = 2};
 	struct left left = {0};
 	struct history history;
 	struct rnd rnd = {seed};
 	char path[96];
 
 	path_of(path, sizeof(path), seed);
+	case_begin(c, &draws);
 	sched_start(seed);
 	history_init(&history);
-	history.fits = rnd_one_in(&rnd, 2);
-	make_empty(&rnd, path, history.fits ? DEV_NBLKS_FEW : DEV_NBLKS_MAX, &left);
+	history.fits = draws.fits_one_in > 0 && rnd_one_in(&rnd, draws.fits_one_in);
+	if (draws.dev_nblks_max == 0)
+		draws.dev_nblks_max = history.fits ? DEV_NBLKS_FEW : DEV_NBLKS_MAX;
+	make_empty(&rnd, path, draws.dev_nblks_max, &left);
 	for (unsigned int r = 0; r < ROUNDS; r++) {
-		bool faults = rnd_one_in(&rnd, 3);
+		bool faults = draws.faults_one_in > 0 && rnd_one_in(&rnd, draws.faults_one_in);
 		struct run *run = run_start(&left, path, &history, rnd_u64(&rnd), faults, stats);
 
 		left_fini(&left);
@@ -116,21 +123,23 @@ static void job_init(struct job *job)
 }
 
 /* In a process of its own, since a run leaves its engines as they are. */
-static void job_start(struct job *job, uint64_t seed, bool tells)
+static void job_start(struct job *job, uint64_t seed, const struct sim_case *c, bool tells)
 {
 	*job->stats = (struct run_stats){.tells = tells};
 	job->seed = seed;
+	(void)fflush(stdout); /* or the process would write it again */
 	job->pid = fork();
 	MUST(job->pid >= 0, "a process");
 	if (job->pid > 0)
 		return;
-	run_seed(seed, job->stats);
+	run_seed(seed, c, job->stats);
 	(void)fflush(stdout);
 	_exit(0);
 }
 
 /* Waits for one of them, adds what it has done, and says which seed failed. */
-static bool job_end(struct job *jobs, unsigned int n, struct run_stats *sum)
+static bool job_end(struct job *jobs, unsigned int n, const struct sim_case *c,
+		    struct run_stats *sum)
 {
 	int status;
 	pid_t pid = wait(&status);
@@ -149,7 +158,8 @@ static bool job_end(struct job *jobs, unsigned int n, struct run_stats *sum)
 	sum->turns += jobs[j].stats->turns;
 	sum->digest += jobs[j].stats->digest;
 	if (status != 0)
-		(void)printf("FAILED: sim %" PRIu64 " (status %d)\n", jobs[j].seed, status);
+		(void)printf("FAILED: sim %" PRIu64 "%s%s (status %d)\n", jobs[j].seed,
+			     c->name[0] ? " 1 " : "", c->name, status);
 	return status == 0;
 }
 
@@ -163,6 +173,7 @@ static struct job *job_free(struct job *jobs, unsigned int n)
 
 /* What is to be run: seeds one after the other, until there are so many, or so many states. */
 struct plan {
+	struct sim_case c;
 	uint64_t seed;
 	uint64_t seeds;
 	uint64_t states;
@@ -200,7 +211,7 @@ static void tell_progress(const struct run_stats *sum)
 }
 
 /* Until one fails. */
-static bool run_many(struct plan plan, struct run_stats *sum)
+static bool run_plan(struct plan plan, struct run_stats *sum)
 {
 	struct job jobs[JOBS_MAX] = {0};
 	unsigned int njobs = jobs_wanted();
@@ -214,13 +225,13 @@ static bool run_many(struct plan plan, struct run_stats *sum)
 		struct job *job = more ? job_free(jobs, njobs) : NULL;
 
 		if (job) {
-			job_start(job, plan.seed++, plan.tells);
+			job_start(job, plan.seed++, &plan.c, plan.tells);
 			plan.seeds--;
 			running++;
 		} else if (running == 0) {
 			break;
 		} else {
-			good = job_end(jobs, njobs, sum) && good;
+			good = job_end(jobs, njobs, &plan.c, sum) && good;
 			running--;
 			tell_progress(sum);
 		}
@@ -238,32 +249,79 @@ static void tune_memory(void)
 	(void)mallopt(M_TRIM_THRESHOLD, 512 << 10);
 }
 
-int main(int argc, char **argv)
+/* ---- what is wanted -------------------------------------------------------------------------- */
+
+static unsigned int load_cases(struct sim_case cases[CASES_MAX])
 {
-	const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+	const char *srcdir = getenv("srcdir");
+	char path[512];
+
+	(void)snprintf(path, sizeof(path), "%s/tests/sim/cases.txt", srcdir ? srcdir : ".");
+	return cases_load(path, cases);
+}
+
+/* Some seeds of each case. */
+static bool run_cases(uint64_t seed, struct run_stats *sum)
+{
+	static struct sim_case cases[CASES_MAX];
+	unsigned int n = load_cases(cases);
+	bool good = true;
+
+	for (unsigned int i = 0; i < n && good; i++)
+		good = run_plan(
+		    (struct plan){
+			.c = cases[i], .seed = seed, .seeds = CASE_SEEDS, .states = UINT64_MAX},
+		    sum);
+	(void)printf("%u cases\n", n);
+	return good;
+}
+
+/* As the arguments say. */
+static bool run_asked(int argc, char **argv, struct run_stats *sum)
+{
+	static struct sim_case cases[CASES_MAX];
+	struct plan plan = {.seed = strtoull(argv[1], NULL, 10),
+			    .seeds = argc > 2 ? strtoull(argv[2], NULL, 10) : 1,
+			    .states = UINT64_MAX};
+
+	plan.tells = plan.seeds == 1;
+	if (argc > 3) {
+		const struct sim_case *c = cases_find(cases, load_cases(cases), argv[3]);
+
+		MUST(c, "there is no case %s", argv[3]);
+		plan.c = *c;
+	}
+	if (plan.tells) {
+		log_set_level(LOG_DEBUG);
+		(void)setvbuf(stdout, NULL, _IOLBF, 0); /* up to where it fails */
+	}
+	return run_plan(plan, sum);
+}
+
+static bool run_all(struct run_stats *sum)
+{
 	struct plan plan = {
 	    .seed = rnd_env("TEST_SEED", (uint64_t)getpid() * 1000003u + (uint64_t)time(NULL)),
 	    .seeds = UINT64_MAX,
-	    .states = rnd_count("TEST_STATES", STATES_ALL),
-	    .tells = argc == 2};
+	    .states = rnd_count("TEST_STATES", STATES_ALL)};
+
+	(void)printf("seed=%" PRIu64 "\n", plan.seed);
+	(void)fflush(stdout);
+	return run_cases(plan.seed, sum) && run_plan(plan, sum);
+}
+
+int main(int argc, char **argv)
+{
+	const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
 	struct run_stats sum = {0};
 	bool good;
 
-	if (argc > 1) {
-		plan.seed = strtoull(argv[1], NULL, 10);
-		plan.seeds = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-		plan.states = UINT64_MAX;
-	}
 	tune_memory();
 	thread_set_role(THREAD_LOOP);
-	log_set_level(plan.tells ? LOG_DEBUG : LOG_ERROR);
-	if (plan.tells)
-		(void)setvbuf(stdout, NULL, _IOLBF, 0); /* up to where it fails */
+	log_set_level(LOG_ERROR);
 	(void)snprintf(dir, sizeof(dir), "%s/cowd-sim.%d", tmp, (int)getpid());
 	MUST(mkdir(dir, 0700) == 0, "%s", dir);
-	(void)printf("seed=%" PRIu64 "\n", plan.seed);
-	(void)fflush(stdout);
-	good = run_many(plan, &sum);
+	good = argc > 1 ? run_asked(argc, argv, &sum) : run_all(&sum);
 	(void)printf("%" PRIu64 " states, %" PRIu64 " operations (%" PRIu64 " refused), %" PRIu64
 		     " faults, %" PRIu64 " latched, %" PRIu64 " turns, digest %016" PRIx64 "\n",
 		     sum.states, sum.ops, sum.refused, sum.faults, sum.latches, sum.turns,
