@@ -116,8 +116,8 @@ static void put_image(const struct image *image, const char *path)
 	for (uint64_t b = 0; b < image->nblks; b++) {
 		const struct image_blk *blk = image_at(image, b);
 
-		MUST(!blk || pwrite(fileno(file), blk->bytes, BLK_BYTES,
-				    (off_t)(b * BLK_BYTES)) == BLK_BYTES,
+		MUST(!blk || pwrite(fileno(file), blk->bytes, BLK_BYTES, (off_t)(b * BLK_BYTES)) ==
+				 BLK_BYTES,
 		     "%s", path);
 	}
 	(void)fclose(file);
