@@ -68,7 +68,7 @@ static void case_draw(const char *word, struct sim_draws *draws)
 	else if (strcmp(name, "fits") == 0)
 		draws->fits_one_in = n;
 	else if (strcmp(name, "device") == 0)
-		draws->dev_nblks_max = n;
+		draws->dev_nblks = n;
 	else
 		MUST(ops_weigh(name, n), "an operation that there is not: %s", name);
 }

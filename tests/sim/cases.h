@@ -20,7 +20,7 @@ struct sim_case {
 struct sim_draws {
 	uint32_t faults_one_in; /* runs: 0: none */
 	uint32_t fits_one_in;	/* seeds: where objects fit their reservations */
-	uint64_t dev_nblks_max;
+	uint64_t dev_nblks;	/* 0: some number */
 };
 
 /* How many there are in the file. */

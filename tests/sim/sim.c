@@ -32,7 +32,8 @@
 
 #define DEV_NBLKS_MIN 256u
 #define DEV_NBLKS_MAX 1024u
-#define DEV_NBLKS_FEW 512u /* where what is reserved is a large part of it */
+#define DEV_FITS_MIN  176u /* where objects fit their reservations: some of these fill it */
+#define DEV_FITS_MAX  336u
 #define JOURNAL_NBLKS 64u
 #define META_BYTES    (UINT64_C(4) << 20)
 #define ROUNDS	      8u
@@ -49,11 +50,11 @@ static char dir[64];
 
 /* ---- a new store ----------------------------------------------------------------------------- */
 
-static void make_empty(struct rnd *rnd, const char *path, uint64_t nblks_max, struct left *left)
+static void make_empty(uint64_t nblks, const char *path, struct left *left)
 {
-	struct map_geometry geo = {.journal_nblks = JOURNAL_NBLKS, .meta_bytes = META_BYTES};
+	struct map_geometry geo = {
+	    .dev_nblks = nblks, .journal_nblks = JOURNAL_NBLKS, .meta_bytes = META_BYTES};
 
-	geo.dev_nblks = DEV_NBLKS_MIN + rnd_below(rnd, nblks_max - DEV_NBLKS_MIN);
 	memset(geo.uuid, 7, sizeof(geo.uuid));
 	MUST(map_create(path, &geo) == 0, "a new map");
 	mapfile_take(&left->map, path);
@@ -82,6 +83,14 @@ static void remove_files(uint64_t seed)
 	}
 }
 
+static uint64_t draw_nblks(struct rnd *rnd, const struct sim_draws *draws, bool fits)
+{
+	if (draws->dev_nblks > 0)
+		return draws->dev_nblks;
+	return fits ? DEV_FITS_MIN + rnd_below(rnd, DEV_FITS_MAX - DEV_FITS_MIN)
+		    : DEV_NBLKS_MIN + rnd_below(rnd, DEV_NBLKS_MAX - DEV_NBLKS_MIN);
+}
+
 static void run_seed(uint64_t seed, const struct sim_case *c, struct run_stats *stats)
 {
 	struct sim_draws draws = {.faults_one_in = 3, .fits_one_in = 2};
@@ -95,9 +104,7 @@ static void run_seed(uint64_t seed, const struct sim_case *c, struct run_stats *
 	sched_start(seed);
 	history_init(&history);
 	history.fits = draws.fits_one_in > 0 && rnd_one_in(&rnd, draws.fits_one_in);
-	if (draws.dev_nblks_max == 0)
-		draws.dev_nblks_max = history.fits ? DEV_NBLKS_FEW : DEV_NBLKS_MAX;
-	make_empty(&rnd, path, draws.dev_nblks_max, &left);
+	make_empty(draw_nblks(&rnd, &draws, history.fits), path, &left);
 	for (unsigned int r = 0; r < ROUNDS; r++) {
 		bool faults = draws.faults_one_in > 0 && rnd_one_in(&rnd, draws.faults_one_in);
 		struct run *run = run_start(&left, path, &history, rnd_u64(&rnd), faults, stats);
