@@ -567,6 +567,14 @@ static bool shut_down(struct fake_conn *conn, struct fake_frame *f)
 	return true;
 }
 
+static bool is_overtaken(struct fake_store *st, const struct fake_frame *f)
+{
+	if (f->h.op != st->overtaken)
+		return false;
+	st->overtaken = WIRE_OP_END;
+	return true;
+}
+
 void fake_ops_serve(struct fake_conn *conn)
 {
 	struct fake_frame *held = calloc(FAKE_HELD_MAX, sizeof(*held));
@@ -581,7 +589,10 @@ void fake_ops_serve(struct fake_conn *conn)
 	while (fake_recv(conn, &held[n])) {
 		if (shut_down(conn, &held[n]))
 			break;
-		if (held[n++].h.op == WIRE_OP_CLONE && n < st->clone_batch)
+		n++;
+		if (held[n - 1].h.op == WIRE_OP_CLONE && n < st->clone_batch)
+			continue;
+		if (is_overtaken(st, &held[n - 1]))
 			continue;
 		if (n == st->clone_batch && n > 1)
 			look_for_more(conn);

@@ -48,7 +48,9 @@ struct fake_store {
 	uint32_t short_by; /* a READV says that its first range has so many bytes less; a WRITE_ALL
 				     answers for so many objects less */
 	_Atomic uint32_t
-	    shuts_down;		  /* its next request is answered with SHUTDOWN, and that was it */
+	    shuts_down; /* its next request is answered with SHUTDOWN, and that was it */
+	_Atomic uint32_t
+	    overtaken;		  /* its next request is answered behind the one that follows it */
 	unsigned int clone_batch; /* answer so many CLONEs together, the last one first */
 	uint64_t clone_range_max; /* bytes that one CLONE_RANGE makes; 0: all */
 	uint64_t unshare_max;  /* bytes that one UNSHARE does, all of which it has copied; 0: all */
