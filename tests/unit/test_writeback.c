@@ -319,6 +319,22 @@ static void test_two_failed_syncs_fail_the_batch(void **state)
 	assert_space(fx, 10, 0);
 }
 
+/* Without space for others the blocks stay where the failed syncs have left them, and when nobody wants
+ * them any more nothing else gets these. */
+static void test_suspect_places_are_not_given_back(void **state)
+{
+	struct fixture *fx = *state;
+	struct epoch epoch;
+
+	give_space(fx, 100, 20);
+	epoch_init_run(fx, &epoch, 1, 0, 20);
+	fake_dev_fail(fx->ts->fdev, FAKE_SYNC, 1, 2, -ERR_IO);
+	assert_int_equal(epoch_run(&epoch), -ERR_WRITEBACK);
+	assert_int_equal(epoch.batch.nplaced, 20);
+	writeback_batch_fini(&epoch.batch);
+	assert_space(fx, 0, 0);
+}
+
 /* Nothing is wrong with the extents. */
 static void test_batch_that_is_not_committed_gives_its_space_back(void **state)
 {
@@ -489,6 +505,7 @@ int main(void)
 	    TEST(test_failed_batch_keeps_what_there_is),
 	    TEST(test_failed_sync_is_written_again),
 	    TEST(test_two_failed_syncs_fail_the_batch),
+	    TEST(test_suspect_places_are_not_given_back),
 	    TEST(test_batch_that_is_not_committed_gives_its_space_back),
 	    TEST(test_batch_that_the_map_refuses_keeps_its_space),
 	    TEST(test_batch_of_a_stopping_engine_is_not_written),
