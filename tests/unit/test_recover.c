@@ -335,6 +335,31 @@ static void a_device_that_cannot_be_read_stops_it(void **state)
 	assert_int_equal(result.records, 4);
 }
 
+/* Whichever read it is: what cannot be read is no end of what was committed. */
+static void no_read_that_fails_ends_the_journal(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "a");
+	struct recover_result result;
+	uint64_t nth = 1;
+	uint64_t before;
+
+	run_epoch(fx, oid, 0);
+	run_epoch(fx, oid, 1);
+	commits_kill(fx);
+	test_store_crash(fx->ts);
+	for (;; nth++) {
+		before = fake_dev_calls(fx->ts->fdev, FAKE_READ);
+		fake_dev_fail(fx->ts->fdev, FAKE_READ, nth, 1, -ERR_IO);
+		if (recover(fx, &result) == 0)
+			break;
+		reopen(fx);
+	}
+	assert_true(nth > 2);
+	assert_true(fake_dev_calls(fx->ts->fdev, FAKE_READ) - before < nth);
+	assert_int_equal(result.records, 3);
+}
+
 /* ---- looking only ---------------------------------------------------------------------------- */
 
 static void a_preview_shows_all_and_changes_nothing(void **state)
@@ -488,6 +513,7 @@ int main(void)
 	    TEST(a_damaged_durable_record_is_refused),
 	    TEST(damaged_inlined_data_of_a_durable_record_is_refused),
 	    TEST(a_device_that_cannot_be_read_stops_it),
+	    TEST(no_read_that_fails_ends_the_journal),
 	    TEST(a_preview_shows_all_and_changes_nothing),
 	    TEST(freeing_no_preview_does_nothing),
 	    TEST_SMALL(more_than_one_fold_can_take_is_folded_in_parts),
