@@ -301,6 +301,31 @@ static void test_failed_sync_is_written_again(void **state)
 	assert_space(fx, 10, 0);
 }
 
+/* It fails behind the batch's writes and before the batch is committed, for another's sake. */
+static void test_failed_sync_of_another_counts(void **state)
+{
+	struct fixture *fx = *state;
+	struct epoch epoch;
+	struct epoch other;
+
+	give_space(fx, 100, 70);
+	epoch_init_run(fx, &epoch, 1, 0, 20);
+	epoch.wait = true;
+	epoch_start(&epoch);
+	test_store_run_count(fx->ts, &epoch.nwritten, 1);
+	epoch_init_run(fx, &other, 2, 5, 1);
+	fake_dev_fail(fx->ts->fdev, FAKE_SYNC, 1, 1, -ERR_IO);
+	assert_int_equal(epoch_run(&other), 0);
+	epoch.wait = false;
+	batch_commit(&epoch.batch);
+	test_store_run_count(fx->ts, &epoch.ndone, 1);
+	assert_int_equal(epoch.err, 0);
+	assert_int_equal(epoch.nwritten, 2);
+	assert_committed(&epoch);
+	writeback_batch_fini(&epoch.batch);
+	writeback_batch_fini(&other.batch);
+}
+
 static void test_two_failed_syncs_fail_the_batch(void **state)
 {
 	struct fixture *fx = *state;
@@ -504,6 +529,7 @@ int main(void)
 	    TEST(test_no_space_for_another_attempt),
 	    TEST(test_failed_batch_keeps_what_there_is),
 	    TEST(test_failed_sync_is_written_again),
+	    TEST(test_failed_sync_of_another_counts),
 	    TEST(test_two_failed_syncs_fail_the_batch),
 	    TEST(test_suspect_places_are_not_given_back),
 	    TEST(test_batch_that_is_not_committed_gives_its_space_back),
