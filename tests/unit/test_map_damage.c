@@ -182,11 +182,60 @@ static void test_damage_is_an_error_of_every_user(void **state)
 	}
 }
 
+/* Makes the first leaf of the object, whose tree has two levels, what the root is. */
+static void put_root_for_leaf(struct fix *fix, uint64_t oid)
+{
+	struct map_node_view root;
+	uint8_t bytes[MAP_VALUE_MAX];
+	struct map_object obj;
+	struct kv_txn *kv;
+	struct kv_buf val;
+	struct map_key key;
+	uint64_t leaf;
+
+	assert_int_equal(kv_write_begin(fix->map->kv, &kv), 0);
+	assert_int_equal(map_object_read(kv, oid, &obj), 0);
+	assert_int_equal(obj.height, 2);
+	assert_int_equal(map_node_read(kv, obj.root, &root), 0);
+	leaf = map_node_child(&root, 0);
+	key = map_key(obj.root);
+	assert_int_equal(map_value_get(kv, KV_NODE, map_key_buf(&key), 1, &val), 0);
+	memcpy(bytes, val.data, val.len);
+	le64_put(((struct disk_node *)bytes)->id, leaf);
+	key = map_key(leaf);
+	map_value_put(kv, KV_NODE, map_key_buf(&key), bytes, val.len);
+	assert_int_equal(kv_write_commit(kv), 0);
+}
+
+/* A node that is good by itself is not taken where the tree asks for one of another level. */
+static void test_a_node_of_another_level_is_noticed(void **state)
+{
+	uint32_t csums[1] = {0};
+	struct map_view *view;
+	struct map_txn *txn;
+	struct map_lookup l;
+	struct fix fix;
+	uint64_t oid;
+
+	(void)state;
+	fix_open(&fix, 1000, FIX_META_BYTES);
+	oid = fill_all_tables(&fix);
+	put_root_for_leaf(&fix, oid);
+	view = fix_view(&fix);
+	assert_int_equal(map_begin(view, oid, lblk(0), 9, MAP_FOR_READ, &l, NULL), -ERR_NODE);
+	map_view_end(view);
+	txn = fix_begin(&fix);
+	assert_int_equal(map_txn_remap(txn, oid, lblk(0), pblk(700), 1, csums), -ERR_NODE);
+	map_txn_abort(txn);
+	fix_close(&fix);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_every_flipped_byte_is_noticed),
 	    cmocka_unit_test(test_damage_is_an_error_of_every_user),
+	    cmocka_unit_test(test_a_node_of_another_level_is_noticed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
