@@ -16,7 +16,7 @@
  * Of NKEYS keys NTOKENS are there: a transaction moves some of them, and raises the number that all
  * of their values have.  So whoever looks counts NTOKENS of one value.
  */
-enum { NKEYS = 400, NTOKENS = 60, READERS = 3, SNAPSHOTS = 1 };
+enum { NKEYS = 400, NTOKENS = 60, READERS = 8, SNAPSHOTS = 1 };
 
 struct ring {
 	struct kvfix fix;
@@ -54,14 +54,15 @@ static void *reader_main(void *arg)
 	struct ring *ring = arg;
 	struct kv_txn *txn;
 
-	MUST(kv_read_begin(ring->fix.env, &txn) == 0, "begin");
 	while (!atomic_load(&ring->stop)) {
+		MUST(kv_read_begin(ring->fix.env, &txn) == 0, "begin");
 		ring_look(txn);
 		kv_read_pause(txn);
-		atomic_fetch_add(&ring->looks, 1);
 		MUST(kv_read_resume(txn) == 0, "resume");
+		ring_look(txn);
+		kv_read_end(txn);
+		atomic_fetch_add(&ring->looks, 1);
 	}
-	kv_read_end(txn);
 	return NULL;
 }
 
@@ -157,11 +158,11 @@ static void ring_write(struct ring *ring)
 
 	for (uint64_t n = 0; n < NTOKENS; n++)
 		tokens[n] = true;
-	for (uint64_t i = 2; i < 400 || atomic_load(&ring->looks) < 400; i++) {
+	for (uint64_t i = 2; i < 1500 || atomic_load(&ring->looks) < 400; i++) {
 		memcpy(before, tokens, sizeof(before));
 		if (!ring_turn(ring, tokens, &rnd, i))
 			memcpy(tokens, before, sizeof(before));
-		if (rnd_one_in(&rnd, 5))
+		if (rnd_one_in(&rnd, 2))
 			ring_cut(ring);
 	}
 }
