@@ -488,6 +488,18 @@ static uint64_t create_expiring(struct map_txn *txn, const char *name, uint64_t 
 	return obj.id;
 }
 
+/* Of the only one that does. */
+static void set_expiry(struct fix *fix, uint64_t oid, uint64_t expires_ns)
+{
+	const struct map_attrs attrs = {.expires_ns = expires_ns};
+	struct map_txn *txn = fix_begin(fix);
+	struct map_obj obj;
+
+	assert_int_equal(map_txn_set(txn, oid, &attrs, &obj), 0);
+	fix_commit(txn);
+	expiry_is(fix, expires_ns, expires_ns ? oid : 0);
+}
+
 static void test_what_expires_first(void **state)
 {
 	struct map_txn *txn;
@@ -515,6 +527,8 @@ static void test_what_expires_first(void **state)
 	assert_int_equal(map_txn_remove(txn, same), 0);
 	fix_commit(txn);
 	expiry_is(&fix, UINT64_C(5000000000), late);
+	set_expiry(&fix, late, 300);
+	set_expiry(&fix, late, 900);
 	txn = fix_begin(&fix);
 	assert_int_equal(map_txn_remove(txn, late), 0);
 	fix_commit(txn);
