@@ -68,6 +68,7 @@ static void failure_is_told(struct engine *e, uint64_t nblks)
 	struct handle *other = engine_open(e, "a");
 	uint64_t syncs = gate_dev_calls(e->gate, GATE_SYNC);
 	struct result sync[3] = {0};
+	struct handle *late;
 
 	gate_dev_hold(e->gate, GATE_SYNC);
 	for (uint64_t i = 0; i < ARRAY_LEN(sync); i++) {
@@ -80,6 +81,9 @@ static void failure_is_told(struct engine *e, uint64_t nblks)
 	for (size_t i = 0; i < ARRAY_LEN(sync); i++)
 		assert_int_equal(engine_wait(e, &sync[i]), -ERR_WRITEBACK);
 	assert_int_equal(engine_fsync(e, h), 0); /* writes it again; h has been told */
+	late = engine_open(e, "a"); /* nothing that this one has to do with has failed */
+	assert_int_equal(engine_fsync(e, late), 0);
+	assert_int_equal(object_close(late), 0);
 	assert_int_equal(object_close(other), -ERR_WRITEBACK);
 	assert_int_equal(object_close(h), 0);
 	engine_restart(e);
