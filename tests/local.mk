@@ -361,6 +361,9 @@ tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/t
 
 # It is cut off at any fold, and made to fold often.
 tests_unit_test_repair_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_fold -Wl,--wrap=map_txn_has_room
+# They let syncs fail.
+tests_unit_test_dev_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync
+tests_unit_test_dev_mapped_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=msync
 
 # They let memory run out.
 tests_unit_test_commit_reap_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_txn_reap

@@ -4,10 +4,12 @@
  */
 #include "server/dev.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -424,6 +426,39 @@ static void test_write_that_fails_in_the_middle_is_an_error(void **state)
 	dev_close(dev);
 }
 
+/* ---- syncing --------------------------------------------------------------------------------- */
+
+static unsigned int syncs;
+static bool sync_fails;
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+
+int __wrap_fdatasync(int fd)
+{
+	syncs++;
+	if (!sync_fails)
+		return __real_fdatasync(fd);
+	errno = EIO;
+	return -1;
+}
+
+/* The kernel says it once. */
+static void test_failed_sync_is_an_error(void **state)
+{
+	struct fixture *fx = *state;
+	struct dev *dev = make(fx, NBLKS);
+
+	syncs = 0;
+	sync_fails = true;
+	assert_int_equal(dev_sync(dev), -ERR_IO);
+	assert_int_equal(syncs, 1);
+	sync_fails = false;
+	assert_int_equal(dev_sync(dev), 0);
+	assert_int_equal(syncs, 2);
+	dev_close(dev);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -452,6 +487,7 @@ int main(void)
 					    teardown),
 	    cmocka_unit_test_setup_teardown(test_write_that_fails_in_the_middle_is_an_error, setup,
 					    teardown),
+	    cmocka_unit_test_setup_teardown(test_failed_sync_is_an_error, setup, teardown),
 	};
 
 	signal(SIGXFSZ, SIG_IGN);

@@ -3,9 +3,12 @@
  * test_dev_mapped.c: a device that is a mapping: the same bytes as by reads and writes of the file, and
  * an error where the mapping has none.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -235,6 +238,49 @@ static void another_sigbus_ends_the_process(void **state)
 		    (WIFEXITED(status) && WEXITSTATUS(status) != 0));
 }
 
+/* ---- syncing --------------------------------------------------------------------------------- */
+
+static unsigned int msyncs;
+static bool msync_fails;
+
+int __real_msync(void *addr, size_t len, int flags);
+int __wrap_msync(void *addr, size_t len, int flags);
+
+int __wrap_msync(void *addr, size_t len, int flags)
+{
+	assert_int_equal(len, NBLKS << BLK_SHIFT);
+	assert_int_equal(flags, MS_SYNC);
+	msyncs++;
+	if (!msync_fails)
+		return __real_msync(addr, len, flags);
+	errno = EIO;
+	return -1;
+}
+
+/* Memory itself, where each copy is durable when it has been flushed. */
+static bool is_memory(const struct fixture *fx)
+{
+	int fd = open(fx->path, O_RDWR | O_CLOEXEC);
+	void *bytes =
+	    mmap(NULL, BLK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
+
+	close(fd);
+	return bytes != MAP_FAILED && munmap(bytes, BLK_BYTES) == 0;
+}
+
+static void a_failed_sync_is_an_error(void **state)
+{
+	struct fixture *fx = *state;
+	unsigned int each = is_memory(fx) && dev_flush_usable() ? 0 : 1;
+
+	msyncs = 0;
+	msync_fails = true;
+	assert_int_equal(dev_sync(fx->dev), each ? -ERR_IO : 0);
+	msync_fails = false;
+	assert_int_equal(dev_sync(fx->dev), 0);
+	assert_int_equal(msyncs, 2 * each);
+}
+
 /* ---- flushing -------------------------------------------------------------------------------- */
 
 static void flushing_changes_nothing(void **state)
@@ -266,6 +312,7 @@ int main(void)
 	    OPEN(tells_what_is_unwritten),
 	    CLOSED(opens_only_what_it_can_map),
 	    CLOSED(a_file_that_was_cut_is_an_error),
+	    OPEN(a_failed_sync_is_an_error),
 	    CLOSED(flushing_changes_nothing),
 	};
 
