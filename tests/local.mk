@@ -252,6 +252,7 @@ lint_tests = \
 	tests/lint/includes.py \
 	tests/lint/man.py \
 	tests/lint/manifest.py \
+	tests/lint/sabotage.py \
 	tests/lint/scripts.py \
 	tests/lint/selftest.sh \
 	tests/lint/spdx.py \

@@ -14,7 +14,7 @@ build_autogen() {
 		return 1
 	fi
 	if [ -e configure ] && [ -e Makefile.in ] &&
-		[ -z "$(find configure.ac Makefile.am m4/cowd.m4 ./*/local.mk -newer Makefile.in)" ]; then
+		[ -z "$(find configure.ac Makefile.am m4/cowd.m4 ./*/local.mk ./*/*/local.mk -newer Makefile.in)" ]; then
 		return 0
 	fi
 	mkdir -p build

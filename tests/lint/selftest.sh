@@ -45,12 +45,26 @@ clean_tree() {
 	printf '%s\n' '# SPDX-License-Identifier: BSD-2-Clause' \
 		'L = common/err.h common/err.c server/map.h server/map_a.h client/cow.h' \
 		'L += client/libcow.map tests/unit/test_err tests/run.sh tests/tool.py man/cowd.8' \
-		'L += tests/lint/layers.txt docs/protocol.md tests/conformance/script.txt' | put Makefile.am
+		'L += tests/lint/layers.txt docs/protocol.md tests/conformance/script.txt tests/local.mk' |
+		put Makefile.am
 	printf '# SPDX-License-Identifier: BSD-2-Clause\n' | put configure.ac
 	protocol
+	planted_bug
 	# shellcheck disable=SC2016 # Markdown's marks, not the shell's
 	printf '%s\n' '### `common/`' '| `err.[ch]` | errors |' '### `server/`' '| `map.h`, `map_*.h` | |' \
-		'### `client/`' '| `cow.h`, `libcow.map` | |' | put DESIGN.md
+		'### `client/`' '| `cow.h`, `libcow.map` | |' '## 9. Invariants' '1. One.' | put DESIGN.md
+}
+
+# A bug that can be planted.
+planted_bug() {
+	printf '%s\n' 'Rule: invariant 1' 'Breaks: another value' 'Tests: tests/unit/test_err' \
+		'--- a/common/err.c' '+++ b/common/err.c' '@@ -5 +5 @@' $'-\treturn 1;' $'+\treturn 2;' |
+		put tests/sabotage/01-value.patch
+	printf '%s\n' '# SPDX-License-Identifier: BSD-2-Clause' \
+		'B = tests/unit/test_err tests/sabotage/01-value.patch tests/sabotage/README.md' |
+		put tests/local.mk
+	printf '%s\n' '| patch | rule | what the code does then | tests that see it |' '|---|---|---|---|' \
+		'| 01-value | invariant 1 | another value | test_err |' | put tests/sabotage/README.md
 }
 
 # The protocol of one operation, and its script.
@@ -116,7 +130,8 @@ function_of() {
 }
 
 clean_tree
-for name in banned budget conformance exports format headers includes man manifest scripts spdx; do
+for name in banned budget conformance exports format headers includes man manifest sabotage scripts \
+	spdx; do
 	passes $name
 done
 
@@ -213,6 +228,21 @@ fails conformance 'how many lines' 'a line that is not counted'
 # shellcheck disable=SC2016 # Markdown's marks
 echo '| 4 | `EXTRA` |' | sed -i '3r /dev/stdin' "$dir/tree/docs/protocol.md"
 reports conformance 2 '^not ok' 'an operation without a line'
+
+c common/err.c '#include "common/err.h"' '' 'int err_value(void)' '{' $'\treturn 3;' '}'
+fails sabotage 'apply' 'a planted bug whose line is gone'
+c common/err.c 'int a(void)' '{' $'\treturn 1;' '}' 'int b(void)' '{' $'\treturn 1;' '}'
+fails sabotage 'apply' 'a planted bug whose line is there twice'
+printf '%s\n' 'Rule: invariant 1' 'Tests: tests/unit/test_err' | put tests/sabotage/02-other.patch
+fails sabotage 'patches' 'a planted bug that says too little'
+sed -i 's/^1\. One/2. Two/' "$dir/tree/DESIGN.md"
+fails sabotage 'rule of' 'a planted bug that breaks no rule'
+sed -i 's|tests/unit/test_err ||' "$dir/tree/tests/local.mk"
+fails sabotage 'name tests' 'a planted bug for a test that does not exist'
+sed -i 's|tests/sabotage/01-value.patch||' "$dir/tree/tests/local.mk"
+fails sabotage 'distributed' 'a planted bug that is in no makefile'
+sed -i 's/another/the same/' "$dir/tree/tests/sabotage/README.md"
+fails sabotage 'table' 'a planted bug that the table tells otherwise'
 
 c client/cow.h '#ifndef COW_H' '#define COW_H' 'int cow_ping(void);' 'int cow_open(void);' '#endif'
 fails exports 'agree' 'a function that is declared and not exported'
