@@ -112,6 +112,7 @@ sabotage_patches = \
 	tests/sabotage/804-writeback-no-reserve.patch \
 	tests/sabotage/805-writeback-old-checksum.patch \
 	tests/sabotage/806-writeback-places-thought-good.patch \
+	tests/sabotage/807-writeback-full-journal-forgives.patch \
 	tests/sabotage/808-dev-end-by-one.patch \
 	tests/sabotage/809-dev-mapped-unsynced.patch \
 	tests/sabotage/810-dev-of-another-store.patch \

@@ -326,6 +326,48 @@ static void test_failed_sync_of_another_counts(void **state)
 	writeback_batch_fini(&other.batch);
 }
 
+static void sync_done(struct commit_req *req)
+{
+	assert_int_equal(req->err, -ERR_WRITEBACK);
+}
+
+/* Leaves no room for another record. */
+static void fill_journal(struct fixture *fx)
+{
+	struct epoch epoch;
+
+	while (commit_journal_used(fx->commit) < JOURNAL_NBLKS - 1) {
+		epoch_init_run(fx, &epoch, 1, 0, 17);
+		assert_int_equal(epoch_run(&epoch), 0);
+		writeback_batch_fini(&epoch.batch);
+	}
+}
+
+/* It fails while the batch waits for room in the journal, which then never comes. */
+static void test_failed_sync_before_a_full_journal_counts(void **state)
+{
+	struct fixture *fx = *state;
+	struct commit_req sync = {.kind = COMMIT_SYNC, .done = sync_done};
+	struct epoch epoch;
+
+	give_space(fx, 100, 100);
+	fill_journal(fx);
+	epoch_init_run(fx, &epoch, 2, 0, 20);
+	epoch_start(&epoch);
+	test_store_run_count(fx->ts, &fx->nurgent, 1);
+	fake_dev_fail(fx->ts->fdev, FAKE_SYNC, 1, 1, -ERR_IO);
+	sync.sync_gen = commit_sync_gen(fx->commit);
+	commit_submit(fx->commit, &sync);
+	while (commit_sync_gen(fx->commit) == sync.sync_gen)
+		test_store_turn(fx->ts);
+	commit_set_stuck(fx->commit, true);
+	test_store_run_count(fx->ts, &epoch.ndone, 1);
+	assert_int_equal(epoch.err, -ERR_JOURNAL_FULL);
+	assert_space(fx, 100 - 17 - 20, 20); /* its own are not used again */
+	writeback_batch_fini(&epoch.batch);
+	assert_space(fx, 100 - 17 - 20, 0);
+}
+
 static void test_two_failed_syncs_fail_the_batch(void **state)
 {
 	struct fixture *fx = *state;
@@ -530,6 +572,7 @@ int main(void)
 	    TEST(test_failed_batch_keeps_what_there_is),
 	    TEST(test_failed_sync_is_written_again),
 	    TEST(test_failed_sync_of_another_counts),
+	    TEST(test_failed_sync_before_a_full_journal_counts),
 	    TEST(test_two_failed_syncs_fail_the_batch),
 	    TEST(test_suspect_places_are_not_given_back),
 	    TEST(test_batch_that_is_not_committed_gives_its_space_back),

@@ -37,6 +37,7 @@ struct fixture {
 	uint64_t nreused;    /* blocks told of by on_reuse; how many were free when it was called */
 	uint64_t free_then;
 	uint64_t ninlined;	   /* blocks told of by on_inline */
+	unsigned int nurgent;	   /* commits that wait for room in the journal */
 	unsigned int nlatched;	   /* calls of on_latched */
 	uint64_t calls[FAKE_NOPS]; /* of the device, before the test */
 };
@@ -63,9 +64,10 @@ static inline void on_freed(void *ctx, const struct map_freed *freed)
 
 static inline void on_progress(void *ctx, bool changed, bool urgent)
 {
-	(void)ctx;
+	struct fixture *fx = ctx;
+
 	(void)changed;
-	(void)urgent;
+	fx->nurgent += urgent;
 }
 
 static inline void on_latched(void *ctx)
