@@ -260,6 +260,22 @@ static void names_are_checked_and_kept_apart(void **state)
 	assert_int_equal(res.info.size_bytes, 10);
 }
 
+/* To the last byte that an object may have, and not one more. */
+static void a_write_ends_within_the_largest_object(void **state)
+{
+	const uint64_t most = BLK_OBJECT_MAX << BLK_SHIFT;
+	struct engine *e = *state;
+	struct handle *h = engine_create_open(e, "a", 0);
+
+	assert_int_equal(engine_write(e, h, most - 1, (const uint8_t *)"ab", 2), -ERR_TOO_LARGE);
+	assert_int_equal(engine_write(e, h, most, (const uint8_t *)"a", 1), -ERR_TOO_LARGE);
+	assert_int_equal(object_size(h), 0);
+	assert_int_equal(engine_write(e, h, most - 2, (const uint8_t *)"ab", 2), 0);
+	assert_int_equal(object_size(h), most);
+	assert_int_equal(engine_fsync(e, h), 0);
+	assert_int_equal(object_close(h), 0);
+}
+
 static void a_crash_keeps_what_was_synced(void **state)
 {
 	struct engine *e = *state;
@@ -443,6 +459,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(names_are_checked_and_kept_apart),
+	    TEST(a_write_ends_within_the_largest_object),
 	    TEST(a_crash_keeps_what_was_synced),
 	    TEST(a_clone_holds_what_was_acknowledged_before_it),
 	    TEST(truncate_then_grow_shows_zeros),
