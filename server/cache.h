@@ -111,8 +111,9 @@ bool cache_is_dirty_folio(struct cache_object *co, lblk_t blk) LOOP_FN;
 
 /*
  * Brings in those of the blocks [blk, blk + nblks), all of one folio, that cache_find() does not
- * find: at least one.  The waiter is called later, once, when a fetch of the folio has ended; what
- * it brought is there while the waiter looks again.  -ERR_NOMEM, -ERR_SHUTDOWN: the waiter is not
+ * find: at least one.  The waiter is called later, once: when the fetch has ended that was started for
+ * it, or, where all is on its way already or was written meanwhile, any of the folio; what it brought is
+ * there while the waiter looks again.  -ERR_NOMEM, -ERR_SHUTDOWN: the waiter is not
  * called.
  */
 int cache_fill(struct cache_object *co, lblk_t blk, uint32_t nblks,

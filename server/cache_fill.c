@@ -37,7 +37,20 @@ static void cache_fetch_submit(struct cache_fetch *cf, uint32_t want, uint32_t f
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-/* Who waits for what others fetch is not told of their errors: it tries for itself. */
+/* Is another fetch under way for it, and is what that brings still wanted? */
+static bool cache_waits_on(const struct folio *folio, const struct cache_waiter *waiter,
+			   const struct cache_fetch *cf)
+{
+	const struct cache_fetch *own = waiter->fetch;
+
+	return own && own != cf && !(own->want & folio->dropped);
+}
+
+/*
+ * Who waits for what others fetch is not told of their errors: it tries for itself.  Who has started a
+ * fetch waits for the end of that one, so that it hears of its error: woken by another it would only join
+ * it, and several that fail would go on for ever.
+ */
 static void cache_wake(struct folio *folio, const struct cache_fetch *cf, int err)
 {
 	struct waiter_list list = STAILQ_HEAD_INITIALIZER(list);
@@ -46,7 +59,10 @@ static void cache_wake(struct folio *folio, const struct cache_fetch *cf, int er
 	STAILQ_CONCAT(&list, &folio->waiters);
 	while ((waiter = STAILQ_FIRST(&list))) {
 		STAILQ_REMOVE_HEAD(&list, link);
-		waiter->ready(waiter, waiter->fetch == cf ? err : 0);
+		if (cache_waits_on(folio, waiter, cf))
+			STAILQ_INSERT_TAIL(&folio->waiters, waiter, link);
+		else
+			waiter->ready(waiter, waiter->fetch == cf ? err : 0);
 	}
 }
 

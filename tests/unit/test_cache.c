@@ -92,6 +92,25 @@ static void test_failed_fill_leaves_blocks_empty(void **state)
 	assert_holds(fx, 3, OLD);
 }
 
+/* Whatever order they end in: else who is woken by the others' only joins its own, and never hears. */
+static void test_each_hears_of_the_fetch_that_it_started(void **state)
+{
+	struct fixture *fx = *state;
+	struct waiter w[3];
+
+	map_old(fx, 4);
+	fake_dev_hold(fx->ts->fdev, FAKE_READ);
+	fake_dev_fail(fx->ts->fdev, FAKE_READ, 1, 3, -ERR_IO);
+	for (unsigned int i = 0; i < 3; i++)
+		fill_start(fx, &w[i], i, 1);
+	fake_dev_open_gate(fx->ts->fdev, FAKE_READ);
+	for (unsigned int i = 0; i < 3; i++) {
+		test_store_run_flag(fx->ts, &w[i].ready);
+		assert_int_equal(w[i].err, -ERR_IO);
+	}
+	assert_int_equal(fill(fx, 0, 3), 0);
+}
+
 /* A waiter that fills the rest of its folio from its callback. */
 struct chained {
 	struct waiter first;
@@ -537,6 +556,7 @@ int main(void)
 	    TEST(test_hole_is_the_zero_page),
 	    TEST(test_fill_reads_only_what_is_missing),
 	    TEST(test_failed_fill_leaves_blocks_empty),
+	    TEST(test_each_hears_of_the_fetch_that_it_started),
 	    TEST(test_waiter_may_fill_again),
 	    TEST(test_write_during_a_fill_wins),
 	    TEST(test_truncate_during_a_fill_drops_what_comes),
