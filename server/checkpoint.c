@@ -22,7 +22,7 @@ enum checkpoint_state {
 	CHECKPOINT_HOMING,
 	CHECKPOINT_SYNCING,
 	CHECKPOINT_FOLDING,
-	CHECKPOINT_RETRY,
+	CHECKPOINT_RETRY, /* from the start, where nothing is cut; else from bringing home */
 };
 
 STAILQ_HEAD(checkpoint_waiters, checkpoint_waiter);
@@ -60,6 +60,7 @@ struct checkpoint {
 	struct checkpoint_freed cut_freed;
 	struct checkpoint_waiters cut_waiters;
 	struct commit_cut cut;
+	bool is_cut;
 	struct home_blk *next_home;
 	unsigned int writes;
 	int err;
@@ -164,6 +165,7 @@ static void checkpoint_end(struct checkpoint *cp)
 	struct checkpoint_freed freed = cp->cut_freed;
 
 	cp->state = CHECKPOINT_IDLE;
+	cp->is_cut = false;
 	cp->fails = 0;
 	cp->cut_freed = (struct checkpoint_freed){0};
 	commit_folded(cp->config.commit, cp->cut.tail);
@@ -176,19 +178,20 @@ static void checkpoint_end(struct checkpoint *cp)
 		checkpoint_start(cp);
 }
 
-/* What is frozen stays so, and is brought home once more later. */
+/* What is frozen stays so, and is brought home once more later; or it is cut once more. */
 static void checkpoint_fail(struct checkpoint *cp, int err)
 {
 	const struct map_freed none = {0};
 
-	log_event(LOG_ERROR, "checkpoint", "error=%s", err_name(err));
+	log_event(LOG_ERROR, "checkpoint", "error=%s cut=%s", err_name(err),
+		  cp->is_cut ? "yes" : "no");
 	cp->state = CHECKPOINT_RETRY;
 	cp->retry_at_ms = clock_now_ms() + RETRY_MS;
 	if (++cp->fails >= STUCK_FAILS)
 		commit_set_stuck(cp->config.commit, true);
 	checkpoint_call(&cp->cut_waiters, err);
 	checkpoint_call(&cp->waiters, err);
-	if (err == -ERR_MAP) {
+	if (err == -ERR_MAP && cp->is_cut) {
 		commit_refuse(cp->config.commit);
 		cp->config.latched(cp->config.ctx);
 	}
@@ -302,13 +305,10 @@ static LOOP_FN void checkpoint_cut_done(struct commit_cut *cut)
 	struct checkpoint *cp = CONTAINER_OF(cut, struct checkpoint, cut);
 
 	if (cut->err < 0) {
-		log_event(LOG_ERROR, "checkpoint-cut", "error=%s", err_name(cut->err));
-		cp->state = CHECKPOINT_IDLE;
-		if (++cp->fails >= STUCK_FAILS)
-			commit_set_stuck(cp->config.commit, true);
-		checkpoint_call(&cp->waiters, cut->err);
+		checkpoint_fail(cp, cut->err);
 		return;
 	}
+	cp->is_cut = true;
 	cp->homing = cp->home;
 	cp->home = (struct home){0};
 	cp->cut_freed = cp->freed;
@@ -357,9 +357,14 @@ void checkpoint_progress(struct checkpoint *cp, bool changed, bool urgent)
 
 void checkpoint_tick(struct checkpoint *cp)
 {
+	bool again =
+	    cp->state == CHECKPOINT_RETRY && !cp->stopping && clock_now_ms() >= cp->retry_at_ms;
+
 	ASSERT_LOOP();
-	if (cp->state == CHECKPOINT_RETRY && !cp->stopping && clock_now_ms() >= cp->retry_at_ms)
+	if (again && cp->is_cut)
 		checkpoint_home_all(cp);
+	else if (again)
+		checkpoint_start(cp);
 	else if (cp->state == CHECKPOINT_IDLE && cp->since_ms > 0 && checkpoint_is_due(cp))
 		checkpoint_start(cp);
 }

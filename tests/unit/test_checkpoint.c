@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,19 @@
 #define META_BYTES (UINT64_C(4) << 20)
 #define NEVER_MS   UINT_MAX
 #define OBJ_BLKS   64u /* of every object */
+
+/* Cuts come here: one fails with that; 0: none does. */
+static _Atomic int cut_err;
+
+int __real_map_cut(struct map *map, struct map_tail tail);
+int __wrap_map_cut(struct map *map, struct map_tail tail);
+
+int __wrap_map_cut(struct map *map, struct map_tail tail)
+{
+	int err = atomic_exchange(&cut_err, 0);
+
+	return err < 0 ? err : __real_map_cut(map, tail);
+}
 
 static int setup(void **state)
 {
@@ -195,6 +209,22 @@ static void who_wants_space_gets_a_checkpoint_where_it_helps(void **state)
 	(void)run_epoch(fx, oid, 1);
 	assert_true(checkpoint_want_space(fx->checkpoint, true)); /* for what is staged */
 	assert_int_equal(commits_checkpoint(fx), 0);
+}
+
+/* As one that cannot be written: it is tried again after a time, and nobody waits for it. */
+static void one_that_cannot_cut_is_tried_again(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "a");
+
+	(void)run_inline(fx, oid, 0);
+	(void)run_inline(fx, oid, 0);
+	atomic_store(&cut_err, -ERR_NOMEM);
+	assert_int_equal(commits_checkpoint(fx), -ERR_NOMEM);
+	assert_true(checkpoint_fails(fx->checkpoint));
+	assert_false(checkpoint_want_space(fx->checkpoint, true));
+	tick_until(fx, is_homed);
+	assert_false(checkpoint_fails(fx->checkpoint));
 }
 
 static void who_wants_space_does_not_wait_for_a_failing_one(void **state)
@@ -602,6 +632,7 @@ int main(void)
 	    TEST(a_freed_block_waits_for_a_checkpoint),
 	    TEST(what_is_freed_behind_the_cut_waits_for_the_next),
 	    TEST(who_wants_space_gets_a_checkpoint_where_it_helps),
+	    TEST(one_that_cannot_cut_is_tried_again),
 	    TEST(who_wants_space_does_not_wait_for_a_failing_one),
 	    TEST(inlined_blocks_are_written_once),
 	    TEST(scattered_blocks_are_all_written),
