@@ -358,16 +358,20 @@ static int dev_file_open_fd(const char *path)
 
 int dev_file_probe(int fd, const uint8_t uuid[16], uint64_t *nblks)
 {
-	uint8_t *blk = aligned_alloc(BLK_BYTES, BLK_BYTES);
+	struct iovec iov = {.iov_base = aligned_alloc(BLK_BYTES, BLK_BYTES), .iov_len = BLK_BYTES};
+	uint8_t *blk = iov.iov_base;
 	uint64_t bytes = 0;
-	int err = -ERR_FORMAT_OTHER;
+	int err;
 
 	if (!blk)
 		return -ERR_NOMEM;
-	if (pread(fd, blk, BLK_BYTES, 0) == BLK_BYTES)
-		err = dev_header_check(blk, uuid, nblks);
+	err = dev_file_size(fd, &bytes);
+	if (err == 0 && bytes < BLK_BYTES)
+		err = -ERR_FORMAT_OTHER;
 	if (err == 0)
-		err = dev_file_size(fd, &bytes);
+		err = dev_file_transfer(fd, false, 0, &iov, 1);
+	if (err == 0)
+		err = dev_header_check(blk, uuid, nblks);
 	if (err == 0 && bytes >> BLK_SHIFT < *nblks)
 		err = -ERR_FORMAT_SIZE;
 	free(blk);

@@ -367,6 +367,7 @@ tests_unit_test_dev_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync
 tests_unit_test_dev_mapped_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=msync
 # They let calls fail.
 tests_unit_test_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_cut
+tests_unit_test_dev_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=preadv
 
 # They let memory run out.
 tests_unit_test_commit_reap_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_txn_reap

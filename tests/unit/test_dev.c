@@ -26,6 +26,21 @@
 #define NBLKS	     64u
 #define HEADER_BYTES 40u /* what the header block holds */
 
+/* Reads of a device come here: so many of them fail. */
+static unsigned int nfailing;
+
+ssize_t __real_preadv(int fd, const struct iovec *iov, int n, off_t off);
+ssize_t __wrap_preadv(int fd, const struct iovec *iov, int n, off_t off);
+
+ssize_t __wrap_preadv(int fd, const struct iovec *iov, int n, off_t off)
+{
+	if (nfailing == 0)
+		return __real_preadv(fd, iov, n, off);
+	nfailing--;
+	errno = EIO;
+	return -1;
+}
+
 static const uint8_t uuid[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
 struct fixture {
@@ -39,6 +54,7 @@ static int setup(void **state)
 	struct fixture *fx = calloc(1, sizeof(*fx));
 	const char *tmp = getenv("TMPDIR");
 
+	nfailing = 0;
 	if (!fx)
 		return -1;
 	snprintf(fx->dir, sizeof(fx->dir), "%s/cowd-test-XXXXXX", tmp && *tmp ? tmp : "/tmp");
@@ -283,6 +299,17 @@ static void test_open_refuses_a_truncated_file(void **state)
 	}
 }
 
+/* Whoever asks why is not to take a bad disk for another format. */
+static void test_header_that_cannot_be_read_is_an_io_error(void **state)
+{
+	struct fixture *fx = *state;
+
+	dev_close(make(fx, NBLKS));
+	nfailing = 1;
+	assert_open_is_refused(fx, uuid, -ERR_IO);
+	assert_int_equal(nfailing, 0);
+}
+
 static void test_longer_file_has_the_blocks_of_its_header(void **state)
 {
 	struct fixture *fx = *state;
@@ -475,6 +502,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_open_refuses_another_store, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_open_refuses_any_flipped_byte, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_open_refuses_a_truncated_file, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_header_that_cannot_be_read_is_an_io_error, setup,
+					    teardown),
 	    cmocka_unit_test_setup_teardown(test_longer_file_has_the_blocks_of_its_header, setup,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(test_written_is_read_after_reopen, setup, teardown),
