@@ -508,8 +508,10 @@ void epoch_discard(struct object *obj)
 	obj->open.meta = false;
 	obj->open.close_wanted = false;
 	holes_fini(&obj->open.holes);
+	/* at the end of all nothing moves: what is durable and could not be applied the journal has */
 	TAILQ_FOREACH_SAFE (epoch, &obj->closed, link, next)
-		if (epoch->state == EPOCH_FAILED || epoch->state == EPOCH_WRITTEN)
+		if (epoch->state == EPOCH_FAILED || epoch->state == EPOCH_WRITTEN ||
+		    (epoch->state == EPOCH_APPLYING && obj->objs->wb.stopping))
 			epoch_forget(epoch);
 	object_promise_update(obj);
 	epoch_settle(obj);

@@ -84,6 +84,8 @@ static LOOP_FN void objects_latched(void *ctx)
 {
 	struct objects *objs = ctx;
 
+	if (objs->latched) /* what has met it and the commit queue tell of it, each on its own */
+		return;
 	objs->latched = true;
 	/* what is not in the map as it should be must not be folded, and the journal has it */
 	if (objs->checkpoint)
@@ -484,6 +486,7 @@ void objects_free(struct objects *objs)
 		return;
 	if (objs->timer)
 		event_free(objs->timer);
+	objs->on_latch = NULL; /* it ends in any case */
 	objs->wb.stopping = true;
 	objs->fetcher.stopping = true;
 	object_walk_stop(objs);
