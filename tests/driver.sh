@@ -5,7 +5,7 @@
 #
 #   --kind cmocka  a program that must report its cases as cmocka does
 #   --kind script  one that reports in TAP, or by its exit status alone; so do the fuzz
-#                  tests and the simulation
+#                  tests, the simulation and the sweep
 #
 # A case that is skipped fails the test: nothing is left out quietly.  So does a test that ends with
 # another status than 0, that reports no case, or fewer than its plan.
@@ -27,7 +27,7 @@ while [ $# -gt 0 ]; do
 done
 
 case $name in
-tests/fuzz/* | tests/sim/*) kind=script ;;
+tests/fuzz/* | tests/sim/* | tests/sweep/*) kind=script ;;
 esac
 
 limit=${TEST_TIMEOUT:-900}

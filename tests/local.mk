@@ -188,6 +188,7 @@ fuzz_tests = \
 	$(NULL)
 
 sim_tests = tests/sim/sim
+sweep_tests = tests/sweep/sweep
 record_tests = tests/record/test_record
 
 # What runs under the thread sanitizer: where more than one thread is at work.
@@ -259,12 +260,12 @@ lint_tests = \
 	tests/lint/vectors.sh \
 	$(NULL)
 
-run_tests = $(unit_tests) $(fuzz_tests) $(sim_tests) $(record_tests) $(integration_tests) $(integration_scripts) \
+run_tests = $(unit_tests) $(fuzz_tests) $(sim_tests) $(sweep_tests) $(record_tests) $(integration_tests) $(integration_scripts) \
 	$(conformance_tests) $(conformance_scripts)
 TESTS = $(lint_tests) $(run_tests)
 
 if HAVE_CMOCKA
-check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(sim_tests) $(record_tests) $(integration_tests) $(conformance_tests)
+check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(sim_tests) $(sweep_tests) $(record_tests) $(integration_tests) $(conformance_tests)
 check_LTLIBRARIES += libtest.la
 else
 check-local:
@@ -393,14 +394,13 @@ tests_lib_plant_LDADD = libserver.la libcommon.la
 
 # The whole engine in simulated time, on a simulated device: the threads of the code under test are the
 # simulation's, and so are its locks, clocks and random numbers.
-sim_judge = \
+sim_state = \
 	tests/sim/history.c \
 	tests/sim/history.h \
 	tests/sim/image.c \
 	tests/sim/image.h \
 	tests/sim/mapfile.c \
 	tests/sim/mapfile.h \
-	tests/sim/oom.c \
 	tests/sim/oom.h \
 	tests/sim/sched.c \
 	tests/sim/sched.h \
@@ -409,6 +409,7 @@ sim_judge = \
 	tests/sim/verify.c \
 	tests/sim/verify.h \
 	$(NULL)
+sim_judge = $(sim_state) tests/sim/oom.c
 wrap = -Wl,--wrap=
 sim_judge_ldflags = $(AM_LDFLAGS) $(wrap)kv_write_commit \
 	$(wrap)malloc $(wrap)calloc $(wrap)realloc $(wrap)reallocarray $(wrap)aligned_alloc \
@@ -433,7 +434,7 @@ tests_sim_sim_SOURCES = $(sim_judge) \
 	tests/sim/sim.c \
 	$(NULL)
 tests_sim_sim_LDADD = libserver.la libcommon.la
-tests_sim_sim_LDFLAGS = $(sim_judge_ldflags) \
+sim_threads_ldflags = \
 	$(wrap)pthread_create $(wrap)pthread_join \
 	$(wrap)pthread_mutex_init $(wrap)pthread_mutex_destroy \
 	$(wrap)pthread_mutex_lock $(wrap)pthread_mutex_unlock \
@@ -442,6 +443,30 @@ tests_sim_sim_LDFLAGS = $(sim_judge_ldflags) \
 	$(wrap)pthread_rwlock_init $(wrap)pthread_rwlock_destroy $(wrap)pthread_rwlock_rdlock \
 	$(wrap)pthread_rwlock_wrlock $(wrap)pthread_rwlock_unlock \
 	$(wrap)getrandom $(wrap)abort
+tests_sim_sim_LDFLAGS = $(sim_judge_ldflags) $(sim_threads_ldflags)
+
+# The same engine, one of whose calls fails: the C library's functions that are replaced are its own.
+tests_sweep_sweep_SOURCES = $(sim_state) \
+	tests/lib/must.c \
+	tests/lib/must.h \
+	tests/lib/rnd.c \
+	tests/lib/rnd.h \
+	tests/sim/clocks.c \
+	tests/sweep/calls.c \
+	tests/sweep/calls.h \
+	tests/sweep/fault.c \
+	tests/sweep/fault.h \
+	tests/sweep/heap.c \
+	tests/sweep/heap.h \
+	tests/sweep/sweep.c \
+	tests/sweep/sweep.h \
+	tests/sweep/sweep_judge.c \
+	tests/sweep/sweep_ops.c \
+	tests/sweep/sweep_run.c \
+	tests/sweep/works.c \
+	$(NULL)
+tests_sweep_sweep_LDADD = libserver.la libcommon.la
+tests_sweep_sweep_LDFLAGS = $(AM_LDFLAGS) $(wrap)kv_write_commit $(sim_threads_ldflags)
 
 # The daemon with a log of what its files are told to do, and what cuts the power anywhere in that.
 record_trace = tests/record/trace.c tests/record/trace.h
@@ -523,6 +548,12 @@ check-long: all
 	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=10000000 TEST_RECORDED=100000 TEST_STARTED=1000 \
 		TEST_TIMEOUT=14400 $(MAKE) $(AM_MAKEFLAGS) check \
 		TESTS='$(sim_tests) $(record_tests) tests/integration/test_model tests/integration/test_kill \
+# kills, a million states of the simulation, a hundred thousand recorded ones, and the sweeps of all
+# workloads.  More than an hour; TEST_SEED repeats a run.
+check-long: all
+	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=1000000 TEST_RECORDED=100000 TEST_STARTED=1000 \
+		TEST_SWEEP=all TEST_TIMEOUT=7200 $(MAKE) $(AM_MAKEFLAGS) check \
+		TESTS='$(sim_tests) $(sweep_tests) $(record_tests) tests/integration/test_model tests/integration/test_kill \
 			tests/integration/test_group'
 .PHONY: check-run check-threads check-lint check-long
 

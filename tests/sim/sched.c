@@ -19,6 +19,7 @@
 #endif
 #include "tests/lib/must.h"
 #include "tests/lib/rnd.h"
+#include "tests/sim/oom.h"
 
 #define STACK_BYTES (UINT64_C(256) << 10)
 #define THREADS_MAX 16u
@@ -284,12 +285,12 @@ static void thread_main(void)
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
 			  void *arg)
 {
-	struct sim_thread *t = calloc(1, sizeof(*t));
+	struct sim_thread *t = oom_calloc(1, sizeof(*t));
 	void *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	(void)attr;
-	MUST(t && stack != MAP_FAILED && sched.n < THREADS_MAX, "a thread");
+	MUST(stack != MAP_FAILED && sched.n < THREADS_MAX, "a thread");
 	t->fn = fn;
 	t->arg = arg;
 	MUST(getcontext(&t->context) == 0, "a context");
