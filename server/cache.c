@@ -308,6 +308,11 @@ void cache_home(struct cache *cache, pblk_t blk, uint64_t nblks)
 	blkcache_unpin(cache->clean, blk, nblks);
 }
 
+const struct blkcache *cache_clean_blks(const struct cache *cache)
+{
+	return cache->clean;
+}
+
 struct page *cache_page_at(struct cache *cache, pblk_t blk)
 {
 	return blkcache_peek(cache->clean, blk);

@@ -205,6 +205,9 @@ void cache_freed(struct cache *cache, pblk_t blk, uint64_t nblks) LOOP_FN;
 void cache_away(struct cache *cache, pblk_t blk, uint64_t nblks) LOOP_FN;
 void cache_home(struct cache *cache, pblk_t blk, uint64_t nblks) LOOP_FN;
 
+/* Which of them are so, for who reads from the device by other means: blkcache_is_pinned(). */
+const struct blkcache *cache_clean_blks(const struct cache *cache);
+
 /* The committed page of a block of the device (no reference is taken), or NULL: not in memory. */
 struct page *cache_page_at(struct cache *cache, pblk_t blk) LOOP_FN;
 

@@ -230,6 +230,20 @@ static void fetch_pass_barriers(struct fetcher *fetcher)
 	}
 }
 
+void fetch_enter(struct fetcher *fetcher, struct fetch_entry *entry)
+{
+	ASSERT_LOOP();
+	entry->passed = NULL;
+	TAILQ_INSERT_TAIL(&fetcher->order, entry, link);
+}
+
+void fetch_leave(struct fetcher *fetcher, struct fetch_entry *entry)
+{
+	ASSERT_LOOP();
+	TAILQ_REMOVE(&fetcher->order, entry, link);
+	fetch_pass_barriers(fetcher);
+}
+
 static LOOP_FN void fetch_job_done(struct worker_job *job)
 {
 	struct fetch *fetch = CONTAINER_OF(job, struct fetch, job);
@@ -258,8 +272,7 @@ void fetch_start(struct fetcher *fetcher, struct fetch *fetch)
 	STAILQ_INIT(&fetch->followers);
 	fetch->job.run = fetch_run_job;
 	fetch->job.done = fetch_job_done;
-	fetch->entry.passed = NULL;
-	TAILQ_INSERT_TAIL(&fetcher->order, &fetch->entry, link);
+	fetch_enter(fetcher, &fetch->entry);
 	worker_submit(fetcher->pool, &fetch->job);
 }
 

@@ -109,6 +109,13 @@ void fetch_start(struct fetcher *fetcher, struct fetch *fetch) LOOP_FN;
 bool fetch_follow(struct fetcher *fetcher, uint64_t rival,
 		  struct fetch_follower *follower) LOOP_FN MUST_CHECK;
 
+/*
+ * For who looks up and reads by other means: between the two calls it counts as a fetch, so that what a view
+ * of that time maps is not allocated anew.  fetch_leave() may call the barriers of others.
+ */
+void fetch_enter(struct fetcher *fetcher, struct fetch_entry *entry) LOOP_FN;
+void fetch_leave(struct fetcher *fetcher, struct fetch_entry *entry) LOOP_FN;
+
 /* Calls passed(entry) when every fetch begun before has ended: at once where there is none. */
 void fetch_barrier(struct fetcher *fetcher, struct fetch_entry *entry,
 		   void (*passed)(struct fetch_entry *entry)) LOOP_FN;

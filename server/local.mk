@@ -135,6 +135,7 @@ libserver_la_SOURCES = \
 	server/object_tie.c \
 	server/object_tie.h \
 	server/object_unshare.c \
+	server/object_verify.c \
 	server/object_walk.c \
 	server/object_walk.h \
 	server/object_write.c \
@@ -159,6 +160,8 @@ libserver_la_SOURCES = \
 	server/repair_tree.c \
 	server/readahead.c \
 	server/readahead.h \
+	server/scrub.c \
+	server/scrub.h \
 	server/session.c \
 	server/session.h \
 	server/store.c \

@@ -253,6 +253,7 @@ enum map_kind {
 	MAP_HOLE,     /* reads as zeros */
 	MAP_MAPPED,   /* on the device */
 	MAP_DELALLOC, /* will be allocated at writeback: the destination of a buffered write */
+	MAP_LOST,     /* of map_begin_past() only: the value that would tell is damaged */
 };
 
 enum map_intent { MAP_FOR_READ, MAP_FOR_WRITE };
@@ -288,6 +289,13 @@ int map_begin(struct map_view *view, uint64_t oid, lblk_t blk, uint64_t nblks,
  */
 int map_begin_shared(struct map_view *view, uint64_t oid, lblk_t blk, uint64_t nblks,
 		     struct map_lookup *lookup, bool *shared) MUST_CHECK;
+
+/*
+ * map_begin() for reading, for who goes on behind what is damaged: where a value on the way is, it succeeds
+ * all the same, and the source is MAP_LOST for as many blocks as are below that value.
+ */
+int map_begin_past(struct map_view *view, uint64_t oid, lblk_t blk, uint64_t nblks,
+		   struct map_lookup *lookup, uint32_t *csums) MUST_CHECK;
 
 /* ---- writing --------------------------------------------------------------------------------- */
 

@@ -29,6 +29,7 @@
 #include "server/journal.h"
 #include "server/map.h"
 #include "server/page.h"
+#include "server/scrub.h"
 
 struct objects; /* the engine of one store */
 struct handle;	/* an open object, of one session */
@@ -437,6 +438,42 @@ void object_unshare(struct handle *handle, uint64_t off_bytes, uint64_t len_byte
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
 		    bool details, object_extents_cb cb, void *ctx) LOOP_FN;
 
+/* What is to be verified of an object, and how. */
+struct object_verify {
+	uint64_t off_bytes;
+	uint64_t len_bytes;
+	uint64_t older; /* what it has in one place with that id is not read; 0: nothing */
+	uint64_t
+	    rate_bytes; /* a second, at most, by this handle; 0: as much as the engine allows */
+	uint32_t max;	/* damages: at least 1 */
+};
+
+struct object_verified {
+	uint64_t len_bytes;  /* so far it came */
+	uint64_t left_bytes; /* of the range within the object */
+	uint64_t read_nblks;
+	uint64_t pending_nblks; /* in the journal only: the device is still to get them */
+	uint32_t n;
+	const struct scrub_damage *damages; /* in ascending order; of whole blocks */
+};
+
+typedef void (*object_verify_cb)(void *ctx, int err, const struct object_verified *verified);
+
+/*
+ * Reads what the object maps in the range from the device, past the cache, and compares it with its
+ * checksums; holes cost nothing.  What is dirty is not on the device, and not looked at; what is durable
+ * is.  It comes no further than one piece at a time, of at most 1 MiB, and less at a low rate: is left_bytes
+ * more than 0, the next call begins at off_bytes + len_bytes.  Of all verifies one is under way at a time, and
+ * between two calls nothing is held.  What was replaced while it was read is no damage, and what is damaged
+ * no error.
+ */
+void object_verify(struct handle *handle, const struct object_verify *what, object_verify_cb cb,
+		   void *ctx) LOOP_FN;
+
+/* The daemon is about to end: those that wait for their turn fail with -ERR_SHUTDOWN, as all that follow,
+ * and none waits for its rate any more. */
+void object_verify_stop(struct objects *objs) LOOP_FN;
+
 struct object_diff_run {
 	uint64_t len_bytes;
 	enum map_diff_kind kind;
@@ -484,6 +521,7 @@ struct objects_config {
 	uint64_t cache_bytes;	   /* the most memory for pages */
 	unsigned int nworkers;	   /* threads for device I/O */
 	unsigned int writeback_ms; /* the longest time a write stays only in memory */
+	uint64_t verify_rate;	   /* bytes a second that all verifies read; 0: no limit */
 };
 
 /* Starts its threads and the loading of the free space.  -ERR_NOMEM, -ERR_MAP, -ERR_NODE. */

@@ -248,6 +248,7 @@ struct handle {
 	TAILQ_ENTRY(handle) link;
 	struct tie_group *group; /* or NULL */
 	LIST_ENTRY(handle) group_link;
+	uint64_t verify_due_ns; /* when the rate of its verifies lets the next one be answered */
 	char holder[128];
 };
 
@@ -265,6 +266,19 @@ void objects_settle(struct objects *objs, struct objects_settle *settle) LOOP_FN
 /* May the map grow?  Deletion must find the room that it needs.  What is staged counts at its worst
  * until it is settled. */
 bool objects_may_grow(const struct objects *objs) LOOP_FN;
+
+struct verify_op;
+TAILQ_HEAD(verify_list, verify_op);
+
+/* What scrubs data: object_verify.c. */
+struct verifying {
+	struct verify_list queue; /* the first is under way, unless the timer runs */
+	struct verify_list held;  /* done, and answered later */
+	struct event *timer;	  /* of the queue */
+	uint64_t due_ns;	  /* when config.verify_rate lets the next one begin */
+	bool turn;		  /* the next of them is being begun */
+	bool stopping;
+};
 
 struct objects {
 	struct objects_config config;
@@ -311,6 +325,7 @@ struct objects {
 	TAILQ_HEAD(, object_walk) walks;   /* the first is under way, the others wait for it */
 	TAILQ_HEAD(, unshare_op) unshares; /* likewise */
 	bool unshare_turn;		   /* the next of them is being begun */
+	struct verifying verify;
 	bool was_crowded;
 	void (*progress)(struct objects *objs); /* space or memory may have become free */
 	/* the data of an inlined batch is in the journal only: its pages are kept for it */

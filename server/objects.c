@@ -335,6 +335,8 @@ int objects_new(const struct objects_config *config, struct objects **out)
 	TAILQ_INIT(&objs->claims);
 	TAILQ_INIT(&objs->walks);
 	TAILQ_INIT(&objs->unshares);
+	TAILQ_INIT(&objs->verify.queue);
+	TAILQ_INIT(&objs->verify.held);
 	err = objects_load_space(objs);
 	if (err == 0)
 		err = objects_start_cache(objs);
@@ -490,6 +492,7 @@ void objects_free(struct objects *objs)
 	objs->wb.stopping = true;
 	objs->fetcher.stopping = true;
 	object_walk_stop(objs);
+	object_verify_stop(objs);
 	if (objs->checkpoint)
 		checkpoint_stop(objs->checkpoint, -ERR_SHUTDOWN);
 	if (objs->prepare)

@@ -125,6 +125,8 @@ unit_tests = \
 	tests/unit/test_object_store \
 	tests/unit/test_object_tie \
 	tests/unit/test_object_unshare \
+	tests/unit/test_object_verify \
+	tests/unit/test_object_verify_turns \
 	tests/unit/test_object_write_all \
 	tests/unit/test_object_write_large \
 	tests/unit/test_options \
@@ -232,6 +234,8 @@ thread_tests = \
 	tests/unit/test_object_store \
 	tests/unit/test_object_tie \
 	tests/unit/test_object_unshare \
+	tests/unit/test_object_verify \
+	tests/unit/test_object_verify_turns \
 	tests/unit/test_object_write_all \
 	tests/unit/test_object_write_large \
 	tests/unit/test_prepare \
@@ -328,6 +332,7 @@ libtest_la_SOURCES = \
 	tests/unit/names_fixture.h \
 	tests/unit/object_fixture.h \
 	tests/unit/object_map_fixture.h \
+	tests/unit/object_verify_fixture.h \
 	tests/unit/promise_fixture.h \
 	tests/unit/check_planted.h \
 	tests/unit/repair_fixture.h \

@@ -108,7 +108,8 @@ void engine_start(struct engine *e)
 {
 	struct objects_config config = {.cache_bytes = e->cache_bytes,
 					.nworkers = e->nworkers,
-					.writeback_ms = e->writeback_ms};
+					.writeback_ms = e->writeback_ms,
+					.verify_rate = e->verify_rate};
 	struct recover_result recovered;
 	struct dev *dev;
 

@@ -30,6 +30,7 @@ struct engine {
 	uint64_t cache_bytes;
 	unsigned int writeback_ms;
 	unsigned int nworkers;
+	uint64_t verify_rate;
 	bool mapped; /* the device */
 };
 
