@@ -50,7 +50,9 @@
 	X(IF_DELETED, "if-deleted", 0, NULL, "say what removing all of them would free")           \
 	X(IF, "if", 0, "KEY=VALUE", "only if it has this label")                                   \
 	X(UNLESS, "unless", 0, "KEY", "only if it has no label of this key")                       \
-	X(SUMMARY, "summary", 's', NULL, "show the totals only")
+	X(SUMMARY, "summary", 's', NULL, "show the totals only")                                   \
+	X(ALL, "all", 0, NULL, "all objects and versions of the store")                            \
+	X(RATE, "rate", 0, "SIZE", "read no more than this a second (default: no limit)")
 
 enum args_id {
 #define X(id, name, letter, value, help) ARGS_##id,

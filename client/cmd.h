@@ -96,6 +96,9 @@ int cmd_write_all(struct ctl *ctl);
 /* cmd_unshare.c */
 int cmd_unshare(struct ctl *ctl);
 
+/* cmd_verify.c */
+int cmd_verify(struct ctl *ctl);
+
 /* cmd_cp.c */
 int cmd_cp(struct ctl *ctl);
 

@@ -26,6 +26,7 @@
 #define ZERO	  (WRITE | YES | ARGS_BIT(ARGS_LENGTH))
 #define RANGES	  (RANGE | YES | ARGS_BIT(ARGS_TO))
 #define UNSHARE	  (WRITE | ARGS_BIT(ARGS_LENGTH) | ARGS_BIT(ARGS_PROGRESS))
+#define VERIFY	  (RANGE | ARGS_BIT(ARGS_ALL) | ARGS_BIT(ARGS_RATE) | ARGS_BIT(ARGS_PROGRESS))
 #define DU	  (TABLE | RECURSIVE | ARGS_BIT(ARGS_IF_DELETED))
 #define REMOVE	  (YES | ARGS_BIT(ARGS_DRY_RUN) | ARGS_BIT(ARGS_WAIT) | ARGS_BIT(ARGS_PROGRESS))
 #define EXPECT	  (ARGS_BIT(ARGS_IF) | ARGS_BIT(ARGS_UNLESS))
@@ -107,6 +108,10 @@ const struct ctl_command commands[] = {
     {"du", NULL, "[-r] [--if-deleted] [-o FIELDS] [-H] OBJ...", "show the space that objects use",
      1, MANY, DU, cmd_du},
     {"df", NULL, "[-o FIELDS] [-H]", "show the space of the store", 0, 0, TABLE, cmd_df},
+    {"verify", "scrub",
+     "[--rate=SIZE] [--offset=SIZE] [--length=SIZE] [--progress=FD] OBJ... | --all",
+     "have the server read data from its device and compare it with the checksums", 0, MANY, VERIFY,
+     cmd_verify},
     {"check", NULL, "", "have the server check its metadata", 0, 0, NONE, cmd_check},
     {"ping", NULL, "", "measure one exchange with the server", 0, 0, NONE, cmd_ping},
     {"version", NULL, "", "show the versions of cowctl and of the server", 0, 0, NONE, cmd_version},

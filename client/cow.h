@@ -46,6 +46,7 @@ extern "C" {
 #define COW_HAVE_GROUPS	  1 /* several objects at one point in time */
 #define COW_HAVE_WRITES	  1 /* one write to several objects */
 #define COW_HAVE_SHARE	  1 /* cow_clone_range(), cow_unshare() */
+#define COW_HAVE_VERIFY	  1 /* cow_verify() */
 #define COW_HAVE_RESERVED 1 /* space reserved for an object */
 
 /* Error codes: stable; calls return them negated. */
@@ -608,6 +609,45 @@ struct cow_diff {
  */
 ssize_t cow_diff(cow_object_t *obj, uint64_t older, uint64_t offset, uint64_t len,
 		 struct cow_extent *ext, size_t max, struct cow_diff *diff);
+
+/* Of cow_verify(): why data is lost. */
+enum {
+	COW_DAMAGE_CHECKSUM = 1, /* what the device has does not fit its checksum */
+	COW_DAMAGE_READ = 2,	 /* the device cannot read it */
+	COW_DAMAGE_METADATA = 3, /* the metadata that tells where it is is damaged */
+};
+
+/* A damage: whole blocks of an object. */
+struct cow_damage {
+	uint64_t offset;
+	uint64_t len;
+	uint64_t physical; /* its offset on the device; 0: COW_DAMAGE_METADATA */
+	int kind;
+};
+
+/* How far cow_verify() came. */
+struct cow_verified {
+	uint64_t len;	  /* bytes of the range that are done */
+	uint64_t left;	  /* bytes of it, within the object, that are not */
+	uint64_t read;	  /* bytes that were read from the device, in whole blocks */
+	uint64_t pending; /* bytes in the journal only, which the device is still to get */
+};
+
+/*
+ * Has the server read from its device what the object has in a range, past its cache, and compare it with
+ * the checksums: a damage is found before anybody needs the data.  Fills up to max (at least 1) damages, in
+ * ascending order, and returns how many; 0: all is well as far as it came.  A call does one piece, of at
+ * most 1 MiB of data: while verified->left is more than 0 the next one begins at offset + verified->len.
+ * Nothing is held between calls, and a program that ends has ended it.
+ *
+ * What is not yet durable is not looked at.  Of an object that is written meanwhile each call sees another
+ * moment, and what is replaced while it is read is no damage.  What the object or version with the id
+ * "older" has in the same place is left out (0: nothing is): for copies of what was verified before, if that
+ * is not reset nor cloned into meanwhile.  rate: bytes a second at most, by all calls on this obj together,
+ * at least 4096 (else -COW_EINVAL), or 0; the server may have a limit of its own.
+ */
+ssize_t cow_verify(cow_object_t *obj, uint64_t older, uint64_t offset, uint64_t len, uint64_t rate,
+		   struct cow_damage *damages, size_t max, struct cow_verified *verified);
 
 #ifdef __cplusplus
 }

@@ -16,6 +16,7 @@ typedef struct cow cow_t;
 typedef struct cow_object cow_object_t;
 
 struct cow_attrs;
+struct cow_damage;
 struct cow_diff;
 struct cow_edit;
 struct cow_extent;
@@ -25,6 +26,7 @@ struct cow_range;
 struct cow_report;
 struct cow_statfs;
 struct cow_usage;
+struct cow_verified;
 struct cow_write;
 
 /*
@@ -126,6 +128,9 @@ int cow_aio_seek_hole(cow_object_t *obj, uint64_t offset, const struct cow_aio *
 int cow_aio_diff(cow_object_t *obj, uint64_t older, uint64_t offset, uint64_t len,
 		 struct cow_extent *ext, size_t max, struct cow_diff *diff,
 		 const struct cow_aio *how, uint64_t *id);
+int cow_aio_verify(cow_object_t *obj, uint64_t older, uint64_t offset, uint64_t len, uint64_t rate,
+		   struct cow_damage *damages, size_t max, struct cow_verified *verified,
+		   const struct cow_aio *how, uint64_t *id);
 
 int cow_aio_ping(cow_t *cow, const struct cow_aio *how, uint64_t *id);
 int cow_aio_create(cow_t *cow, const char *name, uint64_t size, const struct cow_attrs *attrs,

@@ -44,6 +44,7 @@ static unsigned int flight_traits(enum wire_op op)
 	case WIRE_OP_FSYNC_ALL:
 	case WIRE_OP_DIFF:
 	case WIRE_OP_EXTENTS:
+	case WIRE_OP_VERIFY:
 	case WIRE_OP_STATFS:
 	case WIRE_OP_VERSIONS:
 	case WIRE_OP_CHILDREN:

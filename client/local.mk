@@ -38,6 +38,7 @@ libclient_la_SOURCES = \
 	client/ranges.c \
 	client/store.c \
 	client/transfer.c \
+	client/verify.c \
 	client/share.c \
 	client/uri.c \
 	client/uri.h \
@@ -85,6 +86,7 @@ libctl_la_SOURCES = \
 	client/cmd_space.c \
 	client/cmd_tree.c \
 	client/cmd_unshare.c \
+	client/cmd_verify.c \
 	client/cmd_write_all.c \
 	client/commands.c \
 	client/commands.h \

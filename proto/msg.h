@@ -317,6 +317,41 @@ struct msg_unshare_reply {
 	uint64_t copied; /* bytes that were shared, and are not any more */
 };
 
+#define MSG_VERIFY_RATE_MIN 4096u /* bytes a second */
+
+struct msg_verify {
+	uint32_t handle;
+	uint32_t max; /* at most so many damages; 0: as many as a reply has */
+	uint64_t offset;
+	uint64_t len;
+	uint64_t older; /* what is in the same place as with this id is left out; 0: nothing is */
+	uint64_t rate;	/* bytes a second, at least MSG_VERIFY_RATE_MIN, or 0: no limit */
+};
+
+#define MSG_DAMAGE_CHECKSUM 1u /* the data does not fit its checksum */
+#define MSG_DAMAGE_READ	    2u /* the device cannot read it */
+#define MSG_DAMAGE_METADATA 3u /* what tells where it is is damaged */
+
+/* Whole blocks that are damaged, in one piece. */
+struct msg_damage {
+	uint64_t offset;
+	uint64_t len;
+	uint64_t physical; /* its offset on the device; 0: MSG_DAMAGE_METADATA */
+	uint32_t kind;
+};
+
+#define MSG_VERIFY_MAX	 256u
+#define MSG_DAMAGE_BYTES 28u
+
+struct msg_verify_reply {
+	uint64_t len;	  /* bytes of the range that are done */
+	uint64_t left;	  /* bytes that are to be asked for again */
+	uint64_t read;	  /* bytes that were read, in whole blocks */
+	uint64_t pending; /* bytes that the device is still to get, in whole blocks */
+	uint32_t count;
+	struct msg_damage damages[MSG_VERIFY_MAX]; /* in ascending order */
+};
+
 #define MSG_EXTENTS_DETAILS 1u /* entries end where anything changes, and have all that is known */
 
 struct msg_extents {
@@ -435,6 +470,8 @@ MSG_DECLARE(msg_clone_range);
 MSG_DECLARE(msg_clone_range_reply);
 MSG_DECLARE(msg_unshare);
 MSG_DECLARE(msg_unshare_reply);
+MSG_DECLARE(msg_verify);
+MSG_DECLARE(msg_verify_reply);
 MSG_DECLARE(msg_readv);
 MSG_DECLARE(msg_readv_reply);
 MSG_DECLARE(msg_writev);

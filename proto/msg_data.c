@@ -272,6 +272,70 @@ static void msg_diff_get(struct cursor *c, struct msg_diff *m)
 	m->max = cursor_u32(c);
 }
 
+/* ---- verifying ------------------------------------------------------------------------------- */
+
+static void msg_verify_put(struct cursor *c, const struct msg_verify *m)
+{
+	cursor_put_u32(c, m->handle);
+	cursor_put_u32(c, m->max);
+	cursor_put_u64(c, m->offset);
+	cursor_put_u64(c, m->len);
+	cursor_put_u64(c, m->older);
+	cursor_put_u64(c, m->rate);
+}
+
+static void msg_verify_get(struct cursor *c, struct msg_verify *m)
+{
+	m->handle = cursor_u32(c);
+	m->max = cursor_u32(c);
+	m->offset = cursor_u64(c);
+	m->len = cursor_u64(c);
+	m->older = cursor_u64(c);
+	m->rate = cursor_u64(c);
+	if (m->rate > 0 && m->rate < MSG_VERIFY_RATE_MIN)
+		c->bad = true;
+}
+
+static void msg_verify_reply_put(struct cursor *c, const struct msg_verify_reply *m)
+{
+	cursor_put_u64(c, m->len);
+	cursor_put_u64(c, m->left);
+	cursor_put_u64(c, m->read);
+	cursor_put_u64(c, m->pending);
+	cursor_put_u32(c, m->count);
+	if (m->count > MSG_VERIFY_MAX)
+		c->bad = true;
+	for (uint32_t i = 0; i < m->count && !c->bad; i++) {
+		cursor_put_u64(c, m->damages[i].offset);
+		cursor_put_u64(c, m->damages[i].len);
+		cursor_put_u64(c, m->damages[i].physical);
+		cursor_put_u32(c, m->damages[i].kind);
+	}
+}
+
+static void msg_damage_get(struct cursor *c, struct msg_damage *m)
+{
+	m->offset = cursor_u64(c);
+	m->len = cursor_u64(c);
+	m->physical = cursor_u64(c);
+	m->kind = cursor_u32(c);
+	if (m->len == 0 || m->kind < MSG_DAMAGE_CHECKSUM || m->kind > MSG_DAMAGE_METADATA)
+		c->bad = true;
+}
+
+static void msg_verify_reply_get(struct cursor *c, struct msg_verify_reply *m)
+{
+	m->len = cursor_u64(c);
+	m->left = cursor_u64(c);
+	m->read = cursor_u64(c);
+	m->pending = cursor_u64(c);
+	m->count = cursor_u32(c);
+	if (m->count > MSG_VERIFY_MAX)
+		c->bad = true;
+	for (uint32_t i = 0; i < m->count && !c->bad; i++)
+		msg_damage_get(c, &m->damages[i]);
+}
+
 MSG_DEFINE(msg_read)
 MSG_DEFINE(msg_write)
 MSG_DEFINE(msg_readv)
@@ -283,6 +347,8 @@ MSG_DEFINE(msg_resize)
 MSG_DEFINE(msg_zero)
 MSG_DEFINE(msg_clone_range)
 MSG_DEFINE(msg_clone_range_reply)
+MSG_DEFINE(msg_verify)
+MSG_DEFINE(msg_verify_reply)
 MSG_DEFINE(msg_unshare)
 MSG_DEFINE(msg_unshare_reply)
 MSG_DEFINE(msg_extents)

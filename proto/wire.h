@@ -68,7 +68,8 @@
 	X(FSYNC_ALL, 32)   \
 	X(CLONE_ALL, 33)   \
 	X(UNSHARE, 34)     \
-	X(WRITE_ALL, 35)
+	X(WRITE_ALL, 35)   \
+	X(VERIFY, 36)
 
 enum wire_op {
 #define X(name, num) WIRE_OP_##name = num,

@@ -231,6 +231,7 @@ static void on_signal(evutil_socket_t sig, short what, void *ctx)
 		return;
 	log_event(LOG_INFO, "stop", "signal=%d connections=%u", (int)sig, conn_set_count(d->conns));
 	notify_manager("STOPPING=1");
+	object_verify_stop(d->objs); /* nothing that waits for its rate holds up the end */
 	d->phase = DAEMON_DRAINING;
 	close_listeners(d);
 	conn_set_stop(d->conns);
@@ -347,7 +348,8 @@ static int start_engine(struct daemon *d)
 					.journal_head = d->recovered.head,
 					.cache_bytes = o->cache_bytes,
 					.nworkers = o->workers,
-					.writeback_ms = o->writeback_ms};
+					.writeback_ms = o->writeback_ms,
+					.verify_rate = o->verify_rate};
 	int err = objects_new(&config, &d->objs);
 
 	if (err < 0)

@@ -80,6 +80,7 @@ DECODER(clone_range)
 DECODER(unshare)
 DECODER(extents)
 DECODER(diff)
+DECODER(verify)
 DECODER(snap)
 DECODER(remove)
 DECODER(versions)
@@ -142,6 +143,7 @@ static const struct dispatch_row rows[] = {
      dispatch_unshare},
     {WIRE_OP_WRITE_ALL, SESSION_READY, true, dispatch_decode_write_all, dispatch_prepare_write_all,
      dispatch_write_all},
+    {WIRE_OP_VERIFY, SESSION_READY, false, verify_decode, dispatch_prepare_verify, dispatch_verify},
 };
 
 _Static_assert(ARRAY_LEN(rows) == WIRE_OP_END - 1, "every operation has a row");

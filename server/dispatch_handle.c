@@ -19,7 +19,7 @@
 static_assert(MSG_OPEN_READONLY == OBJECT_READONLY && MSG_OPEN_DIRECT == OBJECT_DIRECT,
 	      "flags come in as they are");
 
-static int slot_pin(struct request *req, uint32_t number)
+int dispatch_pin(struct request *req, uint32_t number)
 {
 	struct session_slot *slot = session_slot_find(req->session, number);
 
@@ -104,7 +104,7 @@ void dispatch_close(struct request *req)
 
 int dispatch_prepare_read(struct request *req)
 {
-	int err = slot_pin(req, req->m.read.handle);
+	int err = dispatch_pin(req, req->m.read.handle);
 
 	if (err == 0)
 		session_promise(req, req->m.read.len);
@@ -137,7 +137,7 @@ int dispatch_prepare_write(struct request *req)
 {
 	const struct msg_write *m = &req->m.write;
 	uint32_t len = req->header.payload_len;
-	int err = slot_pin(req, m->handle);
+	int err = dispatch_pin(req, m->handle);
 
 	if (err < 0)
 		return err;
@@ -176,7 +176,7 @@ void dispatch_write(struct request *req)
 
 int dispatch_prepare_fsync(struct request *req)
 {
-	return slot_pin(req, req->m.handle.handle);
+	return dispatch_pin(req, req->m.handle.handle);
 }
 
 void dispatch_fsync(struct request *req)
@@ -219,7 +219,7 @@ static uint64_t readv_bytes(const struct msg_readv *m)
 int dispatch_prepare_readv(struct request *req)
 {
 	const struct msg_readv *m = req->beside;
-	int err = slot_pin(req, m->handle);
+	int err = dispatch_pin(req, m->handle);
 
 	if (err == 0)
 		session_promise(req, sizeof(struct msg_readv_reply) + readv_bytes(m));
@@ -260,7 +260,7 @@ int dispatch_prepare_writev(struct request *req)
 	struct object_range ranges[WIRE_RANGES_MAX];
 	uint64_t npages;
 	uint64_t len = 0;
-	int err = slot_pin(req, m->handle);
+	int err = dispatch_pin(req, m->handle);
 
 	if (err < 0)
 		return err;
@@ -312,7 +312,7 @@ void dispatch_writev(struct request *req)
 
 int dispatch_prepare_fsync_if(struct request *req)
 {
-	return slot_pin(req, req->m.fsync_if.handle);
+	return dispatch_pin(req, req->m.fsync_if.handle);
 }
 
 void dispatch_fsync_if(struct request *req)
@@ -327,7 +327,7 @@ void dispatch_fsync_if(struct request *req)
 
 int dispatch_prepare_resize(struct request *req)
 {
-	return slot_pin(req, req->m.resize.handle);
+	return dispatch_pin(req, req->m.resize.handle);
 }
 
 void dispatch_resize(struct request *req)
@@ -339,7 +339,7 @@ void dispatch_resize(struct request *req)
 
 int dispatch_prepare_zero(struct request *req)
 {
-	return slot_pin(req, req->m.zero.handle);
+	return dispatch_pin(req, req->m.zero.handle);
 }
 
 void dispatch_zero(struct request *req)
@@ -351,7 +351,7 @@ void dispatch_zero(struct request *req)
 
 int dispatch_prepare_clone_range(struct request *req)
 {
-	return slot_pin(req, req->m.clone_range.dst);
+	return dispatch_pin(req, req->m.clone_range.dst);
 }
 
 static void clone_range_cb(void *ctx, int err, uint64_t len_bytes, uint64_t left_bytes)
@@ -384,7 +384,7 @@ void dispatch_clone_range(struct request *req)
 
 int dispatch_prepare_unshare(struct request *req)
 {
-	return slot_pin(req, req->m.unshare.handle);
+	return dispatch_pin(req, req->m.unshare.handle);
 }
 
 static void unshare_cb(void *ctx, int err, uint64_t len_bytes, uint64_t left_bytes,
@@ -409,142 +409,4 @@ void dispatch_unshare(struct request *req)
 	const struct msg_unshare *m = &req->m.unshare;
 
 	object_unshare(req->slot->handle, m->offset, m->len, unshare_cb, req);
-}
-
-int dispatch_prepare_extents(struct request *req)
-{
-	int err = slot_pin(req, req->m.extents.handle);
-
-	if (err == 0)
-		session_promise(req, WIRE_BODY_MAX);
-	return err;
-}
-
-static struct msg_extent extent_to_msg(const struct object_run *run)
-{
-	struct msg_extent ext = {.len = run->len_bytes, .physical = run->dev_bytes};
-
-	ext.kind = MSG_EXTENT_HOLE;
-	if (run->data || run->zero)
-		ext.kind = run->data ? MSG_EXTENT_DATA : MSG_EXTENT_ZERO;
-	ext.flags = run->shared ? MSG_EXTENT_SHARED : 0;
-	if (run->dirty)
-		ext.flags = MSG_EXTENT_DIRTY;
-	return ext;
-}
-
-static void extents_cb(void *ctx, int err, const struct object_run *runs, uint32_t n)
-{
-	struct request *req = dispatch_request_of(ctx);
-	size_t body_bytes = sizeof(uint32_t) + (size_t)n * MSG_EXTENT_BYTES;
-	struct msg_extent *ext = calloc((size_t)n + 1, sizeof(*ext));
-	uint8_t *body = malloc(body_bytes);
-	int len = err;
-
-	if (err == 0 && (!ext || !body))
-		len = -ERR_NOMEM;
-	for (uint32_t i = 0; len == 0 && i < n; i++)
-		ext[i] = extent_to_msg(&runs[i]);
-	if (len == 0)
-		len = msg_extents_reply_encode(body, body_bytes, ext, n);
-	if (len < 0)
-		dispatch_error_name(req, len, object_name(req->slot->handle));
-	else
-		dispatch_finish(req, 0, body, (size_t)len, NULL, 0);
-	free(ext);
-	free(body);
-}
-
-void dispatch_extents(struct request *req)
-{
-	const struct msg_extents *m = &req->m.extents;
-	uint32_t max = m->max == 0 || m->max > MSG_EXTENTS_MAX ? MSG_EXTENTS_MAX : m->max;
-	uint64_t room;
-
-	if (m->len == 0 || m->offset >= WIRE_OBJECT_SIZE_MAX) {
-		extents_cb(req, 0, NULL, 0);
-		return;
-	}
-	room = WIRE_OBJECT_SIZE_MAX - m->offset;
-	object_extents(req->slot->handle, m->offset, m->len < room ? m->len : room, max,
-		       m->flags & MSG_EXTENTS_DETAILS, extents_cb, req);
-}
-
-int dispatch_prepare_diff(struct request *req)
-{
-	int err = slot_pin(req, req->m.diff.handle);
-
-	if (err == 0)
-		session_promise(req, WIRE_BODY_MAX);
-	return err;
-}
-
-static uint32_t diff_kind(enum map_diff_kind kind)
-{
-	switch (kind) {
-	case MAP_DIFF_SAME:
-		return MSG_DIFF_SAME;
-	case MAP_DIFF_HOLE:
-		return MSG_DIFF_HOLE;
-	case MAP_DIFF_DATA:
-		break;
-	}
-	return MSG_DIFF_DATA;
-}
-
-static void diff_error(struct request *req, int err)
-{
-	char about[64];
-
-	if (err != -ERR_NOENT) {
-		dispatch_error_name(req, err, object_name(req->slot->handle));
-		return;
-	}
-	snprintf(about, sizeof(about), "none has the id %llu",
-		 (unsigned long long)req->m.diff.older);
-	dispatch_error(req, err, about);
-}
-
-static void diff_cb(void *ctx, int err, const struct object_diff *diff)
-{
-	struct request *req = dispatch_request_of(ctx);
-	struct msg_diff_reply msg;
-	struct msg_diff_run *runs;
-	uint8_t *body;
-	int len = -ERR_NOMEM;
-
-	if (err < 0) {
-		diff_error(req, err);
-		return;
-	}
-	runs = calloc((size_t)diff->n + 1, sizeof(*runs));
-	body = malloc(WIRE_BODY_MAX);
-	if (runs && body) {
-		msg = (struct msg_diff_reply){diff->n, diff->nodes, diff->size_bytes,
-					      diff->older_bytes};
-		for (uint32_t i = 0; i < diff->n; i++)
-			runs[i] = (struct msg_diff_run){diff->runs[i].len_bytes,
-							diff_kind(diff->runs[i].kind)};
-		len = msg_diff_reply_encode(body, WIRE_BODY_MAX, &msg, runs);
-	}
-	if (len < 0)
-		dispatch_error_name(req, len, object_name(req->slot->handle));
-	else
-		dispatch_finish(req, 0, body, (size_t)len, NULL, 0);
-	free(runs);
-	free(body);
-}
-
-/* No object is as long as these are at most, and their sum is no overflow. */
-static uint64_t clip(uint64_t bytes)
-{
-	return bytes < WIRE_OBJECT_SIZE_MAX ? bytes : WIRE_OBJECT_SIZE_MAX;
-}
-
-void dispatch_diff(struct request *req)
-{
-	const struct msg_diff *m = &req->m.diff;
-	uint32_t max = m->max == 0 || m->max > MSG_DIFF_MAX ? MSG_DIFF_MAX : m->max;
-
-	object_diff(req->slot->handle, m->older, clip(m->offset), clip(m->len), max, diff_cb, req);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * dispatch_priv.h: what the dispatch files share.  dispatch.c has the table; dispatch_reply.c ends
- * requests; dispatch_name.c, dispatch_handle.c, dispatch_group.c and dispatch_store.c have the
- * operations on names, on open objects, on several at once and on the store as a whole.  Nobody else
+ * requests; dispatch_name.c, dispatch_handle.c, dispatch_look.c, dispatch_group.c and dispatch_store.c
+ * have the operations on names, on open objects, those that ask where the data of one is and whether it
+ * is whole, on several objects at once and on the store as a whole.  Nobody else
  * includes it; loop thread only.
  *
  * A function of the table is called with the request's "m" filled in, and sees to it that the
@@ -104,13 +105,21 @@ int dispatch_prepare_clone_range(struct request *req);
 void dispatch_clone_range(struct request *req);
 int dispatch_prepare_unshare(struct request *req);
 void dispatch_unshare(struct request *req);
+
+/* For the table: pins the slot of the handle of that number.  -ERR_BAD_HANDLE. */
+int dispatch_pin(struct request *req, uint32_t number);
+
+/* Answers a CLOSE: the last request on the slot has ended. */
+void dispatch_close_now(struct request *req, struct session_slot *slot);
+
+/* ---- dispatch_look.c ------------------------------------------------------------------------- */
+
 int dispatch_prepare_extents(struct request *req);
 void dispatch_extents(struct request *req);
 int dispatch_prepare_diff(struct request *req);
 void dispatch_diff(struct request *req);
-
-/* Answers a CLOSE: the last request on the slot has ended. */
-void dispatch_close_now(struct request *req, struct session_slot *slot);
+int dispatch_prepare_verify(struct request *req);
+void dispatch_verify(struct request *req);
 
 /* ---- dispatch_group.c ------------------------------------------------------------------------ */
 

@@ -46,6 +46,7 @@ libserver_la_SOURCES = \
 	server/dispatch.h \
 	server/dispatch_group.c \
 	server/dispatch_handle.c \
+	server/dispatch_look.c \
 	server/dispatch_name.c \
 	server/dispatch_priv.h \
 	server/dispatch_reply.c \

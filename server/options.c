@@ -27,6 +27,7 @@ enum {
 	OPT_LOG,
 	OPT_WORKERS,
 	OPT_WRITEBACK_MS,
+	OPT_VERIFY_RATE,
 	OPT_INSECURE,
 	OPT_READY_FD,
 	OPT_VERSION,
@@ -45,6 +46,7 @@ static const struct option table[] = {
     {"log", required_argument, NULL, OPT_LOG},
     {"workers", required_argument, NULL, OPT_WORKERS},
     {"writeback-ms", required_argument, NULL, OPT_WRITEBACK_MS},
+    {"verify-rate", required_argument, NULL, OPT_VERIFY_RATE},
     {"insecure-plaintext", no_argument, NULL, OPT_INSECURE},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
     {"version", no_argument, NULL, OPT_VERSION},
@@ -76,6 +78,8 @@ const char *options_help(void)
 	       "  --workers N           threads for device I/O (default 4)\n"
 	       "  --writeback-ms N      the longest time a write stays only in memory\n"
 	       "                        (default 1000)\n"
+	       "  --verify-rate SIZE    bytes a second that all verifies read (default: no\n"
+	       "                        limit)\n"
 	       "  --log LEVEL           error, warn, info (default) or debug\n"
 	       "  --ready-fd N          write the addresses and READY to this descriptor\n"
 	       "\n"
@@ -230,6 +234,9 @@ static int take_value(struct options *o, int opt, char *why, size_t why_len)
 		return take_size("size", optarg, 2 * 4096, &o->size_bytes, why, why_len);
 	case OPT_CACHE:
 		return take_size("cache", optarg, OPTIONS_CACHE_MIN, &o->cache_bytes, why, why_len);
+	case OPT_VERIFY_RATE:
+		return take_size("verify-rate", optarg, OPTIONS_VERIFY_RATE_MIN, &o->verify_rate,
+				 why, why_len);
 	case OPT_WORKERS:
 		err = take_number("workers", optarg, 1, OPTIONS_WORKERS_MAX, &n, why, why_len);
 		o->workers = (unsigned int)n;
@@ -265,6 +272,8 @@ static const char *option_serving(int opt)
 		return "workers";
 	case OPT_WRITEBACK_MS:
 		return "writeback-ms";
+	case OPT_VERIFY_RATE:
+		return "verify-rate";
 	case OPT_INSECURE:
 		return "insecure-plaintext";
 	case OPT_READY_FD:

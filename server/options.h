@@ -18,6 +18,8 @@
 #define OPTIONS_WORKERS_DEF 4u
 #define OPTIONS_WORKERS_MAX 64u
 
+#define OPTIONS_VERIFY_RATE_MIN 65536u
+
 enum options_action { OPTIONS_SERVE, OPTIONS_INIT, OPTIONS_CHECK, OPTIONS_VERSION, OPTIONS_HELP };
 
 /* Strings point into argv. */
@@ -34,6 +36,7 @@ struct options {
 	uint64_t cache_bytes;
 	unsigned int workers;
 	unsigned int writeback_ms;
+	uint64_t verify_rate; /* bytes a second; 0: no limit */
 	enum log_level log_level;
 	int ready_fd;	     /* -1: none */
 	const char *serving; /* an option that was given and is about serving; NULL: none */

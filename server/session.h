@@ -126,6 +126,7 @@ struct request {
 		struct msg_fsync_if fsync_if;
 		struct msg_extents extents;
 		struct msg_diff diff;
+		struct msg_verify verify;
 		struct msg_snap snap;
 		struct msg_remove remove;
 		struct msg_versions versions;

@@ -82,6 +82,7 @@ unit_tests = \
 	tests/unit/test_libcow_ranges \
 	tests/unit/test_libcow_reconnect \
 	tests/unit/test_libcow_seek \
+	tests/unit/test_libcow_verify \
 	tests/unit/test_listen \
 	tests/unit/test_loop \
 	tests/unit/test_map \
@@ -181,6 +182,7 @@ integration_scripts = \
 	tests/integration/test_examples.sh \
 	tests/integration/test_export.sh \
 	tests/integration/test_repair.sh \
+	tests/integration/test_verify.sh \
 	tests/integration/test_versions.sh \
 	$(NULL)
 
@@ -368,12 +370,10 @@ tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/t
 
 # It is cut off at any fold, and made to fold often.
 tests_unit_test_repair_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_fold -Wl,--wrap=map_txn_has_room
-# They let syncs fail.
-tests_unit_test_dev_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync
-tests_unit_test_dev_mapped_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=msync
 # They let calls fail.
 tests_unit_test_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_cut
-tests_unit_test_dev_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=preadv
+tests_unit_test_dev_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync -Wl,--wrap=preadv
+tests_unit_test_dev_mapped_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=msync
 
 # They let memory run out.
 tests_unit_test_commit_reap_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_txn_reap
@@ -547,19 +547,13 @@ check-lint: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)'
 
 # Not part of check: a million operations of the model, half of them with a small cache, a thousand
-# kills, ten million states of the simulation, and a hundred thousand recorded ones.  Some hours;
-# TEST_SEED repeats a run.
+# kills, ten million states of the simulation, a hundred thousand recorded ones, and the sweeps of all
+# workloads.  Some hours; TEST_SEED repeats a run.
 check-long: all
 	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=10000000 TEST_RECORDED=100000 TEST_STARTED=1000 \
-		TEST_TIMEOUT=14400 $(MAKE) $(AM_MAKEFLAGS) check \
-		TESTS='$(sim_tests) $(record_tests) tests/integration/test_model tests/integration/test_kill \
-# kills, a million states of the simulation, a hundred thousand recorded ones, and the sweeps of all
-# workloads.  More than an hour; TEST_SEED repeats a run.
-check-long: all
-	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=1000000 TEST_RECORDED=100000 TEST_STARTED=1000 \
-		TEST_SWEEP=all TEST_TIMEOUT=7200 $(MAKE) $(AM_MAKEFLAGS) check \
-		TESTS='$(sim_tests) $(sweep_tests) $(record_tests) tests/integration/test_model tests/integration/test_kill \
-			tests/integration/test_group'
+		TEST_SWEEP=all TEST_TIMEOUT=14400 $(MAKE) $(AM_MAKEFLAGS) check \
+		TESTS='$(sim_tests) $(sweep_tests) $(record_tests) tests/integration/test_model \
+			tests/integration/test_kill tests/integration/test_group'
 .PHONY: check-run check-threads check-lint check-long
 
 installcheck-local:

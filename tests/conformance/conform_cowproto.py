@@ -431,6 +431,44 @@ def call_unshare(run, number, verb, args):
         fields.update(offset=fields["offset"] + reply.fields["len"], len=reply.fields["left"])
 
 
+DAMAGES = ("", "checksum", "read", "metadata")
+
+
+def check_damages(fields, reply):
+    """What 4.36 says of the entries: in order, whole blocks, within what was done."""
+    here = fields["offset"] // 4096 * 4096
+    for one in reply["entries"]:
+        if one["offset"] < here or one["offset"] % 4096 or one["len"] % 4096 or \
+                one["offset"] >= fields["offset"] + reply["len"] or \
+                bool(one["physical"]) != (one["kind"] != 3):
+            raise Wrong(f"an entry that cannot be: {one}")
+        here = one["offset"] + one["len"]
+
+
+def call_verify(run, number, verb, args):
+    """Asks again for what is left, or with once= not."""
+    once = args.number("once")
+    fields, _ = request(run, verb, args)
+    totals, found, first = {"len": 0, "read": 0, "pending": 0}, [], 0
+    while True:
+        reply = run.conn(number).call("VERIFY", fields)
+        if reply.status != "OK":
+            return result(verb, reply)
+        check_damages(fields, reply.fields)
+        for key in totals:
+            totals[key] += reply.fields[key]
+        for one in reply.fields["entries"]:
+            first = first or one["physical"]
+            found.append(f"{one['offset']}:{one['len']}:{DAMAGES[one['kind']]}")
+        left = reply.fields["left"]
+        if once or not left:
+            return "ok", {**totals, "left": left, "damages": ",".join(found), "physical": first,
+                          "count": len(found)}
+        if not reply.fields["len"]:
+            raise Wrong("nothing was done")
+        fields.update(offset=fields["offset"] + reply.fields["len"], len=left)
+
+
 # ---- on the wire only --------------------------------------------------------------------------
 
 CHANGED = ("magic", "flags", "status", "body_len", "payload_len", "body_crc", "payload_crc")
@@ -566,7 +604,7 @@ CALLS = {
     "hello": call_hello, "open": call_open, "close": call_close,
     "list": call_list, "versions": call_list, "children": call_list,
     "extents": call_extents, "diff": call_diff, "clone_range": call_clone_range,
-    "unshare": call_unshare,
+    "unshare": call_unshare, "verify": call_verify,
     "send": call_send, "await": call_await, "burst": call_burst, "scatter": call_scatter,
     "tieall": call_tieall, "writeall": call_writeall, "raw": call_raw, "twins": call_twins,
     "cut": call_cut, "drop": call_drop,

@@ -250,6 +250,10 @@ MESSAGES = {
     "msg_clone_range_reply": [("len", U64), ("left", U64)],
     "msg_unshare": [("handle", U32), ("offset", U64), ("len", U64)],
     "msg_unshare_reply": [("len", U64), ("left", U64), ("copied", U64)],
+    "msg_verify": [("handle", U32), ("max", U32), ("offset", U64), ("len", U64), ("older", U64),
+                   ("rate", U64)],
+    "msg_verify_reply": [("len", U64), ("left", U64), ("read", U64), ("pending", U64),
+                         ("count", Number(4, most=256))],
     "msg_set": [("name", NAME), ("flags", flags(31)), ("ttl_ms", TTL), ("reserved_bytes", U64),
                 ("edits", EDITS), ("expect", EDITS)],
     "msg_readv": [("handle", U32), ("count", Number(4, least=1, most=1024))],
@@ -270,7 +274,7 @@ MESSAGES = {
 COUNTS = {"msg_list_reply": "count", "msg_extents_reply": "count", "msg_usage": "count",
           "msg_check_reply": "ntexts", "msg_readv": "count", "msg_readv_reply": "count",
           "msg_writev": "count", "msg_diff_reply": "count", "msg_handles": "count",
-          "msg_clone_all": "count", "msg_write_all": "count", "msg_generations": "count"}
+          "msg_verify_reply": "count", "msg_clone_all": "count", "msg_write_all": "count", "msg_generations": "count"}
 ENTRIES = {
     "msg_list_reply": MESSAGES["msg_info"],
     "msg_extents_reply": [("len", Number(8, least=1)), ("physical", U64), ("kind", Number(2, most=2)),
@@ -281,6 +285,8 @@ ENTRIES = {
     "msg_readv_reply": [("len", U32)],
     "msg_writev": [("offset", U64), ("len", U32)],
     "msg_diff_reply": [("len", Number(8, least=1)), ("kind", Number(4, bits=3))],
+    "msg_verify_reply": [("offset", U64), ("len", Number(8, least=1)), ("physical", U64),
+                         ("kind", Number(4, least=1, most=3))],
     "msg_handles": [("handle", U32)],
     "msg_clone_all": [("src", NAME), ("dst", NAME)],
     "msg_write_all": [("handle", U32), ("flags", flags(1)), ("generation", U64), ("offset", U64),
@@ -313,6 +319,11 @@ def _check_diff(fields):
         raise Malformed("a kind that is not defined")
 
 
+def _check_verify(fields):
+    if 0 < fields["rate"] < 4096:
+        raise Malformed("a rate that is too low")
+
+
 def _check_writev(fields):
     _check_condition(fields)
     _check_ranges(fields)
@@ -330,7 +341,7 @@ def _check_write_all(fields):
 # What a message may not say, beyond what each of its fields may not.
 CHECKS = {"msg_set": _check_set, "msg_readv": _check_ranges, "msg_writev": _check_writev,
           "msg_fsync_if": _check_condition, "msg_diff_reply": _check_diff,
-          "msg_write_all": _check_write_all}
+          "msg_write_all": _check_write_all, "msg_verify": _check_verify}
 
 Operation = collections.namedtuple("Operation", "number request reply sends receives",
                                    defaults=(None, None, False, False))
@@ -370,6 +381,7 @@ OPERATIONS = {
     "CLONE_ALL": Operation(33, "msg_clone_all"),
     "UNSHARE": Operation(34, "msg_unshare", "msg_unshare_reply"),
     "WRITE_ALL": Operation(35, "msg_write_all", "msg_generations", sends=True),
+    "VERIFY": Operation(36, "msg_verify", "msg_verify_reply"),
 }
 
 

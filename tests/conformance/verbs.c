@@ -330,6 +330,7 @@ static const struct {
     {"statfs", verbs_call_statfs, NULL},
     {"unshare", verbs_call_unshare, NULL},
     {"usage", verbs_call_usage, NULL},
+    {"verify", verbs_call_verify, NULL},
     {"versions", verbs_call_versions, NULL},
     {"diff", verbs_call_diff, NULL},
     {"tie", verbs_call_tie, NULL},

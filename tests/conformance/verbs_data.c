@@ -136,6 +136,68 @@ int verbs_call_unshare(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 	return code;
 }
 
+#define DAMAGES_MAX 8u
+
+struct verified {
+	struct cow_verified sum; /* of all calls; len is the last one's */
+	char text[512];
+	size_t text_len;
+	uint64_t physical; /* of the first damage */
+	uint64_t count;
+};
+
+static void verified_add(struct verified *v, const struct cow_damage *damages, ssize_t n,
+			 const struct cow_verified *one)
+{
+	static const char *const kinds[] = {"", "checksum", "read", "metadata"};
+
+	for (ssize_t i = 0; i < n; i++) {
+		int len =
+		    snprintf(v->text + v->text_len, sizeof(v->text) - v->text_len, "%s%llu:%llu:%s",
+			     v->text_len ? "," : "", (unsigned long long)damages[i].offset,
+			     (unsigned long long)damages[i].len, kinds[damages[i].kind]);
+
+		MUST(len > 0 && (size_t)len < sizeof(v->text) - v->text_len, "many damages");
+		v->text_len += (size_t)len;
+		if (v->count++ == 0)
+			v->physical = damages[i].physical;
+	}
+	v->sum.len += one->len;
+	v->sum.read += one->read;
+	v->sum.pending += one->pending;
+}
+
+/* Asks until all is done. */
+int verbs_call_verify(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
+		      struct verbs_result *r)
+{
+	cow_object_t *obj = verbs_object(run, a);
+	uint64_t off = verbs_number(a, "offset"), len = verbs_number(a, "len");
+	uint64_t older = verbs_number(a, "older"), rate = verbs_number(a, "rate");
+	uint64_t max = verbs_number(a, "max");
+	struct cow_damage damages[DAMAGES_MAX];
+	struct cow_verified one = {.left = 1};
+	struct verified v = {.count = 0};
+
+	while (one.left > 0) {
+		ssize_t n = VERBS_CALL(cow, cow_verify, cow_aio_verify, obj, older, off, len, rate,
+				       damages, max ? max : DAMAGES_MAX, &one);
+
+		if (n < 0)
+			return (int)n;
+		verified_add(&v, damages, n, &one);
+		off += one.len;
+		len = one.left;
+	}
+	verbs_has_number(r, "len", v.sum.len);
+	verbs_has_number(r, "read", v.sum.read);
+	verbs_has_number(r, "pending", v.sum.pending);
+	verbs_has_number(r, "physical", v.physical);
+	verbs_has_number(r, "count", v.count);
+	verbs_has_text(r, "damages", v.text);
+	return 0;
+}
+
 /* ---- several ranges -------------------------------------------------------------------------- */
 
 struct ranges {

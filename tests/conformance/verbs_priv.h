@@ -145,6 +145,8 @@ int verbs_call_diff(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		    struct verbs_result *r);
 int verbs_call_fsync_all(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 			 struct verbs_result *r);
+int verbs_call_verify(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
+		      struct verbs_result *r);
 int verbs_call_tie(struct verbs_run *run, cow_t *cow, struct verbs_args *a, struct verbs_result *r);
 
 #endif

@@ -161,6 +161,35 @@ void fake_op_clone_range(struct answer *a)
 	a->len = msg_clone_range_reply_encode(a->body, sizeof(a->body), &reply);
 }
 
+/* What is damaged is what the test says, as far as there is room for it. */
+void fake_op_verify(struct answer *a)
+{
+	struct msg_verify_reply reply = {.pending = 4096};
+	const struct msg_damage *d = a->st->damages;
+	uint64_t max = a->st->verify_max;
+	const struct fake_entry *e;
+	DECODE(msg_verify, m);
+
+	e = fake_answer_entry(a, m.handle);
+	if (!e)
+		return;
+	a->st->verified = m;
+	if (m.offset < e->info.size_bytes)
+		reply.len = e->info.size_bytes - m.offset;
+	if (m.len < reply.len)
+		reply.len = m.len;
+	if (max > 0 && reply.len > max) {
+		reply.left = reply.len - max;
+		reply.len = max;
+	}
+	reply.read = reply.len;
+	for (uint32_t i = 0; i < a->st->ndamages; i++)
+		if (a->st->damages_anywhere ||
+		    (d[i].offset + d[i].len > m.offset && d[i].offset < m.offset + reply.len))
+			reply.damages[reply.count++] = d[i];
+	a->len = msg_verify_reply_encode(a->body, sizeof(a->body), &reply);
+}
+
 /* All of the range counts as shared. */
 void fake_op_unshare(struct answer *a)
 {

@@ -330,6 +330,34 @@ void object_unshare(struct handle *handle, uint64_t off_bytes, uint64_t len_byte
 		cb(ctx, err, left, 0, left > 0);
 }
 
+/* A block of each call is read, and the rest of it is left; the second is damaged, and the third, and a
+ * call that asks for a rate comes to the end and is told of as many damages as it has room for. */
+void object_verify(struct handle *handle, const struct object_verify *what, object_verify_cb cb,
+		   void *ctx)
+{
+	uint64_t size = handle->fake->info.size_bytes;
+	uint64_t left = what->off_bytes < size ? size - what->off_bytes : 0;
+	int err = fake_failure(handle->objs);
+	struct scrub_damage *damages = calloc(what->max, sizeof(*damages));
+	struct object_verified got = {
+	    .read_nblks = 1, .pending_nblks = what->older, .damages = damages};
+
+	assert(damages);
+	if (left > what->len_bytes)
+		left = what->len_bytes;
+	got.len_bytes = left > BLK_BYTES && what->rate_bytes == 0 ? BLK_BYTES : left;
+	got.left_bytes = left - got.len_bytes;
+	if (what->rate_bytes > 0)
+		got.n = what->max;
+	else if (what->off_bytes == BLK_BYTES || what->off_bytes == 2 * BLK_BYTES)
+		got.n = 1;
+	for (uint32_t i = 0; i < got.n; i++)
+		damages[i] = (struct scrub_damage){lblk((what->off_bytes >> BLK_SHIFT) + i), 1,
+						   pblk(1000 + i), (enum scrub_kind)(i % 3)};
+	cb(ctx, err, err < 0 ? NULL : &got);
+	free(damages);
+}
+
 /* All of it is data; in details it is shared, and the last run is a hole that is not committed. */
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
 		    bool details, object_extents_cb cb, void *ctx)

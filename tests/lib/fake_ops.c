@@ -519,6 +519,7 @@ static void (*const ops[WIRE_OP_END])(struct answer *a) = {
     [WIRE_OP_FSYNC_ALL] = fake_op_handles,
     [WIRE_OP_CLONE_ALL] = fake_op_clone_all,
     [WIRE_OP_UNSHARE] = fake_op_unshare,
+    [WIRE_OP_VERIFY] = fake_op_verify,
     [WIRE_OP_WRITE_ALL] = fake_op_write_all,
 };
 

@@ -53,6 +53,7 @@ void fake_op_zero(struct answer *a);
 void fake_op_extents(struct answer *a);
 void fake_op_clone_range(struct answer *a);
 void fake_op_unshare(struct answer *a);
+void fake_op_verify(struct answer *a);
 void fake_op_readv(struct answer *a);
 void fake_op_writev(struct answer *a);
 void fake_op_write_all(struct answer *a);

@@ -55,14 +55,19 @@ struct fake_store {
 	uint64_t clone_range_max; /* bytes that one CLONE_RANGE makes; 0: all */
 	uint64_t unshare_max;  /* bytes that one UNSHARE does, all of which it has copied; 0: all */
 	uint64_t unshare_room; /* from this offset on there is no space; 0: there is */
-	uint32_t list_max;     /* entries of a page; 0: as many as fit */
-	uint64_t reaping;      /* what REAPING answers */
-	uint64_t reap_step;    /* and by how much it is less the next time */
+	uint64_t verify_max;   /* bytes that one VERIFY does; 0: all */
+	struct msg_damage damages[4]; /* what it finds, where it comes by */
+	uint32_t ndamages;
+	bool damages_anywhere;	       /* or where it does not */
+	uint32_t list_max;	       /* entries of a page; 0: as many as fit */
+	uint64_t reaping;	       /* what REAPING answers */
+	uint64_t reap_step;	       /* and by how much it is less the next time */
 	struct msg_check_reply report; /* what CHECK answers */
 
 	/* What it saw. */
 	bool over_batch; /* more CLONEs were in flight than clone_batch */
 	unsigned int requests[WIRE_OP_END];
+	struct msg_verify verified;
 	uint32_t open_flags; /* of the last OPEN */
 	uint32_t io_flags;   /* of the last READ or WRITE */
 };

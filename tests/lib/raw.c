@@ -266,6 +266,8 @@ bool raw_add_ranges(struct raw *r, struct raw_bytes *b, struct rnd *rnd, enum wi
 	    .handle = handle, .count = 2, .ranges = {{5, len}, {5000, len}}};
 	struct msg_fsync_if sync = {handle, MSG_IF_GENERATION, rnd_below(rnd, 2)};
 	struct msg_unshare unsharing = {handle, len, 3 * (uint64_t)len};
+	struct msg_verify verifying = {
+	    .handle = handle, .offset = len, .len = len, .rate = len & 1};
 	size_t payload_len = 0;
 	uint8_t body[64];
 	int n;
@@ -279,6 +281,8 @@ bool raw_add_ranges(struct raw *r, struct raw_bytes *b, struct rnd *rnd, enum wi
 		n = msg_fsync_if_encode(body, sizeof(body), &sync);
 	} else if (op == WIRE_OP_UNSHARE) {
 		n = msg_unshare_encode(body, sizeof(body), &unsharing);
+	} else if (op == WIRE_OP_VERIFY) {
+		n = msg_verify_encode(body, sizeof(body), &verifying);
 	} else {
 		return false;
 	}

@@ -52,7 +52,7 @@ size_t raw_add_read(struct raw *r, struct raw_bytes *b, uint32_t handle, uint64_
 		    uint32_t len);
 size_t raw_add_write(struct raw *r, struct raw_bytes *b, uint32_t handle, uint64_t off,
 		     const void *data, size_t len);
-/* A READV or WRITEV of two ranges of data, an FSYNC_IF or UNSHARE, more or less as it should be.  False: op is
+/* A READV or WRITEV of two ranges of data, an FSYNC_IF, UNSHARE or VERIFY, more or less as it should be.  False: op is
  * none of them. */
 bool raw_add_ranges(struct raw *r, struct raw_bytes *b, struct rnd *rnd, enum wire_op op,
 		    uint32_t handle, const void *data);

@@ -358,6 +358,25 @@ static void begin_read(struct run *run, unsigned int i)
 		object_read(run->at[i].handle, op->off, op->len, op_read, op);
 }
 
+/* Whatever goes on beside it, what the device has is what the map says; it may be unable to read it. */
+static void op_verified(void *ctx, int err, const struct object_verified *verified)
+{
+	struct op *op = ctx;
+
+	for (uint32_t k = 0; err == 0 && k < verified->n; k++)
+		MUST(verified->damages[k].kind == SCRUB_READ, "%s: damage of kind %d at block %u",
+		     op_obj(op)->spec, (int)verified->damages[k].kind,
+		     (unsigned int)verified->damages[k].blk.n);
+	op_done(op, err);
+}
+
+static void begin_verify(struct run *run, unsigned int i)
+{
+	const struct object_verify what = {.len_bytes = HISTORY_BYTES, .max = 8};
+
+	object_verify(run->at[i].handle, &what, op_verified, op_busy(run, i, read_answered));
+}
+
 /* ---- durability ------------------------------------------------------------------------------ */
 
 void op_fsynced(struct op *op, int err)
@@ -419,6 +438,7 @@ static struct {
     {"share", 4, begin_share},	       {"tie", 1, begin_tie},
     {"reserve", 3, begin_reserve},     {"readonly", 1, begin_readonly},
     {"extents", 3, begin_extents},     {"diff", 2, begin_diff},
+    {"verify", 6, begin_verify},
 };
 
 bool ops_weigh(const char *name, unsigned int weight)

@@ -45,6 +45,8 @@ struct aio_fixture {
 	uint64_t reaping;
 	struct cow_extent ext[8];
 	struct cow_diff diff;
+	struct cow_damage damages[4];
+	struct cow_verified verified;
 	uint64_t copied;
 	uint64_t generation;
 	size_t got[2];
@@ -261,6 +263,12 @@ static int begin_unshare(fx_t *fx, how_t *how, uint64_t *id)
 	return cow_aio_unshare(fx->obj, 0, 12288, &fx->copied, how, id);
 }
 
+static int begin_verify(fx_t *fx, how_t *how, uint64_t *id)
+{
+	return cow_aio_verify(fx->obj, 0, 0, 65536, 0, fx->damages, ARRAY_LEN(fx->damages),
+			      &fx->verified, how, id);
+}
+
 static int begin_seek_data(fx_t *fx, how_t *how, uint64_t *id)
 {
 	return cow_aio_seek_data(fx->obj, 0, how, id);
@@ -437,6 +445,7 @@ static const struct aio_call aio_calls[] = {
     {"seek_data", AIO_REPEATS | AIO_PAGES, NULL, begin_seek_data, NULL},
     {"seek_hole", AIO_REPEATS | AIO_PAGES, prepare_pair, begin_seek_hole, undo_pair},
     {"diff", AIO_REPEATS, NULL, begin_diff, NULL},
+    {"verify", AIO_REPEATS, NULL, begin_verify, NULL},
     {"clone_range", AIO_REPEATS | AIO_PAGES, NULL, begin_clone_range, undo_pwrite},
     {"unshare", AIO_REPEATS | AIO_PAGES, NULL, begin_unshare, undo_pwrite},
     {"create", 0, NULL, begin_create, undo_create},

@@ -111,6 +111,44 @@ static void test_an_unsharing_tells_how_far_it_came(void **state)
 	assert_int_equal(RUN(fx, WIRE_OP_UNSHARE, msg_unshare, .handle = h, .len = 1), ERR_NOSPC);
 }
 
+/* The fake engine tells of as many damages as there may be where a rate is asked for. */
+static void test_a_verify_tells_its_damages(void **state)
+{
+	struct fixture *fx = *state;
+	struct msg_verify_reply *reply = calloc(1, sizeof(*reply));
+	uint32_t h;
+
+	assert_non_null(reply);
+	fixture_ready(fx);
+	assert_int_equal(RUN(fx, WIRE_OP_CREATE, msg_create, .name = "a", .size_bytes = 9000), 0);
+	h = fixture_open(fx, "a");
+	assert_int_equal(RUN(fx, WIRE_OP_VERIFY, msg_verify, .handle = h, .offset = 4096,
+			     .len = UINT64_MAX, .older = 3),
+			 0);
+	assert_int_equal(msg_verify_reply_decode(fx->body, fx->body_len, reply), 0);
+	assert_true(reply->len == 4096 && reply->left == 9000 - 8192);
+	assert_true(reply->read == 4096 && reply->pending == 3 * 4096);
+	assert_int_equal(reply->count, 1);
+	assert_true(reply->damages[0].offset == 4096 && reply->damages[0].len == 4096);
+	assert_int_equal(reply->damages[0].physical, 1000 * 4096);
+	assert_int_equal(reply->damages[0].kind, MSG_DAMAGE_CHECKSUM);
+	assert_int_equal(RUN(fx, WIRE_OP_VERIFY, msg_verify, .handle = h, .max = 3,
+			     .len = UINT64_MAX, .rate = 4096),
+			 0);
+	assert_int_equal(msg_verify_reply_decode(fx->body, fx->body_len, reply), 0);
+	assert_int_equal(reply->count, 3);
+	assert_int_equal(reply->damages[1].kind, MSG_DAMAGE_READ);
+	assert_int_equal(reply->damages[2].kind, MSG_DAMAGE_METADATA);
+	assert_int_equal(RUN(fx, WIRE_OP_VERIFY, msg_verify, .handle = h, .len = 1, .rate = 4096),
+			 0);
+	assert_int_equal(msg_verify_reply_decode(fx->body, fx->body_len, reply), 0);
+	assert_int_equal(reply->count, MSG_VERIFY_MAX);
+	assert_int_equal(RUN(fx, WIRE_OP_VERIFY, msg_verify, .handle = h + 1), ERR_INVAL);
+	fake_fail_next(fx->objs, -ERR_IO);
+	assert_int_equal(RUN(fx, WIRE_OP_VERIFY, msg_verify, .handle = h, .len = 1), ERR_IO);
+	free(reply);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -120,6 +158,7 @@ int main(void)
 	    TEST(test_reads_of_ranges_promise_their_pages),
 	    TEST(test_writes_of_ranges_are_looked_at_before_their_data),
 	    TEST(test_an_unsharing_tells_how_far_it_came),
+	    TEST(test_a_verify_tells_its_damages),
 	};
 
 	return cmocka_run_group_tests_name("dispatch of ranges", tests, NULL, NULL);

@@ -332,6 +332,8 @@ static void test_aio_refused_at_once(void **state)
 	const struct cow_aio none = {.done = NULL};
 	cow_object_t *obj;
 	struct cow_extent ext;
+	struct cow_damage damage;
+	struct cow_verified verified;
 	char byte = 0;
 	const struct cow_range large = {0, &byte, ((size_t)32 << 20) + 1};
 	const struct cow_range two[] = {{0, &byte, 1}, {9, &byte, 1}};
@@ -348,6 +350,10 @@ static void test_aio_refused_at_once(void **state)
 	assert_int_equal(cow_aio_get_extents(fx->obj, 0, 1, &ext, 0, &how, NULL), -COW_EINVAL);
 	assert_int_equal(cow_aio_pread_with(fx->obj, &byte, 1, 0, 8, &how, NULL), -COW_EINVAL);
 	assert_int_equal(cow_aio_diff(fx->obj, 0, 0, 1, &ext, 0, NULL, &how, NULL), -COW_EINVAL);
+	assert_int_equal(cow_aio_verify(fx->obj, 0, 0, 1, 0, &damage, 0, &verified, &how, NULL),
+			 -COW_EINVAL);
+	assert_int_equal(cow_aio_verify(fx->obj, 0, 0, 1, 4095, &damage, 1, &verified, &how, NULL),
+			 -COW_EINVAL);
 	assert_int_equal(cow_aio_readv(fx->obj, &large, 0, NULL, &how, NULL), -COW_EINVAL);
 	assert_int_equal(cow_aio_readv(fx->obj, &large, 1, NULL, &how, NULL), -COW_EINVAL);
 	assert_int_equal(cow_aio_writev(fx->obj, &large, 1, NULL, NULL, &how, NULL), -COW_EINVAL);

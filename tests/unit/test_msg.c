@@ -321,6 +321,43 @@ static void test_diff_count_is_bounded(void **state)
 	free(ext);
 }
 
+static void test_damages_are_bounded(void **state)
+{
+	struct msg_verify_reply *m = alloc_zero(sizeof(*m));
+	struct msg_verify_reply *got = alloc_zero(sizeof(*got));
+	size_t room = 36 + (MSG_VERIFY_MAX + 1) * MSG_DAMAGE_BYTES;
+	struct msg_verify verify = {.rate = MSG_VERIFY_RATE_MIN - 1};
+	uint8_t *buf = alloc_zero(room);
+	int len;
+
+	(void)state;
+	m->count = 2;
+	m->damages[0] = (struct msg_damage){0, 4096, 0, MSG_DAMAGE_METADATA};
+	m->damages[1] = (struct msg_damage){0, 4096, 0, MSG_DAMAGE_METADATA + 1};
+	len = msg_verify_reply_encode(buf, room, m);
+	assert_int_equal(len, 36 + 2 * MSG_DAMAGE_BYTES);
+	assert_int_equal(msg_verify_reply_decode(buf, (size_t)len, got), -ERR_FRAME_BODY);
+	m->damages[1].kind = 0;
+	assert_int_equal(msg_verify_reply_encode(buf, room, m), len);
+	assert_int_equal(msg_verify_reply_decode(buf, (size_t)len, got), -ERR_FRAME_BODY);
+	m->damages[1] = (struct msg_damage){0, 0, 0, MSG_DAMAGE_READ};
+	assert_int_equal(msg_verify_reply_encode(buf, room, m), len);
+	assert_int_equal(msg_verify_reply_decode(buf, (size_t)len, got), -ERR_FRAME_BODY);
+	m->damages[1].len = 1;
+	assert_int_equal(msg_verify_reply_encode(buf, room, m), len);
+	assert_int_equal(msg_verify_reply_decode(buf, (size_t)len, got), 0);
+	assert_int_equal(got->damages[1].kind, MSG_DAMAGE_READ);
+	m->count = MSG_VERIFY_MAX + 1;
+	assert_int_equal(msg_verify_reply_encode(buf, room, m), -ERR_LIMIT);
+	le32_put(buf + 32, MSG_VERIFY_MAX + 1);
+	assert_int_equal(msg_verify_reply_decode(buf, room, got), -ERR_FRAME_BODY);
+	len = msg_verify_encode(buf, room, &verify);
+	assert_int_equal(msg_verify_decode(buf, (size_t)len, &verify), -ERR_FRAME_BODY);
+	free(buf);
+	free(got);
+	free(m);
+}
+
 static void test_labels_and_texts_are_bounded(void **state)
 {
 	struct msg_snap snap = {.name = "a@b", .labels.len = LABELS_MAX_BYTES};
@@ -398,6 +435,7 @@ int main(void)
 	    cmocka_unit_test(test_list_add_stops_at_the_end),
 	    cmocka_unit_test(test_extents_count_is_bounded),
 	    cmocka_unit_test(test_diff_count_is_bounded),
+	    cmocka_unit_test(test_damages_are_bounded),
 	    cmocka_unit_test(test_labels_and_texts_are_bounded),
 	    cmocka_unit_test(test_usage_count_is_bounded),
 	};

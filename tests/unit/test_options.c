@@ -65,7 +65,7 @@ static void test_everything_at_once(void **state)
 	assert_int_equal(PARSE(&o, "--store=/s", "--size", "1G", "--listen", "unix:/a",
 			       "--listen=tcp:127.0.0.1:0", "--device", "/dev/x", "--cache", "64MiB",
 			       "--log", "debug", "--workers", "2", "--writeback-ms", "50",
-			       "--insecure-plaintext", "--ready-fd", "7"),
+			       "--verify-rate", "64K", "--insecure-plaintext", "--ready-fd", "7"),
 			 0);
 	assert_int_equal(o.action, OPTIONS_SERVE);
 	assert_int_equal(o.size_bytes, 1 << 30);
@@ -77,6 +77,7 @@ static void test_everything_at_once(void **state)
 	assert_int_equal(o.log_level, LOG_DEBUG);
 	assert_int_equal(o.workers, 2);
 	assert_int_equal(o.writeback_ms, 50);
+	assert_int_equal(o.verify_rate, 65536);
 	assert_true(o.insecure_plaintext);
 	assert_int_equal(o.ready_fd, 7);
 }
@@ -139,12 +140,13 @@ static void test_bad_values_are_named(void **state)
 		const char *option;
 		const char *value;
 	} cases[] = {
-	    {"--size", "ten"},	  {"--size", "0"},	  {"--size", "4096"},
-	    {"--size", "-1"},	  {"--cache", "1M"},	  {"--cache", "64Q"},
-	    {"--workers", "0"},	  {"--workers", "65"},	  {"--workers", "2x"},
-	    {"--workers", "-1"},  {"--writeback-ms", ""}, {"--writeback-ms", "600001"},
-	    {"--ready-fd", "-1"}, {"--log", "loud"},	  {"--listen", "foo:1"},
-	    {"--device", "dax:"}, {"--device", ""},
+	    {"--size", "ten"},		{"--size", "0"},	   {"--size", "4096"},
+	    {"--size", "-1"},		{"--cache", "1M"},	   {"--cache", "64Q"},
+	    {"--workers", "0"},		{"--workers", "65"},	   {"--workers", "2x"},
+	    {"--workers", "-1"},	{"--writeback-ms", ""},	   {"--writeback-ms", "600001"},
+	    {"--verify-rate", "65535"}, {"--verify-rate", "fast"}, {"--ready-fd", "-1"},
+	    {"--log", "loud"},		{"--listen", "foo:1"},	   {"--device", "dax:"},
+	    {"--device", ""},
 	};
 	struct options o;
 
@@ -175,9 +177,9 @@ static void test_what_is_missing_or_contradicts(void **state)
 /* What would have no effect is refused, also where it is what is done without it. */
 static void test_init_and_check_take_nothing_about_serving(void **state)
 {
-	static const char *const options[] = {"--listen=unix:/a",    "--cache=256M",
-					      "--workers=4",	     "--ready-fd=7",
-					      "--writeback-ms=1000", "--insecure-plaintext"};
+	static const char *const options[] = {
+	    "--listen=unix:/a",	   "--cache=256M",     "--workers=4",	      "--ready-fd=7",
+	    "--writeback-ms=1000", "--verify-rate=1M", "--insecure-plaintext"};
 	struct options o;
 
 	(void)state;

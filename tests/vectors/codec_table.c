@@ -269,6 +269,24 @@ static const struct codec_field fields_codec_extents_reply[] = {
     F(codec_extents_reply, count, NUM),
 };
 
+static const struct codec_field fields_msg_verify[] = {
+    F(msg_verify, handle, NUM), F(msg_verify, max, NUM),   F(msg_verify, offset, NUM),
+    F(msg_verify, len, NUM),	F(msg_verify, older, NUM), F(msg_verify, rate, NUM),
+};
+
+static const struct codec_field fields_msg_damage[] = {
+    F(msg_damage, offset, NUM),
+    F(msg_damage, len, NUM),
+    F(msg_damage, physical, NUM),
+    F(msg_damage, kind, NUM),
+};
+
+static const struct codec_field fields_msg_verify_reply[] = {
+    F(msg_verify_reply, len, NUM),   F(msg_verify_reply, left, NUM),
+    F(msg_verify_reply, read, NUM),  F(msg_verify_reply, pending, NUM),
+    F(msg_verify_reply, count, NUM),
+};
+
 static const struct codec_field fields_msg_diff[] = {
     F(msg_diff, handle, NUM), F(msg_diff, older, NUM), F(msg_diff, offset, NUM),
     F(msg_diff, len, NUM),    F(msg_diff, max, NUM),
@@ -340,6 +358,7 @@ static const struct codec_field fields_msg_statfs_reply[] = {
 	X(msg_unshare_reply)     \
 	X(msg_extents)           \
 	X(msg_diff)              \
+	X(msg_verify)            \
 	X(msg_statfs_reply)      \
 	X(msg_snap)              \
 	X(msg_remove)            \
@@ -354,6 +373,7 @@ PLAIN_MESSAGES(ANY_TYPE)
 ANY_TYPE(msg_check_reply)
 ANY_TYPE(msg_readv)
 ANY_TYPE(msg_readv_reply)
+ANY_TYPE(msg_verify_reply)
 ANY_TYPE(msg_writev)
 ANY_TYPE(msg_handles)
 ANY_TYPE(msg_write_all)
@@ -590,6 +610,16 @@ const struct codec codecs[] = {
 	.entries = FIELDS(msg_range),
 	.entry_offset = offsetof(struct msg_readv, ranges),
 	.entry_bytes = sizeof(struct msg_range),
+    },
+    {
+	.name = "msg_verify_reply",
+	.struct_bytes = sizeof(struct msg_verify_reply),
+	.encode = any_msg_verify_reply_encode,
+	.decode = any_msg_verify_reply_decode,
+	.fields = FIELDS(msg_verify_reply),
+	.entries = FIELDS(msg_damage),
+	.entry_offset = offsetof(struct msg_verify_reply, damages),
+	.entry_bytes = sizeof(struct msg_damage),
     },
     {
 	.name = "msg_readv_reply",

@@ -294,6 +294,20 @@ def unshare_reply(length, left, copied):
     return [("len", U64, length), ("left", U64, left), ("copied", U64, copied)]
 
 
+def verify(h, most, offset, length, older, rate):
+    return [("handle", U32, h), ("max", U32, most), ("offset", U64, offset), ("len", U64, length),
+            ("older", U64, older), ("rate", U64, rate)]
+
+
+def verify_reply(length, left, read_bytes, pending, *damages):
+    fields = [("len", U64, length), ("left", U64, left), ("read", U64, read_bytes),
+              ("pending", U64, pending), ("count", U32, len(damages))]
+    for i, (offset, size, physical, kind) in enumerate(damages):
+        fields += [(f"{i}.offset", U64, offset), (f"{i}.len", U64, size),
+                   (f"{i}.physical", U64, physical), (f"{i}.kind", U32, kind)]
+    return fields
+
+
 def extents(h, flags, offset, length, most):
     return [("handle", U32, h), ("flags", U32, flags), ("offset", U64, offset),
             ("len", U64, length), ("max", U32, most)]
@@ -388,6 +402,13 @@ MESSAGES = [
     ("msg_unshare", unshare(0x11223344, 0, 2**40)),
     ("msg_unshare_reply", unshare_reply(2**21, 2**40, 4096)),
     ("msg_unshare_reply", unshare_reply(TOP64, 0, 0)),
+    ("msg_verify", verify(1, 0, 0, TOP64, 0, 0)),
+    ("msg_verify", verify(0x11223344, TOP32, 4097, 2**40, TOP64, 4096)),
+    ("msg_verify_reply", verify_reply(0, 0, 0, 0)),
+    ("msg_verify_reply", verify_reply(2**20, 2**40, 2**19, 8192, (4096, 8192, 2**30, 1),
+                                      (65536, 4096, TOP64, 2), (2**21, 2**31, 0, 3))),
+    ("msg_verify_reply", verify_reply(TOP64, 1, TOP64, TOP64,
+                                      *((8192 * i, 4096, 4096 * i, 1) for i in range(256)))),
     ("msg_readv", readv(1, (4097, 17))),
     ("msg_readv", readv(0x11223344, (TOP64, 0), (0, 33554431), (5, 1))),
     ("msg_readv", readv(1, *((i, i) for i in range(100)))),
