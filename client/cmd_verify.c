@@ -209,16 +209,17 @@ static int verify_target(struct verify *v, size_t i)
 {
 	struct verify_target *t = &v->targets[i];
 	const struct verify_target *base = verify_base(v, i);
+	uint64_t before = v->ndone;
 	int err;
 
 	t->generation = verify_generation(v, t);
 	err = verify_object(v, t->name, base ? base->id : 0);
 	if (err == 0 && base && !v->stopped && !verify_is_base(v, base)) {
 		v->passed -= t->size < v->passed ? t->size : v->passed;
-		v->ndone--;
+		v->ndone = before;
 		err = verify_object(v, t->name, 0);
 	}
-	t->is_done = err == 0 && !v->stopped;
+	t->is_done = v->ndone > before;
 	return err;
 }
 

@@ -202,6 +202,8 @@ static void conn_reap(struct conn *conn)
 	struct conn_set *set = conn->set;
 
 	if (conn->session.nrequests > 0)
+		session_hurry(&conn->session);
+	if (conn->session.nrequests > 0)
 		return;
 	log_event(LOG_DEBUG, "disconnect", "client=\"%s\"", conn->session.holder);
 	session_fini(&conn->session);

@@ -470,6 +470,10 @@ typedef void (*object_verify_cb)(void *ctx, int err, const struct object_verifie
 void object_verify(struct handle *handle, const struct object_verify *what, object_verify_cb cb,
 		   void *ctx) LOOP_FN;
 
+/* Who has asked through this handle has gone: those that have not begun fail with -ERR_CONN, and none waits
+ * for its rate any more, so that the object is not held open for that. */
+void object_verify_drop(struct handle *handle) LOOP_FN;
+
 /* The daemon is about to end: those that wait for their turn fail with -ERR_SHUTDOWN, as all that follow,
  * and none waits for its rate any more. */
 void object_verify_stop(struct objects *objs) LOOP_FN;

@@ -287,6 +287,30 @@ void object_verify(struct handle *handle, const struct object_verify *what, obje
 	verify_next(objs);
 }
 
+void object_verify_drop(struct handle *handle)
+{
+	struct verifying *v = &handle->obj->objs->verify;
+	struct verify_op *op;
+	struct verify_op *next;
+
+	ASSERT_LOOP();
+	TAILQ_FOREACH_SAFE (op, &v->queue, link, next) {
+		if (op->handle == handle && op->begun)
+			op->what.rate_bytes = 0;
+		if (op->handle != handle || op->begun)
+			continue;
+		TAILQ_REMOVE(&v->queue, op, link);
+		op->err = -ERR_CONN;
+		verify_answer(op); /* the last of them may close the handle */
+	}
+	TAILQ_FOREACH_SAFE (op, &v->held, link, next) {
+		if (op->handle != handle)
+			continue;
+		TAILQ_REMOVE(&v->held, op, link);
+		verify_answer(op);
+	}
+}
+
 void object_verify_stop(struct objects *objs)
 {
 	struct verifying *v = &objs->verify;

@@ -22,6 +22,13 @@ void session_init(struct session *session, const struct session_host *host, sess
 	snprintf(session->holder, sizeof(session->holder), "%s", session->peer);
 }
 
+void session_hurry(struct session *session)
+{
+	for (uint32_t i = 0; i < session->nslots; i++)
+		if (session->slots[i] && session->slots[i]->handle)
+			object_verify_drop(session->slots[i]->handle);
+}
+
 void session_fini(struct session *session)
 {
 	assert(session->nrequests == 0);

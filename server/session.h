@@ -140,6 +140,9 @@ struct request {
 void session_init(struct session *session, const struct session_host *host, session_reply_fn reply,
 		  const char *peer);
 
+/* The client has gone: requests that wait for their time do so no longer. */
+void session_hurry(struct session *session);
+
 /* Closes what is still open.  No request may be left. */
 void session_fini(struct session *session);
 

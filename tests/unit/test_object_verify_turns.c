@@ -241,6 +241,38 @@ static int group_setup(void **state)
 	return 0;
 }
 
+/* Nothing waits for who has gone, and others go on. */
+static void the_client_goes(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h = make_open(e, NBLKS);
+	struct handle *other = engine_open(e, "a");
+	uint64_t calls = reads(e);
+	struct verified held;
+	struct verified v[4];
+
+	BEGIN(&held, h, .rate_bytes = 1); /* for more than an hour */
+	engine_wait_calls(e, GATE_READ, calls + 1);
+	engine_settle(e);
+	gate_dev_hold(e->gate, GATE_READ);
+	BEGIN(&v[0], h, .rate_bytes = 1);
+	BEGIN(&v[1], h, .rate_bytes = 1);
+	BEGIN(&v[2], other, 0);
+	BEGIN(&v[3], h, 0);
+	engine_wait_calls(e, GATE_READ, calls + 2);
+	object_verify_drop(h);
+	assert_int_equal(engine_wait(e, &held.res), 0);
+	assert_int_equal(engine_wait(e, &v[1].res), -ERR_CONN);
+	assert_int_equal(engine_wait(e, &v[3].res), -ERR_CONN);
+	assert_false(v[0].res.done || v[2].res.done);
+	gate_dev_open(e->gate, GATE_READ);
+	assert_int_equal(engine_wait(e, &v[0].res), 0);
+	assert_int_equal(engine_wait(e, &v[2].res), 0);
+	assert_int_equal(v[2].got.read_nblks, NBLKS);
+	assert_int_equal(object_close(other), 0);
+	assert_int_equal(object_close(h), 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_small, engine_teardown)
@@ -254,6 +286,7 @@ int main(void)
 	    T(a_rate_is_kept),
 	    T(the_engine_has_a_rate),
 	    T(the_end_meanwhile),
+	    T(the_client_goes),
 	};
 	const struct CMUnitTest mapped[] = {
 	    T(what_is_replaced_meanwhile_is_no_damage),
