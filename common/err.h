@@ -67,6 +67,7 @@
 	X(MAP, IO, "map database error")                                                    \
 	X(CSUM, CORRUPT, "block checksum mismatch")                                         \
 	X(NODE, CORRUPT, "bad metadata value")                                              \
+	X(PAGE, CORRUPT, "bad page of metadata")                                            \
 	X(JOURNAL, CORRUPT, "bad journal record")                                           \
 	X(FRAME_MAGIC, PROTO, "bad frame magic")                                            \
 	X(FRAME_CRC, PROTO, "frame checksum mismatch")                                      \

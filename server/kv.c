@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/err.h"
 #include "common/log.h"
 #include "server/kv_priv.h"
+#include "server/kv_verify.h"
 
 #define KV_FILE_MODE 0600
 #define KV_ENV_FLAGS (MDB_NOSUBDIR | MDB_NOTLS)
@@ -159,27 +159,39 @@ uint64_t kv_map_bytes(const struct kv_env *env)
 	return env->map_bytes;
 }
 
+int kv_verify_whole(struct kv_env *env)
+{
+	mdb_filehandle_t fd;
+
+	(void)mdb_env_get_fd(env->mdb, &fd); /* fails only for want of an argument */
+	return kv_verify(fd, true, env->seal);
+}
+
+/* Before LMDB sees it: it would make an environment of an empty file, and follow what is damaged. */
+static int kv_verify_file(const char *path, kv_seal_fn *seal)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int err;
+
+	if (fd < 0)
+		return errno == ENOENT ? -ERR_NOENT : kv_env_error("open", path, errno);
+	err = kv_verify(fd, false, seal);
+	close(fd);
+	return err;
+}
+
 int kv_open(const char *path, kv_seal_fn *seal, struct kv_env **env)
 {
-	struct stat st;
 	struct kv_env *e;
-	int err;
+	int err = kv_verify_file(path, seal);
 	int rc;
 
-	if (stat(path, &st))
-		return errno == ENOENT ? -ERR_NOENT : kv_env_error("stat", path, errno);
-	/* LMDB would make an environment of an empty file */
-	if (!S_ISREG(st.st_mode) || st.st_size == 0)
-		return kv_env_error("open", path, MDB_INVALID);
+	if (err)
+		return err;
 	e = kv_env_new();
 	if (!e)
 		return -ERR_NOMEM;
 	rc = kv_open_env(e, path, 0);
-	/* a file cut short: reading beyond its end would be a signal */
-	if (!rc && e->map_bytes > (uint64_t)st.st_size) {
-		kv_close(e);
-		return -ERR_FORMAT_SIZE;
-	}
 	if (!rc)
 		rc = kv_open_tables(e, 0);
 	if (rc) {

@@ -82,8 +82,16 @@ const char *kv_table_name(enum kv_table table);
 int kv_create(const char *path, uint64_t map_bytes, int (*fill)(struct kv_txn *txn, void *ctx),
 	      void *ctx) MUST_CHECK;
 
-/* Once per process and environment; seal may be NULL.  -ERR_NOENT, -ERR_FORMAT, -ERR_MAP. */
+/*
+ * Once per process and environment; seal may be NULL.  The pages of a file that is not large are looked
+ * at before, of a large one those that lead to the others (kv_verify.h).  -ERR_NOENT, -ERR_FORMAT_...,
+ * -ERR_PAGE, -ERR_MAP.
+ */
 int kv_open(const char *path, kv_seal_fn *seal, struct kv_env **env) MUST_CHECK;
+
+/* Looks at all pages, as of the last fold, while none is under way.  -ERR_PAGE (logged), -ERR_NOMEM,
+ * -ERR_MAP. */
+int kv_verify_whole(struct kv_env *env) MUST_CHECK;
 
 /* All transactions have ended.  NULL is allowed. */
 void kv_close(struct kv_env *env);

@@ -71,6 +71,8 @@ libserver_la_SOURCES = \
 	server/kv_room.c \
 	server/kv_stage.c \
 	server/kv_txn.c \
+	server/kv_verify.c \
+	server/kv_verify.h \
 	server/listen.c \
 	server/listen.h \
 	server/loop.c \

@@ -119,6 +119,11 @@ fail_free:
 	return err;
 }
 
+int map_verify_pages(struct map *map)
+{
+	return kv_verify_whole(map->kv);
+}
+
 void map_close(struct map *map)
 {
 	if (!map)

@@ -115,9 +115,15 @@ int map_create(const char *path, const struct map_geometry *geo) MUST_CHECK;
 
 /*
  * Opens it; once per process.  -ERR_NOENT, -ERR_FORMAT_... (not a map of this version, or a feature
- * that is not known), -ERR_NODE, -ERR_MAP.
+ * that is not known), -ERR_PAGE, -ERR_NODE, -ERR_MAP.
  */
 int map_open(const char *path, struct map **map) MUST_CHECK;
+
+/*
+ * Looks at every page of its file, those that opening a large one leaves out too; before anything is
+ * folded.  -ERR_PAGE, -ERR_NOMEM, -ERR_MAP.
+ */
+int map_verify_pages(struct map *map) MUST_CHECK;
 
 /* No view or transaction may be open. */
 void map_close(struct map *map);

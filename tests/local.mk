@@ -69,6 +69,7 @@ unit_tests = \
 	tests/unit/test_kv \
 	tests/unit/test_kv_room \
 	tests/unit/test_kv_threads \
+	tests/unit/test_kv_verify \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_aio \
 	tests/unit/test_libcow_attrs \
@@ -283,6 +284,8 @@ libtest_la_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
 libtest_la_SOURCES = \
 	tests/lib/bed.c \
 	tests/lib/bed.h \
+	tests/lib/caught.c \
+	tests/lib/caught.h \
 	tests/lib/check_extents.c \
 	tests/lib/check_extents.h \
 	tests/lib/commits.c \
