@@ -142,7 +142,7 @@ static void fill_journal(struct filler *f, const struct kind *kind)
 	     "journal");
 	f->oid = 1;
 	f->next_oid = 2;
-	f->next_dst = 1 + region.nblks;
+	f->next_dst = 1 + map_geometry(f->rig->map)->journal_nblks;
 	for (uint32_t i = 0; i < EPOCH_BLKS; i++)
 		f->csums[i] = rig_zero_csum();
 	MUST(append(f, &change), "room");

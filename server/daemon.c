@@ -483,6 +483,15 @@ static int run(struct daemon *d, char *why, size_t why_len)
 	return err;
 }
 
+/* Without it the next start looks at all of the map. */
+static void mark_closed(struct daemon *d)
+{
+	int err = recover_close(d->store.map, d->store.dev);
+
+	if (err < 0)
+		log_event(LOG_WARN, "stop-mark", "error=%s", err_name(err));
+}
+
 static int serve(struct daemon *d, char *why, size_t why_len, struct dev *(*wrap)(struct dev *dev))
 {
 	unsigned int conns_max = set_up_descriptors();
@@ -519,6 +528,8 @@ fail_free_objects:
 	objects_free(d->objs);
 fail_free_loop:
 	loop_free(d->loop);
+	if (err == 0 && d->status == EXIT_SUCCESS)
+		mark_closed(d);
 fail_close_store:
 	store_close(&d->store);
 	if (err == 0)

@@ -26,7 +26,7 @@
 
 /* The header block: magic, version, uuid, blocks, CRC-32C of what is before it. */
 #define DEV_MAGIC     UINT64_C(0x31564544574f43) /* "COWDEV1" */
-#define DEV_VERSION   1u
+#define DEV_VERSION   2u
 #define DEV_CRC_OFF   36u
 #define DEV_IOV_BATCH 1024 /* IOV_MAX of Linux */
 

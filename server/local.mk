@@ -51,6 +51,8 @@ libserver_la_SOURCES = \
 	server/dispatch_priv.h \
 	server/dispatch_reply.c \
 	server/dispatch_store.c \
+	server/era.c \
+	server/era.h \
 	server/fetch.c \
 	server/fetch.h \
 	server/freeload.c \

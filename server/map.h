@@ -59,7 +59,8 @@ struct map_txn;
 struct map_geometry {
 	uint8_t uuid[16];
 	uint64_t dev_nblks;	/* of the data device, header block included */
-	uint64_t journal_nblks; /* of these, right behind the header block: the journal's */
+	uint64_t journal_nblks; /* of these, right behind the header block: the journal's, with the
+				   two that say what has been started (era.h) */
 	uint64_t meta_bytes;	/* size of the map file, preallocated */
 };
 

@@ -180,8 +180,8 @@ static int objects_load_space(struct objects *objs)
 	struct map_view *view;
 	int err;
 
-	objs->total_nblks =
-	    map_geometry(objs->config.map)->dev_nblks - 1 - recover_region(objs->config.map).nblks;
+	objs->total_nblks = map_geometry(objs->config.map)->dev_nblks - 1 -
+			    map_geometry(objs->config.map)->journal_nblks;
 	objs->alloc = alloc_new();
 	if (!objs->alloc)
 		return -ERR_NOMEM;

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/apply.h"
+#include "server/era.h"
 #include "server/home.h"
 #include "server/record.h"
 
@@ -28,6 +29,7 @@ struct recover {
 	uint8_t *buf; /* READ_MAX_BLKS blocks */
 	struct home home;
 	struct journal_pos done; /* behind the last record that was applied */
+	bool closed;		 /* the last run was */
 };
 
 struct recover_preview {
@@ -239,6 +241,18 @@ static int recover_record(void *ctx, const struct journal_found *found)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
+struct journal_region recover_region(const struct map *map)
+{
+	return (struct journal_region){.first = pblk(1),
+				       .nblks = map_geometry(map)->journal_nblks - ERA_NBLKS};
+}
+
+/* Behind the journal. */
+static pblk_t recover_places(const struct map *map)
+{
+	return pblk(1 + recover_region(map).nblks);
+}
+
 static int recover_begin(struct recover *r)
 {
 	struct map_view *view;
@@ -255,14 +269,11 @@ static int recover_begin(struct recover *r)
 	if (err == 0)
 		err = map_get_incarnation(view, &r->result->incarnation, &r->result->journal_key);
 	map_view_end(view);
-	if (err == 0)
-		r->done = (struct journal_pos){tail.seq, tail.blk};
-	return err;
-}
-
-struct journal_region recover_region(const struct map *map)
-{
-	return (struct journal_region){.first = pblk(1), .nblks = map_geometry(map)->journal_nblks};
+	if (err < 0)
+		return err;
+	r->done = (struct journal_pos){tail.seq, tail.blk};
+	return era_check(r->dev, recover_places(r->map), r->result->incarnation, tail.seq,
+			 &r->closed);
 }
 
 static int recover_replay(struct recover *r)
@@ -270,6 +281,9 @@ static int recover_replay(struct recover *r)
 	struct journal_region region = recover_region(r->map);
 	int err = recover_begin(r);
 
+	/* after a clean stop a start is not to depend on the size of the map */
+	if (err == 0 && (!r->closed || !r->fold))
+		err = map_verify_pages(r->map);
 	if (err < 0)
 		return err;
 	return journal_replay(r->dev, &region, r->result->journal_key, r->done, recover_record, r,
@@ -316,7 +330,11 @@ int recover_run(struct map *map, struct dev *dev, struct recover_result *result)
 	if (err == 0)
 		err = recover_next_incarnation(&r);
 	if (err == 0)
-		err = recover_fold(&r);
+		err = era_write(dev, recover_places(map), res.incarnation, ERA_PREPARED, 0);
+	if (err == 0)
+		err = recover_fold(&r); /* which syncs the device before the map has the number */
+	if (err == 0)
+		err = era_write(dev, recover_places(map), res.incarnation, ERA_BEGUN, 0);
 	thread_set_role(role);
 	recover_fini(&r);
 	if (err == 0)
@@ -332,6 +350,25 @@ int recover_scan(struct map *map, struct dev *dev, recover_scan_fn *scan, void *
 
 	recover_fini(&r);
 	return err;
+}
+
+int recover_close(struct map *map, struct dev *dev)
+{
+	uint64_t incarnation = 0;
+	struct map_view *view;
+	struct map_tail tail;
+	uint64_t key;
+	int err = map_snapshot_begin(map, &view); /* what is durable */
+
+	if (err < 0)
+		return err;
+	err = map_get_tail(view, &tail);
+	if (err == 0)
+		err = map_get_incarnation(view, &incarnation, &key);
+	map_view_end(view);
+	if (err == 0)
+		err = era_write(dev, recover_places(map), incarnation, ERA_CLOSED, tail.seq);
+	return err == 0 ? dev_sync(dev) : err;
 }
 
 int recover_preview(struct map *map, struct dev *dev, struct recover_result *result,

@@ -17,7 +17,8 @@
 #include "server/journal.h"
 #include "server/map.h"
 
-/* Where the store's journal lies on the device. */
+/* Where the store's journal lies on the device: behind it, in what the map has set aside for it, are the places
+ * of starts (era.h). */
 struct journal_region recover_region(const struct map *map);
 
 struct recover_result {
@@ -30,10 +31,15 @@ struct recover_result {
 };
 
 /*
- * Applies the journal and takes a new incarnation and key, durably.  -ERR_JOURNAL: the journal is damaged,
- * nothing was changed by the damaged record or after it.  -ERR_NODE, -ERR_IO, -ERR_NOMEM, -ERR_MAP.
+ * Applies the journal and takes a new incarnation and key, durably.  Where the last run was not closed all
+ * pages of the map are looked at before.  -ERR_JOURNAL: the journal is damaged, nothing was changed by the
+ * damaged record or after it.  -ERR_MAP_OLD, -ERR_DATA_OLD, -ERR_ERA: map and device are not of one time
+ * (era.h).  -ERR_PAGE, -ERR_NODE, -ERR_IO, -ERR_NOMEM, -ERR_MAP.
  */
 int recover_run(struct map *map, struct dev *dev, struct recover_result *result) MUST_CHECK;
+
+/* After a run that ended with everything in the map (objects_flush()) and was given up: it is closed. */
+int recover_close(struct map *map, struct dev *dev) MUST_CHECK;
 
 /*
  * Tells of all blocks that the journal's records map, of those that recover_run() would apply, and

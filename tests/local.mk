@@ -58,6 +58,7 @@ unit_tests = \
 	tests/unit/test_dispatch \
 	tests/unit/test_dispatch_ranges \
 	tests/unit/test_dispatch_group \
+	tests/unit/test_era \
 	tests/unit/test_fetch \
 	tests/unit/test_freeload \
 	tests/unit/test_home \

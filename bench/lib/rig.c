@@ -113,6 +113,7 @@ void rig_stop(struct rig *rig)
 {
 	objects_free(rig->objs);
 	loop_free(rig->loop);
+	MUST(recover_close(rig->map, &rig->dev->dev) == 0, "closing");
 	rig_close(rig);
 }
 

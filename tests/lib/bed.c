@@ -70,7 +70,7 @@ void bed_free(struct bed *bed)
 
 int bed_setup(void **state)
 {
-	*state = bed_new(JOURNAL_MIN_BLKS, 0);
+	*state = bed_new(BED_NBLKS, 0);
 	return 0;
 }
 

@@ -53,7 +53,9 @@ struct bed {
 struct bed *bed_new(uint64_t nblks, uint64_t head);
 void bed_free(struct bed *bed);
 
-/* cmocka's: *state is a bed of JOURNAL_MIN_BLKS blocks, or of BED_LARGE_NBLKS. */
+#define BED_NBLKS 64u
+
+/* cmocka's: *state is a bed of BED_NBLKS blocks, or of BED_LARGE_NBLKS. */
 int bed_setup(void **state);
 int bed_setup_large(void **state);
 int bed_teardown(void **state);

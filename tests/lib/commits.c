@@ -13,6 +13,7 @@
 #include "common/crc32c.h"
 #include "common/err.h"
 #include "common/thread.h"
+#include "server/era.h"
 
 static void on_freed(void *ctx, const struct map_freed *freed)
 {
@@ -22,7 +23,8 @@ static void on_freed(void *ctx, const struct map_freed *freed)
 		for (uint64_t b = 0; b < freed->ranges[i].nblks; b++) {
 			uint64_t blk = freed->ranges[i].blk.n + b;
 
-			assert_true(blk > COMMITS_JOURNAL_NBLKS && blk < COMMITS_DEV_NBLKS);
+			assert_true(blk > COMMITS_JOURNAL_NBLKS + ERA_NBLKS &&
+				    blk < COMMITS_DEV_NBLKS);
 			assert_false(fx->freed[blk]);
 			fx->freed[blk] = true;
 			fx->nfreed++;
@@ -156,7 +158,7 @@ pblk_t commits_take(struct commits *fx, uint32_t nblks)
 	uint32_t n = 0;
 	uint64_t blk;
 
-	for (blk = COMMITS_JOURNAL_NBLKS + 1; n < nblks; blk++) {
+	for (blk = 1 + COMMITS_JOURNAL_NBLKS + ERA_NBLKS; n < nblks; blk++) {
 		assert_true(blk < COMMITS_DEV_NBLKS);
 		n = fx->taken[blk] ? 0 : n + 1;
 	}
@@ -291,7 +293,8 @@ struct commits *commits_new(uint64_t meta_bytes)
 	struct commits *fx = calloc(1, sizeof(*fx));
 
 	assert_non_null(fx);
-	fx->ts = test_store_open_journal(COMMITS_DEV_NBLKS, meta_bytes, COMMITS_JOURNAL_NBLKS);
+	fx->ts = test_store_open_journal(COMMITS_DEV_NBLKS, meta_bytes,
+					 COMMITS_JOURNAL_NBLKS + ERA_NBLKS);
 	fx->region = recover_region(fx->ts->map);
 	fx->next_oid = 1;
 	return fx;

@@ -17,7 +17,7 @@
 #include "server/journal_format.h"
 #include "tests/lib/bed.h"
 
-#define NBLKS JOURNAL_MIN_BLKS
+#define NBLKS BED_NBLKS
 
 #define HEAD_BYTES ((uint32_t)sizeof(struct disk_record))
 

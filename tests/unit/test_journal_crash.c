@@ -17,7 +17,7 @@
 #include "tests/lib/bed.h"
 #include "tests/lib/rnd.h"
 
-#define NBLKS	JOURNAL_MIN_BLKS
+#define NBLKS	BED_NBLKS
 #define PER_BLK (BLK_BYTES / FAKE_SECTOR_BYTES)
 
 static int setup(void **state)

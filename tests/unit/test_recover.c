@@ -191,7 +191,8 @@ static void a_superseded_inlined_block_is_not_written(void **state)
 	test_store_crash(fx->ts);
 	writes = fake_dev_calls(fx->ts->fdev, FAKE_WRITE);
 	assert_int_equal(recover(fx, &result), 0);
-	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_WRITE), writes);
+	/* that it starts, and that it has */
+	assert_int_equal(fake_dev_calls(fx->ts->fdev, FAKE_WRITE), writes + 2);
 	assert_false(is_home(fx, 0));
 	assert_int_equal(where(fx, oid, 0), AT(50).n);
 }
