@@ -147,6 +147,41 @@ static void replay_step(const struct replay *rp, struct replay_walk *walk,
 	walk->first = false;
 }
 
+static void replay_cut(struct journal_pos pos, const char *reason)
+{
+	log_event(LOG_WARN, "journal-cut", "seq=%" PRIu64 " block=%" PRIu64 " reason=%s", pos.seq,
+		  pos.blk, reason);
+}
+
+/*
+ * The chain ends here, and what is no record of it looks like one: two of three marks are a record's.  It
+ * was being written when the power went, or it is damaged: nobody can tell, as it was not known durable.
+ */
+static int replay_note_end(struct replay *rp, const struct replay_walk *walk)
+{
+	const uint64_t places[] = {walk->pos.blk, 0};
+
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		const struct disk_record *d;
+		struct replay_head head;
+		const uint8_t *bytes;
+		int rc = replay_look(rp, places[i], 0, UINT64_MAX, &head);
+
+		if (rc == 0)
+			rc = replay_read(rp, places[i], 1, &bytes);
+		else if (rc > 0)
+			continue; /* of another time, and whole */
+		if (rc < 0)
+			return rc;
+		d = (const struct disk_record *)bytes;
+		if ((le64_get(d->magic) == JOURNAL_MAGIC) + (le64_get(d->key) == rp->key) +
+			(le64_get(d->seq) == walk->pos.seq) >=
+		    2)
+			replay_cut(walk->pos, "torn");
+	}
+	return 0;
+}
+
 static int replay_damaged(struct journal_pos pos, const char *reason)
 {
 	log_event(LOG_ERROR, "journal-damaged", "seq=%" PRIu64 " block=%" PRIu64 " reason=%s",
@@ -178,6 +213,9 @@ static int replay_survey(struct replay *rp, struct journal_pos tail, struct jour
 		return rc;
 	if (durable >= walk.pos.seq)
 		return replay_damaged(walk.pos, "missing");
+	rc = replay_note_end(rp, &walk);
+	if (rc < 0)
+		return rc;
 	*end = walk.pos;
 	*durable_seq = durable;
 	return 0;
@@ -231,8 +269,10 @@ static int replay_records(struct replay *rp, struct journal_pos tail, uint64_t d
 					     ctx);
 		if (rc < 0)
 			return rc;
-		if (rc > 0)
+		if (rc > 0) {
+			replay_cut(walk.pos, "data");
 			break;
+		}
 		replay_step(rp, &walk, &head, blk);
 	}
 	*end = walk.pos;
