@@ -196,6 +196,7 @@ fuzz_tests = \
 sim_tests = tests/sim/sim
 sweep_tests = tests/sweep/sweep
 record_tests = tests/record/test_record
+corrupt_tests = tests/corrupt/test_corrupt
 
 # What runs under the thread sanitizer: where more than one thread is at work.
 thread_tests = \
@@ -268,12 +269,13 @@ lint_tests = \
 	tests/lint/vectors.sh \
 	$(NULL)
 
-run_tests = $(unit_tests) $(fuzz_tests) $(sim_tests) $(sweep_tests) $(record_tests) $(integration_tests) $(integration_scripts) \
-	$(conformance_tests) $(conformance_scripts)
+run_tests = $(unit_tests) $(fuzz_tests) $(sim_tests) $(sweep_tests) $(record_tests) $(corrupt_tests) \
+	$(integration_tests) $(integration_scripts) $(conformance_tests) $(conformance_scripts)
 TESTS = $(lint_tests) $(run_tests)
 
 if HAVE_CMOCKA
-check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(sim_tests) $(sweep_tests) $(record_tests) $(integration_tests) $(conformance_tests)
+check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(sim_tests) $(sweep_tests) $(record_tests) $(corrupt_tests) \
+	$(integration_tests) $(conformance_tests)
 check_LTLIBRARIES += libtest.la
 else
 check-local:
@@ -492,6 +494,18 @@ tests_record_test_record_SOURCES = $(record_trace) $(sim_judge) \
 tests_record_test_record_LDADD = libtest.la libserver.la libcow.la libcommon.la $(CMOCKA_LIBS)
 tests_record_test_record_LDFLAGS = $(sim_judge_ldflags)
 
+# A small store with everything in it, damaged everywhere.
+tests_corrupt_test_corrupt_SOURCES = \
+	tests/corrupt/image.c \
+	tests/corrupt/image.h \
+	tests/corrupt/made.c \
+	tests/corrupt/made.h \
+	tests/corrupt/seen.c \
+	tests/corrupt/seen.h \
+	tests/corrupt/test_corrupt.c \
+	$(NULL)
+tests_corrupt_test_corrupt_LDADD = libtest.la libserver.la libcow.la libcommon.la $(CMOCKA_LIBS)
+
 tests_fuzz_fuzz_record_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_record.c
 tests_fuzz_fuzz_wire_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_wire.c
 fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
@@ -551,13 +565,13 @@ check-lint: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(lint_tests)'
 
 # Not part of check: a million operations of the model, half of them with a small cache, a thousand
-# kills, ten million states of the simulation, a hundred thousand recorded ones, and the sweeps of all
-# workloads.  Some hours; TEST_SEED repeats a run.
+# kills, ten million states of the simulation, a hundred thousand recorded ones, the sweeps of all
+# workloads, and every byte of a store, read or not.  Some hours; TEST_SEED repeats a run.
 check-long: all
 	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=10000000 TEST_RECORDED=100000 TEST_STARTED=1000 \
-		TEST_SWEEP=all TEST_TIMEOUT=14400 $(MAKE) $(AM_MAKEFLAGS) check \
-		TESTS='$(sim_tests) $(sweep_tests) $(record_tests) tests/integration/test_model \
-			tests/integration/test_kill tests/integration/test_group'
+		TEST_SWEEP=all TEST_CORRUPT=0 TEST_TIMEOUT=14400 $(MAKE) $(AM_MAKEFLAGS) check \
+		TESTS='$(sim_tests) $(sweep_tests) $(record_tests) $(corrupt_tests) \
+			tests/integration/test_model tests/integration/test_kill tests/integration/test_group'
 .PHONY: check-run check-threads check-lint check-long
 
 installcheck-local:
