@@ -164,18 +164,18 @@ int kv_verify_whole(struct kv_env *env)
 	mdb_filehandle_t fd;
 
 	(void)mdb_env_get_fd(env->mdb, &fd); /* fails only for want of an argument */
-	return kv_verify(fd, true, env->seal);
+	return kv_verify(fd, true);
 }
 
 /* Before LMDB sees it: it would make an environment of an empty file, and follow what is damaged. */
-static int kv_verify_file(const char *path, kv_seal_fn *seal)
+static int kv_verify_file(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	int err;
 
 	if (fd < 0)
 		return errno == ENOENT ? -ERR_NOENT : kv_env_error("open", path, errno);
-	err = kv_verify(fd, false, seal);
+	err = kv_verify(fd, false);
 	close(fd);
 	return err;
 }
@@ -183,7 +183,7 @@ static int kv_verify_file(const char *path, kv_seal_fn *seal)
 int kv_open(const char *path, kv_seal_fn *seal, struct kv_env **env)
 {
 	struct kv_env *e;
-	int err = kv_verify_file(path, seal);
+	int err = kv_verify_file(path);
 	int rc;
 
 	if (err)

@@ -126,6 +126,13 @@ int map_open(const char *path, struct map **map) MUST_CHECK;
  */
 int map_verify_pages(struct map *map) MUST_CHECK;
 
+/*
+ * Looks at every reference count: where there is none it is 1, and who changes a node believes that, so one
+ * that is damaged, or lies under another's key, has to be seen before.  -ERR_NODE (logged), -ERR_NOMEM,
+ * -ERR_MAP.
+ */
+int map_verify_counts(struct map *map) MUST_CHECK;
+
 /* No view or transaction may be open. */
 void map_close(struct map *map);
 

@@ -256,3 +256,42 @@ int map_counts_inc(struct map_counts *c, uint64_t at, uint64_t n)
 	}
 	return 0;
 }
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static int counts_verify(struct kv_txn *kv, enum kv_table table)
+{
+	struct map_key pos = map_key(0);
+	enum kv_rel how = KV_GE;
+	uint64_t counts[MAP_COUNTS];
+	struct kv_buf key;
+	struct kv_buf val;
+	int err;
+
+	while (!(err = kv_find(kv, table, how, map_key_buf(&pos), &key, &val))) {
+		if (key.len != sizeof(pos.bytes))
+			return map_num_bad(table, be64_get(pos.bytes), "a key of another length");
+		memcpy(pos.bytes, key.data, sizeof(pos.bytes));
+		err = map_value_check(table, key, val, sizeof(struct disk_counts));
+		if (!err)
+			err = map_counts_parse(table, be64_get(pos.bytes), val, counts);
+		if (err)
+			return err;
+		how = KV_GT;
+	}
+	return err == -ERR_NOENT ? 0 : err;
+}
+
+int map_verify_counts(struct map *map)
+{
+	struct map_view *view;
+	int err = map_view_begin(map, &view);
+
+	if (err)
+		return err;
+	err = counts_verify(view->kv, KV_NREF);
+	if (!err)
+		err = counts_verify(view->kv, KV_XREF);
+	map_view_end(view);
+	return err;
+}

@@ -284,6 +284,8 @@ static int recover_replay(struct recover *r)
 	/* after a clean stop a start is not to depend on the size of the map */
 	if (err == 0 && (!r->closed || !r->fold))
 		err = map_verify_pages(r->map);
+	if (err == 0 && r->fold)
+		err = map_verify_counts(r->map);
 	if (err < 0)
 		return err;
 	return journal_replay(r->dev, &region, r->result->journal_key, r->done, recover_record, r,

@@ -296,10 +296,20 @@ static int data_sync(void)
 /* What was written on a descriptor whose writes are durable when they have returned. */
 static void map_wrote(int fd, const struct iovec *iov, off_t off, ssize_t len)
 {
+	struct image *pages = &calls.durable.pages;
+	uint64_t n = (uint64_t)off / BLK_BYTES;
+	size_t begin = (size_t)off % BLK_BYTES;
+	uint8_t bytes[BLK_BYTES];
+	struct image_blk *blk;
+
 	if (file_of(fd) != FILE_MAP || !calls.fds[fd].now || len <= 0 || calls.lost)
 		return;
-	MUST((size_t)off + (size_t)len <= calls.durable.len, "a meta page");
-	bounce_copy(calls.durable.bytes + off, iov, (size_t)len, false);
+	MUST(n < pages->nblks && begin + (size_t)len <= BLK_BYTES, "a meta page");
+	image_read(pages, n, bytes);
+	bounce_copy(bytes + begin, iov, (size_t)len, false);
+	blk = image_blk_new(bytes);
+	image_set(pages, n, blk);
+	image_blk_put(blk);
 }
 
 /* off -1: where the file is. */

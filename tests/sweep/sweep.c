@@ -65,6 +65,7 @@ static void make_store(const struct work *work, const char *map_path, struct bas
 	struct map_geometry geo = {
 	    .dev_nblks = work->dev_nblks, .journal_nblks = JOURNAL_NBLKS, .meta_bytes = META_BYTES};
 	uint8_t header[BLK_BYTES];
+	struct image_blk *blk;
 	int fd;
 
 	memset(geo.uuid, 7, sizeof(geo.uuid));
@@ -75,7 +76,9 @@ static void make_store(const struct work *work, const char *map_path, struct bas
 	MUST(fd >= 0 && read(fd, header, BLK_BYTES) == BLK_BYTES, "%s", base->data_path);
 	(void)close(fd);
 	image_init(&base->left.image, work->dev_nblks);
-	base->left.image.blks[0] = image_blk_new(header);
+	blk = image_blk_new(header);
+	image_set(&base->left.image, 0, blk);
+	image_blk_put(blk);
 	mapfile_take(&base->left.map, map_path);
 }
 

@@ -107,7 +107,7 @@ static void assert_sound(const struct kvfix *fix)
 	int fd = open(fix->path, O_RDONLY | O_CLOEXEC);
 
 	caught_clear();
-	assert_int_equal(kv_verify(fd, true, NULL), 0);
+	assert_int_equal(kv_verify(fd, true), 0);
 	assert_string_equal(caught_text(), "");
 	close(fd);
 }
@@ -286,7 +286,7 @@ static void an_older_state_of_a_page_is_refused(void **state)
 		for (uint64_t b = 2; b < file_npages(&f); b++) {
 			if (!are_alike(&f, a, b) || lead_elsewhere(&f, a, b) == 0)
 				continue;
-			cases += kv_verify(f.fd, true, NULL) == -ERR_PAGE &&
+			cases += kv_verify(f.fd, true) == -ERR_PAGE &&
 				 caught_has("in use and free", NULL);
 			(void)lead_elsewhere(&f, b, a);
 			caught_clear();
@@ -361,13 +361,13 @@ static void leaves_of_a_large_file_are_for_who_asks(void **state)
 	assert_sound(&fix);
 	at = find_page(&f, 2, &rnd) * PAGE + 12;
 	f.bytes[at] ^= 2;
-	assert_int_equal(kv_verify(f.fd, false, NULL), 0);
+	assert_int_equal(kv_verify(f.fd, false), 0);
 	assert_int_equal(kv_verify_whole(fix.env), -ERR_PAGE);
 	f.bytes[at] ^= 2;
 	for (unsigned int i = 0; i < 200; i++) {
 		at = find_page(&f, 1, &rnd) * PAGE + rnd_below(&rnd, 16);
 		f.bytes[at] ^= 4;
-		refused += kv_verify(f.fd, false, NULL) == -ERR_PAGE;
+		refused += kv_verify(f.fd, false) == -ERR_PAGE;
 		f.bytes[at] ^= 4;
 	}
 	assert_true(refused > 50); /* of a page that is free nobody asks */
