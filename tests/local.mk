@@ -328,6 +328,8 @@ libtest_la_SOURCES = \
 	tests/lib/test_store.h \
 	tests/lib/world.c \
 	tests/lib/world.h \
+	tests/lib/writers.c \
+	tests/lib/writers.h \
 	tests/integration/model_world.h \
 	tests/unit/aio_fixture.h \
 	tests/unit/cache_fixture.h \

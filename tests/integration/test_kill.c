@@ -27,44 +27,21 @@
 #include "tests/lib/must.h"
 #include "tests/lib/oracle.h"
 #include "tests/lib/rnd.h"
+#include "tests/lib/writers.h"
 
-#define WRITERS	      4
-#define WRITER_FILES  4
-#define WRITE_MAX     (512u << 10)
 #define KILLS_DEFAULT 20u
 #define KILLS_PART    4u    /* of them for a path that shares all but the data's way with others */
 #define ANSWERS_MAX   1500u /* before a kill */
 
-/* One of "pending" is what was sent and not answered. */
-enum pending { PENDING_NONE, PENDING_MADE, PENDING_REMOVED };
-
-struct file {
-	bool live;
-	enum pending pending;
-	char name[32];
-	struct oracle oracle;
-	cow_object_t *handle;
-};
-
 struct crash {
 	struct daemon d;
 	struct rnd rnd;
-	bool direct;	       /* every other handle is */
 	atomic_uint answers;   /* since the start */
 	unsigned int deadline; /* the number of answers at which it is killed */
 	bool by_writer;	       /* at once, by the thread that got the answer */
 	atomic_bool killed;
 	sem_t due;
-	atomic_uint_fast64_t numbers; /* of contents, of names, of times */
-};
-
-struct writer {
-	struct crash *c;
-	pthread_t thread;
-	struct rnd rnd;
-	int kind;
-	cow_t *cow;
-	struct file files[WRITER_FILES];
+	atomic_uint_fast64_t numbers; /* of contents and of times */
 };
 
 static uint64_t next_number(struct crash *c)
@@ -92,232 +69,6 @@ static bool is_answered(struct crash *c, cow_t *cow, ssize_t result)
 	}
 	MUST(atomic_load(&c->killed), "%s, seed %" PRIu64, cow_error(cow), rnd_seed());
 	return false;
-}
-
-/* ---- one writer, one operation at a time ----------------------------------------------------- */
-
-/* Each of these is false when the daemon is gone. */
-
-static bool run_create(struct writer *w, struct file *f)
-{
-	uint32_t size = (uint32_t)rnd_below(&w->rnd, ORACLE_BYTES);
-
-	(void)snprintf(f->name, sizeof(f->name), "f%" PRIu64, next_number(w->c));
-	oracle_init(&f->oracle, size);
-	f->live = true;
-	f->pending = PENDING_MADE;
-	if (!is_answered(w->c, w->cow, cow_create(w->cow, f->name, size)))
-		return false;
-	f->pending = PENDING_NONE;
-	return true;
-}
-
-static bool run_clone(struct writer *w, struct file *f, struct file *src)
-{
-	(void)snprintf(f->name, sizeof(f->name), "c%" PRIu64, next_number(w->c));
-	oracle_init(&f->oracle, 0);
-	oracle_clone(&f->oracle, &src->oracle);
-	f->live = true;
-	f->pending = PENDING_MADE;
-	if (!is_answered(w->c, w->cow, cow_clone(w->cow, src->name, f->name)))
-		return false;
-	f->pending = PENDING_NONE;
-	return true;
-}
-
-static bool need_handle(struct writer *w, struct file *f)
-{
-	unsigned int flags = w->c->direct && rnd_one_in(&w->rnd, 2) ? COW_OPEN_DIRECT : 0;
-
-	return f->handle || is_answered(w->c, w->cow, cow_open(w->cow, f->name, flags, &f->handle));
-}
-
-static bool run_remove(struct writer *w, struct file *f)
-{
-	if (f->handle && !is_answered(w->c, w->cow, cow_close(f->handle))) {
-		f->handle = NULL;
-		return false;
-	}
-	f->handle = NULL;
-	f->pending = PENDING_REMOVED;
-	if (!is_answered(w->c, w->cow, cow_remove(w->cow, f->name)))
-		return false;
-	f->pending = PENDING_NONE;
-	f->live = false;
-	oracle_fini(&f->oracle);
-	return true;
-}
-
-static bool run_write(struct writer *w, struct file *f)
-{
-	uint32_t len = (uint32_t)rnd_log(&w->rnd, WRITE_MAX);
-	uint32_t off = (uint32_t)rnd_below(&w->rnd, ORACLE_BYTES - len);
-	const uint8_t *data;
-
-	if (!need_handle(w, f))
-		return false;
-	data = oracle_write(&f->oracle, off, len, next_number(w->c));
-	if (!is_answered(w->c, w->cow, cow_pwrite(f->handle, data, len, off)))
-		return false;
-	oracle_acked(&f->oracle);
-	return true;
-}
-
-static bool run_resize(struct writer *w, struct file *f)
-{
-	uint32_t size = (uint32_t)rnd_below(&w->rnd, ORACLE_BYTES);
-
-	if (!need_handle(w, f))
-		return false;
-	oracle_resize(&f->oracle, size);
-	if (!is_answered(w->c, w->cow, cow_resize(f->handle, size, COW_RESIZE_SHRINK)))
-		return false;
-	oracle_acked(&f->oracle);
-	return true;
-}
-
-/* Both ways: a trim of whole blocks is a zeroing of them. */
-static bool run_zero(struct writer *w, struct file *f)
-{
-	uint32_t len = 1 + (uint32_t)rnd_log(&w->rnd, ORACLE_BYTES - 1);
-	uint32_t off = (uint32_t)rnd_below(&w->rnd, ORACLE_BYTES - len + 1);
-	bool trim = rnd_one_in(&w->rnd, 2);
-
-	if (!need_handle(w, f))
-		return false;
-	if (trim) {
-		off &= ~4095u;
-		len &= ~4095u;
-	}
-	oracle_zero(&f->oracle, off, len);
-	if (!is_answered(w->c, w->cow, (trim ? cow_trim : cow_zero)(f->handle, off, len)))
-		return false;
-	oracle_acked(&f->oracle);
-	return true;
-}
-
-/* Changes nothing, wherever it is cut off. */
-static bool run_unshare(struct writer *w, struct file *f)
-{
-	return need_handle(w, f) &&
-	       is_answered(w->c, w->cow, cow_unshare(f->handle, 0, ORACLE_BYTES, NULL));
-}
-
-static bool run_fsync(struct writer *w, struct file *f)
-{
-	if (!need_handle(w, f) || !is_answered(w->c, w->cow, cow_fsync(f->handle)))
-		return false;
-	oracle_synced(&f->oracle);
-	return true;
-}
-
-static bool run_one(struct writer *w)
-{
-	struct file *f = &w->files[rnd_below(&w->rnd, WRITER_FILES)];
-	struct file *src = &w->files[rnd_below(&w->rnd, WRITER_FILES)];
-	uint64_t pick = rnd_below(&w->rnd, 100);
-
-	if (!f->live)
-		return src->live ? run_clone(w, f, src) : run_create(w, f);
-	if (pick < 6)
-		return run_remove(w, f);
-	if (pick < 16)
-		return run_fsync(w, f);
-	if (pick < 24)
-		return run_resize(w, f);
-	if (pick < 32)
-		return run_zero(w, f);
-	if (pick < 36)
-		return run_unshare(w, f);
-	return run_write(w, f);
-}
-
-static void *writer_main(void *arg)
-{
-	struct writer *w = arg;
-
-	while (run_one(w))
-		;
-	return NULL;
-}
-
-/* ---- after the crash ------------------------------------------------------------------------- */
-
-/* Reads it whole; what is beyond its size is zero. */
-static void read_state(cow_t *cow, const char *name, struct oracle_state *s)
-{
-	cow_object_t *handle;
-	ssize_t n;
-
-	MUST(cow_open(cow, name, COW_OPEN_READONLY, &handle) == 0, "%s", cow_error(cow));
-	MUST(cow_object_size(handle) <= ORACLE_BYTES, "the size of %s", name);
-	s->size = (uint32_t)cow_object_size(handle);
-	s->bytes = calloc(1, ORACLE_BYTES);
-	MUST(s->bytes, "memory");
-	n = cow_pread(handle, s->bytes, ORACLE_BYTES, 0);
-	MUST(n == (ssize_t)s->size, "%s: %zd of %u bytes: %s", name, n, s->size, cow_error(cow));
-	MUST(cow_close(handle) == 0, "%s", cow_error(cow));
-}
-
-static bool is_there(cow_t *cow, const char *name)
-{
-	struct cow_info info;
-	int err = cow_get_info(cow, name, &info);
-
-	MUST(err == 0 || err == -COW_ENOENT, "%s: %s", name, cow_error(cow));
-	if (err == 0)
-		cow_info_clear(&info);
-	return err == 0;
-}
-
-static void verify_file(struct writer *w, struct file *f)
-{
-	bool there = is_there(w->cow, f->name);
-	struct oracle_state s;
-	size_t n;
-
-	MUST(there || f->pending != PENDING_NONE, "%s is not there, seed %" PRIu64, f->name,
-	     rnd_seed());
-	f->pending = PENDING_NONE;
-	f->live = there;
-	if (!there) {
-		oracle_fini(&f->oracle);
-		return;
-	}
-	read_state(w->cow, f->name, &s);
-	MUST(oracle_match(&f->oracle, &s, &n),
-	     "%s is no prefix: %zu sent, %zu answered, %zu fsynced; size %u; seed %" PRIu64,
-	     f->name, f->oracle.nops, f->oracle.nacked, f->oracle.nsynced, s.size, rnd_seed());
-	oracle_settle(&f->oracle, n);
-	free(s.bytes);
-}
-
-static size_t count_live(const struct writer *writers)
-{
-	size_t live = 0;
-
-	for (size_t i = 0; i < WRITERS; i++) {
-		for (size_t j = 0; j < WRITER_FILES; j++)
-			live += writers[i].files[j].live;
-	}
-	return live;
-}
-
-static void verify_all(struct writer *writers)
-{
-	struct cow_info *infos;
-	size_t count;
-
-	for (size_t i = 0; i < WRITERS; i++) {
-		for (size_t j = 0; j < WRITER_FILES; j++) {
-			if (writers[i].files[j].live)
-				verify_file(&writers[i], &writers[i].files[j]);
-		}
-	}
-	MUST(cow_list(writers[0].cow, "", &infos, &count) == 0, "%s", cow_error(writers[0].cow));
-	cow_list_free(infos, count);
-	MUST(count == count_live(writers), "%zu objects, not %zu: one that was removed is there",
-	     count, count_live(writers));
 }
 
 /* ---- kills ----------------------------------------------------------------------------------- */
@@ -374,66 +125,40 @@ static void crash_fini(struct crash *c)
 	(void)sem_destroy(&c->due);
 }
 
-static void start_writers(struct writer *writers)
+static void on_answer(void *ctx)
 {
-	for (size_t i = 0; i < WRITERS; i++) {
-		struct writer *w = &writers[i];
-
-		MUST(pthread_create(&w->thread, NULL, writer_main, w) == 0, "thread");
-	}
+	answered(ctx);
 }
 
-static void connect_writers(struct crash *c, struct writer *writers)
+static bool on_failure(void *ctx, const struct writer *w, int err, unsigned int n)
 {
-	for (size_t i = 0; i < WRITERS; i++)
-		writers[i].cow = daemon_connect(&c->d, writers[i].kind);
-}
+	struct crash *c = ctx;
 
-static void disconnect_writers(struct writer *writers)
-{
-	for (size_t i = 0; i < WRITERS; i++) {
-		struct writer *w = &writers[i];
-
-		for (size_t j = 0; j < WRITER_FILES; j++) {
-			if (w->files[j].handle)
-				(void)cow_close(w->files[j].handle);
-			w->files[j].handle = NULL;
-		}
-		cow_free(w->cow);
-	}
+	(void)err;
+	(void)n;
+	MUST(atomic_load(&c->killed), "%s, seed %" PRIu64, cow_error(w->cow), rnd_seed());
+	return false;
 }
 
 static void kill_writers(const struct daemon_config *config, bool direct, uint64_t stream,
 			 uint64_t kills)
 {
-	static struct writer writers[WRITERS];
+	static struct writers writers;
 	struct crash c;
+	struct writers_hooks hooks = {.answered = on_answer, .failed = on_failure, .ctx = &c};
 
 	crash_init(&c, config, stream);
-	c.direct = direct;
-	for (size_t i = 0; i < WRITERS; i++) {
-		writers[i] = (struct writer){.c = &c, .kind = i % 2 ? DAEMON_TCP : DAEMON_UNIX};
-		writers[i].rnd = rnd_stream(100 + i);
-	}
-	connect_writers(&c, writers);
+	writers_init(&writers, &c.d, direct, &hooks);
 	for (uint64_t n = 0; n < kills; n++) {
 		choose_moment(&c);
-		start_writers(writers);
+		writers_start(&writers);
 		crash_once(&c);
-		for (size_t i = 0; i < WRITERS; i++)
-			MUST(pthread_join(writers[i].thread, NULL) == 0, "join");
-		disconnect_writers(writers);
+		writers_join(&writers);
+		writers_disconnect(&writers);
 		restart(&c);
-		connect_writers(&c, writers);
-		verify_all(writers);
+		writers_verify(&writers);
 	}
-	disconnect_writers(writers);
-	for (size_t i = 0; i < WRITERS * WRITER_FILES; i++) {
-		struct file *f = &writers[i / WRITER_FILES].files[i % WRITER_FILES];
-
-		if (f->live)
-			oracle_fini(&f->oracle);
-	}
+	writers_fini(&writers);
 	crash_fini(&c);
 }
 
@@ -578,7 +303,7 @@ static void shared_round(struct crash *c, struct region *regions)
 	cow_free(cow);
 	restart(c);
 	cow = daemon_connect(&c->d, DAEMON_TCP);
-	read_state(cow, "shared", &s);
+	MUST(writers_read(cow, "shared", &s) == 0, "%s", cow_error(cow));
 	cow_free(cow);
 	match_regions(regions, &s);
 	verify_order(regions);
