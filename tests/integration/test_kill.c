@@ -149,6 +149,7 @@ static void kill_writers(const struct daemon_config *config, bool direct, uint64
 
 	crash_init(&c, config, stream);
 	writers_init(&writers, &c.d, direct, &hooks);
+	writers_connect(&writers);
 	for (uint64_t n = 0; n < kills; n++) {
 		choose_moment(&c);
 		writers_start(&writers);
@@ -156,7 +157,8 @@ static void kill_writers(const struct daemon_config *config, bool direct, uint64
 		writers_join(&writers);
 		writers_disconnect(&writers);
 		restart(&c);
-		writers_verify(&writers);
+		writers_connect(&writers);
+		writers_verify(&writers, 0);
 	}
 	writers_fini(&writers);
 	crash_fini(&c);

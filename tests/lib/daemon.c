@@ -45,6 +45,7 @@ static void daemon_show_log(void)
 void daemon_init(struct daemon *d, const struct daemon_config *config)
 {
 	const char *tmp = getenv("TMPDIR");
+	const char *at;
 
 	memset(d, 0, sizeof(*d));
 	if (config)
@@ -54,9 +55,10 @@ void daemon_init(struct daemon *d, const struct daemon_config *config)
 		tmp = "/tmp";
 	(void)snprintf(d->dir, sizeof(d->dir), "%s/cowd-test-XXXXXX", tmp);
 	MUST(mkdtemp(d->dir) != NULL, "%s", d->dir);
-	(void)snprintf(d->store, sizeof(d->store), "%s/store", d->dir);
-	(void)snprintf(d->device, sizeof(d->device), "%s/data",
-		       d->config.device ? d->dir : d->store);
+	at = d->config.at ? d->config.at : d->dir;
+	MUST(snprintf(d->store, sizeof(d->store), "%s/store", at) < (int)sizeof(d->store), "%s",
+	     at);
+	(void)snprintf(d->device, sizeof(d->device), "%s/data", d->config.device ? at : d->store);
 	(void)snprintf(d->socket, sizeof(d->socket), "%s/socket", d->dir);
 	(void)snprintf(d->log, sizeof(d->log), "%s/log", d->dir);
 	(void)snprintf(d->uri[DAEMON_UNIX], DAEMON_URI_MAX, "cow+unix:///?socket=%s", d->socket);
@@ -119,6 +121,18 @@ static void daemon_listen_arg(struct daemon_args *a, const struct daemon *d, cha
 	daemon_arg(a, "--listen", "tcp:127.0.0.1:0");
 }
 
+/* The new process: 0 in the child. */
+static pid_t daemon_fork(struct daemon *d, int *log)
+{
+	MUST(d->pid == 0, "runs already");
+	*log = open(d->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	MUST(*log >= 0, "%s", d->log);
+	(void)fflush(stdout);
+	d->pid = fork();
+	MUST(d->pid >= 0, "fork");
+	return d->pid;
+}
+
 /* The descriptor that the daemon says READY on. */
 static int daemon_launch(struct daemon *d)
 {
@@ -126,7 +140,6 @@ static int daemon_launch(struct daemon *d)
 	char listen[128], device[128], number[8];
 	int ready[2], log;
 
-	MUST(d->pid == 0, "runs already");
 	daemon_arg(&a, "--store", d->store);
 	if (!d->made)
 		daemon_arg(&a, "--size", d->config.size ? d->config.size : "512M");
@@ -138,18 +151,28 @@ static int daemon_launch(struct daemon *d)
 	(void)snprintf(number, sizeof(number), "%d", DAEMON_READY_FD);
 	daemon_arg(&a, "--ready-fd", number);
 	MUST(pipe2(ready, O_CLOEXEC) == 0, "pipe");
-	log = open(d->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	MUST(log >= 0, "%s", d->log);
-	(void)fflush(stdout);
-	d->pid = fork();
-	MUST(d->pid >= 0, "fork");
-	if (d->pid == 0) {
+	if (daemon_fork(d, &log) == 0) {
 		(void)dup2(ready[1], DAEMON_READY_FD);
 		daemon_exec(d, &a, log);
 	}
 	(void)close(log);
 	(void)close(ready[1]);
 	return ready[0];
+}
+
+void daemon_make(struct daemon *d)
+{
+	struct daemon_args a = {.v = {daemon_program(d)}, .n = 1};
+	char device[128];
+	int log;
+
+	daemon_arg(&a, "--store", d->store);
+	daemon_arg(&a, "--size", d->config.size);
+	daemon_device_arg(&a, d, device, sizeof(device));
+	a.v[a.n++] = "--init";
+	if (daemon_fork(d, &log) == 0)
+		daemon_exec(d, &a, log);
+	(void)close(log);
 }
 
 /* One line of what the daemon says of itself; true at the last. */

@@ -29,6 +29,7 @@ struct daemon_config {
 	const char *writeback_ms;
 	const char
 	    *device; /* NULL: in the store; else before the path of a file beside it: "", "dax:" */
+	const char *at; /* where store and device file are, and stay; NULL: a place of its own */
 	const char *env[DAEMON_ENV_MAX]; /* NAME=VALUE, for the daemon only; ends in NULL */
 };
 
@@ -56,6 +57,9 @@ void daemon_start(struct daemon *d);
 
 /* Starts it and does not wait: for those who end it at once. */
 void daemon_spawn(struct daemon *d);
+
+/* Begins to make the store, without serving it: daemon_wait() is 0 where it is made. */
+void daemon_make(struct daemon *d);
 
 /* Ends it as an operator does; the exit status must be 0. */
 void daemon_stop(struct daemon *d);

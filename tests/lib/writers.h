@@ -4,10 +4,10 @@
  * the daemon fails them; and what must be there when it has been started again.  Owns the threads, the
  * connections and the oracle of each object.
  *
- *	writers_init			the daemon runs
- *	writers_start, _join		from a moment on until each has met its end; its connections stay
+ *	writers_connect			the daemon runs
+ *	writers_start, _join		from a moment on until each has met its end
  *	writers_disconnect		before the daemon is ended or after
- *	writers_verify			connects again, and judges; may go on with writers_start
+ *	writers_connect, _verify	it has been started again; may go on with writers_start
  *
  * One thread calls these; the hooks are called by the writers' own.
  */
@@ -68,6 +68,7 @@ struct writers {
 
 void writers_init(struct writers *w, struct daemon *d, bool direct,
 		  const struct writers_hooks *hooks);
+void writers_connect(struct writers *w);
 void writers_start(struct writers *w);
 void writers_join(struct writers *w);
 void writers_disconnect(struct writers *w);
@@ -75,8 +76,8 @@ void writers_disconnect(struct writers *w);
 /* All that was acknowledged has become durable: the daemon ended well. */
 void writers_synced(struct writers *w);
 
-/* What is there becomes what was. */
-void writers_verify(struct writers *w);
+/* What is there becomes what was.  There are so many other objects. */
+void writers_verify(struct writers *w, size_t others);
 
 /*
  * Reads all objects once more, while nobody writes and after a verification.  What is read must be what
