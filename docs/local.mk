@@ -2,5 +2,6 @@
 
 EXTRA_DIST += \
 	docs/diff-stream.md \
+	docs/durability.md \
 	docs/protocol.md \
 	$(NULL)

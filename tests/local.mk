@@ -259,6 +259,7 @@ lint_tests = \
 	tests/lint/budget.py \
 	tests/lint/conformance.py \
 	tests/lint/drivertest.sh \
+	tests/lint/durability.py \
 	tests/lint/exports.py \
 	tests/lint/format.py \
 	tests/lint/headers.py \

@@ -45,11 +45,13 @@ clean_tree() {
 	printf '%s\n' '# SPDX-License-Identifier: BSD-2-Clause' \
 		'L = common/err.h common/err.c server/map.h server/map_a.h client/cow.h' \
 		'L += client/libcow.map tests/unit/test_err tests/run.sh tests/tool.py man/cowd.8' \
-		'L += tests/lint/layers.txt docs/protocol.md tests/conformance/script.txt tests/local.mk' |
-		put Makefile.am
+		'L += tests/lint/layers.txt docs/protocol.md tests/conformance/script.txt tests/local.mk' \
+		'L += docs/durability.md tests/unit/test_err.c' | put Makefile.am
 	printf '# SPDX-License-Identifier: BSD-2-Clause\n' | put configure.ac
 	protocol
 	planted_bug
+	# shellcheck disable=SC2016 # Markdown's marks, not the shell's
+	hazards '`test_err: main`'
 	# shellcheck disable=SC2016 # Markdown's marks, not the shell's
 	printf '%s\n' '### `common/`' '| `err.[ch]` | errors |' '### `server/`' '| `map.h`, `map_*.h` | |' \
 		'### `client/`' '| `cow.h`, `libcow.map` | |' '## 9. Invariants' '1. One.' | put DESIGN.md
@@ -75,6 +77,11 @@ protocol() {
 		'| 2 | `NOENT` | |' '| 3 | `EXIST` | |' '| 7 | `IO` | |' '' | put docs/protocol.md
 	printf '%s\n' '# SPDX-License-Identifier: BSD-2-Clause' 'section a' 'ping -> ok' \
 		'wire @2 ping a=1 -> NOENT' 'end both=1 wire=1' | put tests/conformance/script.txt
+}
+
+# hazards CELL: a table of one promise, with this cell.
+hazards() {
+	printf '%s\n' '| promise | attacked by |' '|---|---|' "| all is well | $1 |" | put docs/durability.md
 }
 
 result() {
@@ -130,8 +137,8 @@ function_of() {
 }
 
 clean_tree
-for name in banned budget conformance exports format headers includes man manifest sabotage scripts \
-	spdx; do
+for name in banned budget conformance durability exports format headers includes man manifest sabotage \
+	scripts spdx; do
 	passes $name
 done
 
@@ -243,6 +250,15 @@ sed -i 's|tests/sabotage/01-value.patch||' "$dir/tree/tests/local.mk"
 fails sabotage 'distributed' 'a planted bug that is in no makefile'
 sed -i 's/another/the same/' "$dir/tree/tests/sabotage/README.md"
 fails sabotage 'table' 'a planted bug that the table tells otherwise'
+
+hazards 'whatever'
+fails durability 'names a test' 'a promise that nothing attacks'
+# shellcheck disable=SC2016
+hazards '`test_none`'
+fails durability 'that is named' 'a test that is not there'
+# shellcheck disable=SC2016
+hazards '`test_err: none`'
+fails durability 'that is named' 'a case that is not there'
 
 c client/cow.h '#ifndef COW_H' '#define COW_H' 'int cow_ping(void);' 'int cow_open(void);' '#endif'
 fails exports 'agree' 'a function that is declared and not exported'
