@@ -26,6 +26,7 @@ static struct {
 	const char *map_path;
 	char lock_path[128];
 	struct mapfile durable;
+	unsigned int under_way;
 	bool lost; /* a sync of the map has failed: what was written before it never is */
 	/* where the device fails next, behind what was transferred in part */
 	bool bad_write;
@@ -44,7 +45,13 @@ void calls_begin(const char *data_path, const char *map_path, struct simdev *sd)
 	calls.sd = sd;
 	calls.lost = false;
 	calls.bad_off = 0;
+	calls.under_way = 0;
 	mapfile_take(&calls.durable, map_path);
+}
+
+bool calls_under_way(void)
+{
+	return calls.under_way > 0;
 }
 
 void calls_cut(struct rnd *rnd, struct mapfile *left)
@@ -213,6 +220,7 @@ static ssize_t data_move(bool write, const struct iovec *iov, size_t len, off_t 
 
 	bounce_init(&b, off, len);
 	sd->fail_one_in[SIMDEV_WRITE] = fails;
+	calls.under_way++;
 	if (write) {
 		bounce_copy((uint8_t *)b.iov.iov_base + b.at, iov, len, false);
 		err = dev_write(&sd->dev, pblk(b.blk), &b.iov, 1);
@@ -220,6 +228,7 @@ static ssize_t data_move(bool write, const struct iovec *iov, size_t len, off_t 
 		err = dev_read(&sd->dev, pblk(b.blk), &b.iov, 1);
 		bounce_copy((uint8_t *)b.iov.iov_base + b.at, iov, len, true);
 	}
+	calls.under_way--;
 	free(b.iov.iov_base);
 	return err < 0 ? -1 : (ssize_t)len;
 }
@@ -281,11 +290,15 @@ static int data_sync(void)
 {
 	enum fault_kind kind = fault_next(FAULT_DATA_SYNC);
 	bool fails = kind == FAULT_EIO || kind == FAULT_ENOSPC;
+	int err;
 
 	if (kind == FAULT_DELAY)
 		fault_delay();
 	calls.sd->fail_one_in[SIMDEV_SYNC] = fails;
-	if (dev_sync(&calls.sd->dev) == 0 && kind != FAULT_EIO_DONE)
+	calls.under_way++;
+	err = dev_sync(&calls.sd->dev);
+	calls.under_way--;
+	if (err == 0 && kind != FAULT_EIO_DONE)
 		return 0;
 	errno = kind == FAULT_ENOSPC ? ENOSPC : EIO;
 	return -1;

@@ -8,12 +8,17 @@
 #ifndef TESTS_SWEEP_CALLS_H
 #define TESTS_SWEEP_CALLS_H
 
+#include <stdbool.h>
+
 #include "tests/lib/rnd.h"
 #include "tests/sim/mapfile.h"
 #include "tests/sim/simdev.h"
 
 /* From now on these are the files; the map is there, and durable. */
 void calls_begin(const char *data_path, const char *map_path, struct simdev *sd);
+
+/* Whether calls of the device are under way: those that began before a fault was lifted may fail. */
+bool calls_under_way(void);
 
 /* What a power cut now may leave of the map. */
 void calls_cut(struct rnd *rnd, struct mapfile *left);

@@ -168,6 +168,8 @@ static enum sweep_end case_go(struct sweep *s)
 	s->lifted = s->plan.span != FAULT_ALWAYS && fault_hits() > 0;
 	if (s->lifted)
 		fault_lift();
+	while (s->lifted && calls_under_way())
+		sweep_turn(s);
 	sweep_read_all(s);
 	sweep_ask_all(s);
 	if (s->latched)

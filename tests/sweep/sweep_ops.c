@@ -192,12 +192,19 @@ static void fsync_end(struct op *op, int err)
 }
 
 /* A fault has made it fail: what it would have done may be found after a power cut. */
+/* For want of space in the store: nothing has been written.  Where it is the device that has none, a power
+ * cut may show what failed. */
+static bool is_refused(const struct op *op, int err)
+{
+	return err_class(err) == ERR_NOSPC && op->s->plan.kind != FAULT_ENOSPC;
+}
+
 static void made_end(struct op *op, struct history_obj *o, int err)
 {
 	if (err == 0) {
 		o->life = HISTORY_THERE;
 		op->s->durables++;
-	} else if (err_class(err) == ERR_NOSPC) {
+	} else if (is_refused(op, err)) {
 		history_end(o);
 	}
 }
@@ -230,14 +237,15 @@ static void replaced_end(struct op *op, int err)
 	struct history_step back = o->steps[o->n - 2];
 	struct history_obj old = {.steps = &back, .n = 1};
 
-	if (err == 0 || err_class(err) == ERR_NOSPC) {
+	if (err == 0 || is_refused(op, err)) {
 		history_answered(&op->s->history, o, err == 0);
 		if (err == 0)
 			op_synced(op, o, history_mark(o));
 		return;
 	}
 	old.bytes = oom_calloc(1, HISTORY_BYTES);
-	memcpy(old.bytes, o->before, HISTORY_BYTES);
+	memcpy(old.bytes, o->bytes, HISTORY_BYTES);
+	memcpy(old.bytes + o->kept, o->before + o->kept, o->kept_end - o->kept);
 	history_answered(&op->s->history, o, true);
 	history_become(o, &old);
 	history_answered(&op->s->history, o, true);
