@@ -365,6 +365,9 @@ int dev_file_probe(int fd, const uint8_t uuid[16], uint64_t *nblks)
 
 	if (!blk)
 		return -ERR_NOMEM;
+	/* After a sync that failed the kernel may have blocks in memory, as clean ones, that the device never
+	 * got: a start after that is to see what a power cut would leave. */
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	err = dev_file_size(fd, &bytes);
 	if (err == 0 && bytes < BLK_BYTES)
 		err = -ERR_FORMAT_OTHER;

@@ -12,8 +12,8 @@ uint64_t dev_iov_bytes(const struct iovec *iov, int iovcnt);
 /* -ERR_IO, and in the log, where the device does not have len bytes from that block on. */
 int dev_check_range(const struct dev *dev, pblk_t blk, uint64_t len_bytes) MUST_CHECK;
 
-/* Reads the header and checks it, and that the file has the blocks that it names: -ERR_FORMAT_...,
- * -ERR_NOMEM. */
+/* Has the kernel forget what it has in memory of the file and need not write, reads the header and checks it,
+ * and that the file has the blocks that it names: -ERR_FORMAT_..., -ERR_NOMEM. */
 int dev_file_probe(int fd, const uint8_t uuid[16], uint64_t *nblks) MUST_CHECK;
 
 /* As dev_unwritten(), of the file. */

@@ -28,12 +28,27 @@
 
 /* Reads of a device come here: so many of them fail. */
 static unsigned int nfailing;
+static unsigned int nreads;
+
+/* What the kernel was told to forget before any of them. */
+static unsigned int nforgotten;
+
+int __real_posix_fadvise(int fd, off_t off, off_t len, int advice);
+int __wrap_posix_fadvise(int fd, off_t off, off_t len, int advice);
+
+int __wrap_posix_fadvise(int fd, off_t off, off_t len, int advice)
+{
+	if (nreads == 0 && off == 0 && len == 0 && advice == POSIX_FADV_DONTNEED)
+		nforgotten++;
+	return __real_posix_fadvise(fd, off, len, advice);
+}
 
 ssize_t __real_preadv(int fd, const struct iovec *iov, int n, off_t off);
 ssize_t __wrap_preadv(int fd, const struct iovec *iov, int n, off_t off);
 
 ssize_t __wrap_preadv(int fd, const struct iovec *iov, int n, off_t off)
 {
+	nreads++;
 	if (nfailing == 0)
 		return __real_preadv(fd, iov, n, off);
 	nfailing--;
@@ -299,6 +314,21 @@ static void test_open_refuses_a_truncated_file(void **state)
 	}
 }
 
+/* What a failed sync has left in the kernel's memory alone is not read. */
+static void test_open_forgets_what_the_kernel_has(void **state)
+{
+	struct fixture *fx = *state;
+	struct dev *dev = NULL;
+
+	dev_close(make(fx, NBLKS));
+	nreads = 0;
+	nforgotten = 0;
+	assert_int_equal(dev_file_open(fx->path, uuid, &dev), 0);
+	assert_true(nreads > 0);
+	assert_int_equal(nforgotten, 1);
+	dev_close(dev);
+}
+
 /* Whoever asks why is not to take a bad disk for another format. */
 static void test_header_that_cannot_be_read_is_an_io_error(void **state)
 {
@@ -502,6 +532,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_open_refuses_another_store, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_open_refuses_any_flipped_byte, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_open_refuses_a_truncated_file, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_open_forgets_what_the_kernel_has, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_header_that_cannot_be_read_is_an_io_error, setup,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(test_longer_file_has_the_blocks_of_its_header, setup,
