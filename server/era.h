@@ -34,8 +34,9 @@
 enum era_state { ERA_PREPARED = 1, ERA_BEGUN, ERA_CLOSED };
 
 /*
- * Does the device, whose places begin at "first", fit a map that says this?  *closed: the last run was closed, so that nothing can be left
- * half written.  -ERR_MAP_OLD, -ERR_DATA_OLD, -ERR_ERA: neither place can be read; -ERR_IO, -ERR_NOMEM.
+ * Does the device, whose places begin at "first", fit a map that says this?  *closed: the last run was closed,
+ * so that nothing can be left half written.  -ERR_MAP_OLD, -ERR_DATA_OLD, -ERR_ERA: neither place can be read;
+ * -ERR_IO, -ERR_NOMEM.
  */
 int era_check(struct dev *dev, pblk_t first, uint64_t incarnation, uint64_t tail_seq,
 	      bool *closed) MUST_CHECK;
