@@ -24,48 +24,16 @@ struct remove_op {
 	struct map_obj next;
 	uint64_t only; /* not 0: the object that the name must be of, and that must have expired */
 	bool synced;   /* it was tied, and its epochs were given time to become durable */
-	bool gave_up;  /* they failed, and have left the others': what was written is lost */
 	int err;
 };
 
 static void remove_step(struct name_op *op);
 static void remove_clear(struct name_op *op);
 static void remove_next(struct remove_op *rm);
-static void remove_fall_back(struct name_op *op, int err);
 
 static struct remove_op *remove_of(struct name_op *op)
 {
 	return CONTAINER_OF(op, struct remove_op, name);
-}
-
-static LOOP_FN void remove_applied(struct commit_req *req)
-{
-	struct name_op *op = CONTAINER_OF(req, struct name_op, commit);
-
-	remove_fall_back(op, req->err == -ERR_LATCHED ? req->err : remove_of(op)->err);
-}
-
-/*
- * The object stays, without what was given up.  An epoch that is durable may not be in the map
- * yet, since what fails is answered at once: nobody may look at the object before.
- */
-static void remove_fall_back(struct name_op *op, int err)
-{
-	struct object *obj = op->obj;
-
-	if (!TAILQ_EMPTY(&obj->closed) && err != -ERR_LATCHED && !op->objs->wb.stopping) {
-		remove_of(op)->err = err;
-		op->commit = (struct commit_req){.kind = COMMIT_MARK, .done = remove_applied};
-		commit_submit(op->objs->commit, &op->commit);
-		return;
-	}
-	obj->size_bytes = obj->info.size_bytes;
-	obj->mtime_ns = obj->info.mtime_ns;
-	/* its content is an earlier one again */
-	epoch_pass_generation(obj, epoch_next_generation(obj), 0);
-	object_promise_update(obj);
-	obj->removing = false;
-	name_finish(op, err, NULL);
 }
 
 /* The object stays. */
@@ -74,10 +42,6 @@ static void remove_failed(struct name_op *op, int err)
 	struct object *obj = op->obj;
 
 	obj->removal_sent = false;
-	if (remove_of(op)->gave_up) {
-		remove_fall_back(op, err);
-		return;
-	}
 	obj->removing = false;
 	epoch_go_on(obj);
 	name_finish(op, err, NULL);
@@ -139,8 +103,7 @@ static LOOP_FN void remove_settled(struct epoch_waiter *waiter, int err)
 
 /*
  * Must its epochs become durable first, so that nobody sees those that they are tied to without them?
- * Where that has failed, the removal is made before the others get theirs: in the turn in which its
- * epochs leave them.
+ * Where that has failed, the removal is made before the others get theirs: they wait for it.
  */
 static bool remove_must_sync(struct remove_op *rm)
 {
@@ -163,10 +126,6 @@ static void remove_step(struct name_op *op)
 		epoch_sync(obj, &op->waiter);
 		return;
 	}
-	if (epoch_is_tied(obj)) {
-		remove_of(op)->gave_up = true;
-		epoch_discard(obj);
-	}
 	obj->removal_sent = true;
 	op->commit.change.oid = obj->id;
 	name_submit(op, CHANGE_REMOVE, remove_committed);
@@ -185,7 +144,6 @@ static void remove_one(struct name_op *op, const struct map_obj *info)
 	}
 	op->obj->removing = true;
 	remove_of(op)->synced = false;
-	remove_of(op)->gave_up = false;
 	remove_step(op);
 }
 

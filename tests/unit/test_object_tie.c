@@ -404,6 +404,28 @@ static void a_tied_object_whose_writes_fail_can_be_removed(void **state)
 	assert_int_equal(byte_after(e, "b"), 2);
 }
 
+/* Neither what was to be made durable before, nor the removal: all is as if nobody had asked. */
+static void a_removal_of_a_tied_object_that_fails_gives_nothing_up(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h[] = {engine_create_open(e, "a", 0), engine_create_open(e, "b", 0)};
+
+	assert_int_equal(tie(h[0], h[1]), 0);
+	assert_int_equal(engine_write_blks(e, h[0], 0, ENGINE_WRITTEN_BLKS, 1), 0);
+	assert_int_equal(engine_write_blk(e, h[1], 0, 2), 0);
+	assert_int_equal(object_close(h[0]), 0);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, UINT64_MAX);
+	assert_int_equal(engine_remove(e, "a"), -ERR_WRITEBACK);
+	h[0] = engine_open(e, "a");
+	assert_int_equal(engine_blk_byte(e, h[0], 0), 1);
+	assert_int_equal(engine_blk_byte(e, h[0], ENGINE_WRITTEN_BLKS - 1), 1);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, 0);
+	assert_int_equal(engine_fsync(e, h[1]), -ERR_WRITEBACK); /* it is told of what failed */
+	assert_int_equal(engine_fsync(e, h[0]), 0);
+	close_all(h, 2);
+	assert_after_crash(e, 1, 2);
+}
+
 static void a_tied_object_can_be_reset(void **state)
 {
 	struct engine *e = *state;
@@ -598,6 +620,8 @@ int main(void)
 	    TEST_TICKING(the_timer_writes_a_failed_set_again),
 	    TEST(a_tied_object_is_removed_with_its_set_durable),
 	    TEST(a_tied_object_whose_writes_fail_can_be_removed),
+
+	    TEST(a_removal_of_a_tied_object_that_fails_gives_nothing_up),
 	    TEST(a_tied_object_can_be_reset),
 	    TEST(a_reset_comes_behind_what_was_acknowledged),
 	    TEST(a_range_clone_comes_behind_what_was_acknowledged),
