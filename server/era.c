@@ -70,8 +70,10 @@ static int era_read(struct dev *dev, pblk_t first, uint64_t incarnation, struct 
 		err = dev_read(dev, era_place(first, incarnation), &iov, 1);
 	if (err == 0)
 		*era = era_parse(blk);
+	else if (err == -ERR_IO)
+		*era = (struct era){.bad = true};
 	free(blk);
-	return err;
+	return err == -ERR_IO ? 0 : err;
 }
 
 /* ---- checking -------------------------------------------------------------------------------- */

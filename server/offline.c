@@ -97,8 +97,10 @@ int offline_repair(struct store *store)
 {
 	struct recover_result recovered;
 	struct repair_result result;
-	int err = repair_once(store, &result);
+	int err = map_verify_pages(store->map);
 
+	if (!err)
+		err = repair_once(store, &result);
 	if (!err && result.left > 0)
 		return offline_check(store);
 	if (!err)
