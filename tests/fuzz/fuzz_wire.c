@@ -109,11 +109,13 @@ size_t fuzz_input(uint64_t number, uint8_t *bytes, size_t max)
 
 	if (!vectors)
 		vectors = vectors_load();
-	v = &vectors->v[number % vectors->n];
-	frame = strcmp(v->verb, "frame") == 0 || strcmp(v->verb, "badframe") == 0;
+	do {
+		v = &vectors->v[number++ % vectors->n];
+		frame = strcmp(v->verb, "frame") == 0 || strcmp(v->verb, "badframe") == 0;
+		len = frame && v->len > WIRE_HEADER_BYTES ? WIRE_HEADER_BYTES : v->len;
+	} while (len >= max); /* the largest are too long to be mutated often */
 	codec = codec_find(frame ? "wire_header" : v->name);
-	len = frame && v->len > WIRE_HEADER_BYTES ? WIRE_HEADER_BYTES : v->len;
-	if (!codec || len >= max) {
+	if (!codec) {
 		(void)fprintf(stderr, "no input from vector %s %s\n", v->verb, v->name);
 		exit(99);
 	}

@@ -252,7 +252,7 @@ static void a_file_that_was_cut_is_an_error(void **state)
 	engine_start(m.e); /* here: the test framework sets a handler of its own for each test */
 	m.h = engine_open(m.e, "a");
 	assert_int_equal(stat(m.e->dev_path, &st), 0);
-	assert_int_equal(truncate(m.e->dev_path, 1 << 20), 0); /* within the journal */
+	assert_int_equal(truncate(m.e->dev_path, 4 * MIB + BLK_BYTES), 0); /* behind the journal */
 	assert_int_equal(engine_read(m.e, m.h, 0, got, SIZE), -ERR_IO);
 	assert_int_equal(engine_write_blk(m.e, m.h, 0, 2), -ERR_IO);
 	assert_int_equal(truncate(m.e->dev_path, st.st_size), 0);

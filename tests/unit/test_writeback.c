@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "server/era.h"
 #include "tests/unit/writeback_fixture.h"
 
 /* ---- where blocks go ------------------------------------------------------------------------- */
@@ -336,7 +337,7 @@ static void fill_journal(struct fixture *fx)
 {
 	struct epoch epoch;
 
-	while (commit_journal_used(fx->commit) < JOURNAL_NBLKS - 1) {
+	while (commit_journal_used(fx->commit) < JOURNAL_NBLKS - ERA_NBLKS - 1) {
 		epoch_init_run(fx, &epoch, 1, 0, 17);
 		assert_int_equal(epoch_run(&epoch), 0);
 		writeback_batch_fini(&epoch.batch);
