@@ -69,7 +69,6 @@
 	X(NODE, CORRUPT, "bad metadata value")                                              \
 	X(PAGE, CORRUPT, "bad page of metadata")                                            \
 	X(JOURNAL, CORRUPT, "bad journal record")                                           \
-	X(ERA, CORRUPT, "bad record of starts on the data device")                          \
 	X(MAP_OLD, CORRUPT, "the map is an older copy than the data")                       \
 	X(DATA_OLD, CORRUPT, "the data is an older copy than the map")                      \
 	X(FRAME_MAGIC, PROTO, "bad frame magic")                                            \

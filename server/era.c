@@ -29,6 +29,7 @@ static_assert(sizeof(struct disk_era) == 32, "layout");
 struct era {
 	bool empty; /* nobody has written it yet */
 	bool bad;
+	bool unread; /* bad, because the device has failed */
 	uint64_t incarnation;
 	uint64_t tail_seq;
 	uint32_t state;
@@ -71,7 +72,7 @@ static int era_read(struct dev *dev, pblk_t first, uint64_t incarnation, struct 
 	if (err == 0)
 		*era = era_parse(blk);
 	else if (err == -ERR_IO)
-		*era = (struct era){.bad = true};
+		*era = (struct era){.bad = true, .unread = true};
 	free(blk);
 	return err == -ERR_IO ? 0 : err;
 }
@@ -122,7 +123,7 @@ static int era_judge(const struct era *own, const struct era *other, uint64_t in
 		err = era_judge_own(own, incarnation, tail_seq);
 	if (err == 0 && era_is_said(other))
 		err = era_judge_other(other, incarnation);
-	return err == 0 && own->bad && !era_is_said(other) ? -ERR_ERA : err;
+	return err;
 }
 
 static void era_complain(const char *place)
@@ -141,6 +142,8 @@ int era_check(struct dev *dev, pblk_t first, uint64_t incarnation, uint64_t tail
 	if (err < 0)
 		return err;
 	err = era_judge(&own, &other, incarnation, tail_seq);
+	if (err == 0 && own.unread && other.unread)
+		err = -ERR_IO;
 	if (err < 0) {
 		log_event(LOG_ERROR, "device-starts",
 			  "map=%" PRIu64 " tail=%" PRIu64 " device=%" PRIu64 ",%" PRIu64

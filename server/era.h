@@ -16,9 +16,9 @@
  *	an older copy		n + 1 begun or closed; n closed with a tail further on; what is beyond
  *	the data is older	n missing; n closed with a tail not as far; what is before
  *
- * A place that is damaged says nothing, which is logged; where the other one fits that is enough, so that
- * a write that was torn or a bit that was turned keeps nobody out.  One that is empty has not been written:
- * each is at the first or second start.
+ * A place that is damaged says nothing, which is logged: so a write that failed or was torn, in starts one
+ * after the other, or a bit that was turned keeps nobody out.  One that is empty has not been written: each is
+ * at the first or second start.
  */
 #ifndef SERVER_ERA_H
 #define SERVER_ERA_H
@@ -35,8 +35,8 @@ enum era_state { ERA_PREPARED = 1, ERA_BEGUN, ERA_CLOSED };
 
 /*
  * Does the device, whose places begin at "first", fit a map that says this?  *closed: the last run was closed,
- * so that nothing can be left half written.  -ERR_MAP_OLD, -ERR_DATA_OLD, -ERR_ERA: neither place can be read;
- * -ERR_IO, -ERR_NOMEM.
+ * so that nothing can be left half written.  -ERR_MAP_OLD, -ERR_DATA_OLD, -ERR_IO: neither place can be read;
+ * -ERR_NOMEM.
  */
 int era_check(struct dev *dev, pblk_t first, uint64_t incarnation, uint64_t tail_seq,
 	      bool *closed) MUST_CHECK;

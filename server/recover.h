@@ -33,8 +33,8 @@ struct recover_result {
 /*
  * Applies the journal and takes a new incarnation and key, durably.  Where the last run was not closed all
  * pages of the map are looked at before, and always its reference counts.  -ERR_JOURNAL: the journal is
- * damaged, nothing was changed by the damaged record or after it.  -ERR_MAP_OLD, -ERR_DATA_OLD, -ERR_ERA: map and device are not of one time
- * (era.h).  -ERR_PAGE, -ERR_NODE: one of the counts too; -ERR_IO, -ERR_NOMEM, -ERR_MAP.
+ * damaged, nothing was changed by the damaged record or after it.  -ERR_MAP_OLD, -ERR_DATA_OLD: map and
+ * device are not of one time (era.h).  -ERR_PAGE, -ERR_NODE: one of the counts too; -ERR_IO, -ERR_NOMEM, -ERR_MAP.
  */
 int recover_run(struct map *map, struct dev *dev, struct recover_result *result) MUST_CHECK;
 
