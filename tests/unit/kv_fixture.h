@@ -109,9 +109,10 @@ static inline struct kv_buf kvfix_buf(const struct kvfix_key *key)
 
 static inline void kvfix_put(struct kv_txn *txn, enum kv_table table, uint64_t n, size_t val_len)
 {
-	static const uint8_t zeros[2048];
+	static const uint8_t zeros[8192];
 	struct kvfix_key key = kvfix_key(n);
 
+	assert_true(val_len <= sizeof(zeros));
 	kv_put(txn, table, kvfix_buf(&key), (struct kv_buf){.data = zeros, .len = val_len});
 }
 
