@@ -14,7 +14,8 @@
  *	nothing more recent	n begun or closed; n prepared, where a start was cut off
  *	a start was cut off	n, and n + 1 prepared
  *	an older copy		n + 1 begun or closed; n closed with a tail further on; what is beyond
- *	the data is older	n missing; n closed with a tail not as far; what is before
+ *	the data is older	n missing; n closed with a tail not as far; what is before; but of the same
+ *				run it may say n begun, as the newer does
  *
  * A place that is damaged says nothing, which is logged: so a write that failed or was torn, in starts one
  * after the other, or a bit that was turned keeps nobody out.  One that is empty has not been written: each is

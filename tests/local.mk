@@ -511,6 +511,7 @@ tests_corrupt_test_corrupt_SOURCES = \
 	tests/corrupt/test_corrupt.c \
 	$(NULL)
 tests_corrupt_test_corrupt_LDADD = libtest.la libserver.la libcow.la libcommon.la $(CMOCKA_LIBS)
+
 # Clients of a daemon on a file system that loses its power, fails or is full.
 check_PROGRAMS += tests/fsstack/load
 tests_fsstack_load_LDADD = libtest.la libcow.la libcommon.la
