@@ -180,6 +180,6 @@ int __wrap_kv_write_commit(struct kv_txn *txn)
 	if (rnd_one_in(failing, 2))
 		kv_write_abort(txn);
 	else
-		MUST(__real_kv_write_commit(txn) == 0, "a commit");
+		(void)!__real_kv_write_commit(txn); /* it may want memory that is refused, too */
 	return -ERR_MAP;
 }
