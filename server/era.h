@@ -7,7 +7,7 @@
  * Each start has a number, the incarnation, and one of two blocks of the device in turn, its place:
  *
  *	prepared  written and synced before the map has the number: nothing was committed under it yet
- *	begun	  written when the map has it: what is committed from then on is synced with it
+ *	begun	  written and synced when the map has it, before anything is committed under it
  *	closed	  the server was stopped, and the map has all that the journal's records before tail_seq say
  *
  *	the map says n		the device may say

@@ -337,6 +337,9 @@ int recover_run(struct map *map, struct dev *dev, struct recover_result *result)
 		err = recover_fold(&r); /* which syncs the device before the map has the number */
 	if (err == 0)
 		err = era_write(dev, recover_places(map), res.incarnation, ERA_BEGUN, 0);
+	/* not with the first record's sync: where that fails, this would not be written again */
+	if (err == 0)
+		err = dev_sync(dev);
 	thread_set_role(role);
 	recover_fini(&r);
 	if (err == 0)

@@ -20,6 +20,7 @@ sabotage_patches = \
 	tests/sabotage/017-recover-key-kept.patch \
 	tests/sabotage/018-recover-data-error-is-the-end.patch \
 	tests/sabotage/019-recover-damage-is-the-end.patch \
+	tests/sabotage/020-recover-begun-unsynced.patch \
 	tests/sabotage/101-commit-answered-before-sync.patch \
 	tests/sabotage/102-commit-out-of-order.patch \
 	tests/sabotage/103-commit-sync-retried-alone.patch \
