@@ -10,6 +10,7 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/thread.h"
+#include "server/recover.h"
 
 #define HOME_WRITES   4u  /* at once: reads are not to wait behind them all */
 #define HOME_RUN_BLKS 256 /* of one write */
@@ -65,8 +66,8 @@ struct checkpoint {
 	unsigned int writes;
 	int err;
 	struct commit_req sync;
-	struct worker_job fold;
-	unsigned int fails; /* in a row */
+	struct worker_job job; /* the mark, then the fold */
+	unsigned int fails;    /* in a row */
 	uint64_t retry_at_ms;
 };
 
@@ -202,14 +203,14 @@ static void checkpoint_fail(struct checkpoint *cp, int err)
 
 static WORKER_FN void checkpoint_fold_run(struct worker_job *job)
 {
-	struct checkpoint *cp = CONTAINER_OF(job, struct checkpoint, fold);
+	struct checkpoint *cp = CONTAINER_OF(job, struct checkpoint, job);
 
 	cp->err = map_fold(cp->config.map);
 }
 
 static LOOP_FN void checkpoint_fold_done(struct worker_job *job)
 {
-	struct checkpoint *cp = CONTAINER_OF(job, struct checkpoint, fold);
+	struct checkpoint *cp = CONTAINER_OF(job, struct checkpoint, job);
 
 	if (cp->err < 0)
 		checkpoint_fail(cp, cp->err);
@@ -226,24 +227,52 @@ static LOOP_FN void checkpoint_synced(struct commit_req *req)
 		return;
 	}
 	cp->state = CHECKPOINT_FOLDING;
-	cp->fold.run = checkpoint_fold_run;
-	cp->fold.done = checkpoint_fold_done;
-	worker_submit(cp->config.fold_pool, &cp->fold);
+	cp->job.run = checkpoint_fold_run;
+	cp->job.done = checkpoint_fold_done;
+	worker_submit(cp->config.fold_pool, &cp->job);
 }
 
 /* ---- bringing blocks home -------------------------------------------------------------------- */
 
+static bool checkpoint_gives_up(struct checkpoint *cp)
+{
+	if (cp->err == 0 && !cp->stopping)
+		return false;
+	checkpoint_fail(cp, cp->err < 0 ? cp->err : -ERR_WRITEBACK);
+	return true;
+}
+
 /* The sync is the commit thread's: it knows of those that failed. */
 static void checkpoint_sync(struct checkpoint *cp)
 {
-	if (cp->err < 0 || cp->stopping) {
-		checkpoint_fail(cp, cp->err < 0 ? cp->err : -ERR_WRITEBACK);
+	if (checkpoint_gives_up(cp))
 		return;
-	}
 	cp->state = CHECKPOINT_SYNCING;
 	cp->sync.kind = COMMIT_SYNC;
 	cp->sync.done = checkpoint_synced;
 	commit_submit(cp->config.commit, &cp->sync);
+}
+
+static WORKER_FN void checkpoint_mark_run(struct worker_job *job)
+{
+	struct checkpoint *cp = CONTAINER_OF(job, struct checkpoint, job);
+
+	cp->err = recover_mark(cp->config.map, cp->config.dev, cp->cut.tail.seq);
+}
+
+static LOOP_FN void checkpoint_mark_done(struct worker_job *job)
+{
+	checkpoint_sync(CONTAINER_OF(job, struct checkpoint, job));
+}
+
+/* By the thread of the folds, which has nothing else to do. */
+static void checkpoint_mark(struct checkpoint *cp)
+{
+	if (checkpoint_gives_up(cp))
+		return;
+	cp->job.run = checkpoint_mark_run;
+	cp->job.done = checkpoint_mark_done;
+	worker_submit(cp->config.fold_pool, &cp->job);
 }
 
 static WORKER_FN void checkpoint_write_run(struct worker_job *job)
@@ -285,7 +314,7 @@ static void checkpoint_home(struct checkpoint *cp)
 		worker_submit(cp->config.pool, &w->job);
 	}
 	if (cp->writes == 0)
-		checkpoint_sync(cp);
+		checkpoint_mark(cp);
 }
 
 static void checkpoint_home_all(struct checkpoint *cp)

@@ -4,11 +4,13 @@
  * so makes room in the journal and lets freed blocks be used again.  Runs beside commits and delays
  * none.
  *
- *	        start          cut by the map thread   inlined blocks written   device synced
+ *	        start          cut by the map thread   inlined blocks, mark    device synced
  *	IDLE ----------> CUTTING -----------------> HOMING ----------------> SYNCING --------.
  *	  ^                                            ^                        |            v
  *	  |                                            `-- RETRY <-- error -----'<------- FOLDING
  *	  `--- journal released, freed blocks handed over, waiters called <------------------'
+ *
+ * The mark is written last: who finds it on the device finds all that it is of (era.h).
  *
  * It starts when the journal is half full, the staged map large, many blocks are not yet home, when
  * the oldest change in the journal has some age, or when somebody waits for one.

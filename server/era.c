@@ -25,6 +25,9 @@ struct disk_era {
 
 static_assert(sizeof(struct disk_era) == 32, "layout");
 
+/* In the place of a state: no start, but a mark. */
+#define ERA_MARK (ERA_CLOSED + 1u)
+
 /* What a place says. */
 struct era {
 	bool empty; /* nobody has written it yet */
@@ -35,17 +38,19 @@ struct era {
 	uint32_t state;
 };
 
-static pblk_t era_place(pblk_t first, uint64_t incarnation)
-{
-	return pblk(first.n + incarnation % ERA_NBLKS);
-}
+/* What all of them say. */
+struct era_places {
+	struct era own;	  /* of the map's start */
+	struct era other; /* of the start before it, or of one after it that was cut off */
+	struct era mark;
+};
 
 static uint32_t era_crc(const struct disk_era *disk)
 {
 	return crc32c(0, disk, offsetof(struct disk_era, crc));
 }
 
-static struct era era_parse(const uint8_t *place)
+static struct era era_parse(const uint8_t *place, bool mark)
 {
 	static const uint8_t zeros[sizeof(struct disk_era)];
 	const struct disk_era *disk = (const struct disk_era *)place;
@@ -54,30 +59,65 @@ static struct era era_parse(const uint8_t *place)
 			  .state = le32_get(disk->state)};
 
 	era.empty = memcmp(place, zeros, sizeof(zeros)) == 0;
-	era.bad = !era.empty &&
-		  (le64_get(disk->magic) != ERA_MAGIC || le32_get(disk->crc) != era_crc(disk) ||
-		   era.state < ERA_PREPARED || era.state > ERA_CLOSED);
+	era.bad = !era.empty && (le64_get(disk->magic) != ERA_MAGIC ||
+				 le32_get(disk->crc) != era_crc(disk) || era.state < ERA_PREPARED ||
+				 era.state > ERA_MARK || (era.state == ERA_MARK) != mark);
 	return era;
 }
 
-/* The place for an incarnation, which may say another one. */
-static int era_read(struct dev *dev, pblk_t first, uint64_t incarnation, struct era *era)
-{
-	uint8_t *blk = aligned_alloc(BLK_BYTES, BLK_BYTES);
-	struct iovec iov = {blk, BLK_BYTES};
-	int err = -ERR_NOMEM;
+/* ---- reading --------------------------------------------------------------------------------- */
 
-	if (blk)
-		err = dev_read(dev, era_place(first, incarnation), &iov, 1);
-	if (err == 0)
-		*era = era_parse(blk);
-	else if (err == -ERR_IO)
-		*era = (struct era){.bad = true, .unread = true};
-	free(blk);
-	return err == -ERR_IO ? 0 : err;
+/* Where all of them cannot be read at once, each alone may be. */
+static int era_read_each(struct dev *dev, pblk_t first, uint8_t *blks, bool *unread)
+{
+	for (unsigned int i = 0; i < ERA_NBLKS; i++) {
+		struct iovec iov = {blks + (size_t)i * BLK_BYTES, BLK_BYTES};
+		int err = dev_read(dev, pblk(first.n + i), &iov, 1);
+
+		if (err < 0 && err != -ERR_IO)
+			return err;
+		unread[i] = err < 0;
+	}
+	return 0;
+}
+
+static int era_read(struct dev *dev, pblk_t first, uint64_t incarnation, struct era_places *places)
+{
+	uint8_t *blks = aligned_alloc(BLK_BYTES, (size_t)ERA_NBLKS * BLK_BYTES);
+	struct iovec iov = {blks, (size_t)ERA_NBLKS * BLK_BYTES};
+	bool unread[ERA_NBLKS] = {false};
+	struct era eras[ERA_NBLKS];
+	int err;
+
+	if (!blks)
+		return -ERR_NOMEM;
+	err = dev_read(dev, first, &iov, 1);
+	if (err == -ERR_IO)
+		err = era_read_each(dev, first, blks, unread);
+	for (unsigned int i = 0; i < ERA_NBLKS && err == 0; i++)
+		eras[i] = unread[i] ? (struct era){.bad = true, .unread = true}
+				    : era_parse(blks + (size_t)i * BLK_BYTES, i == ERA_NSTARTS);
+	free(blks);
+	if (err < 0)
+		return err;
+	places->own = eras[incarnation % ERA_NSTARTS];
+	places->other = eras[(incarnation + 1) % ERA_NSTARTS];
+	places->mark = eras[ERA_NSTARTS];
+	return 0;
 }
 
 /* ---- checking -------------------------------------------------------------------------------- */
+
+static bool era_is_said(const struct era *era)
+{
+	return !era->empty && !era->bad;
+}
+
+/* The tail that a place says for this start; 0: none. */
+static uint64_t era_reach(const struct era *era, uint64_t incarnation)
+{
+	return era_is_said(era) && era->incarnation == incarnation ? era->tail_seq : 0;
+}
 
 /* How far a place is from what it should say: 0 fits, below the data is older, above the map. */
 static int64_t era_distance(const struct era *era, uint64_t incarnation)
@@ -85,19 +125,17 @@ static int64_t era_distance(const struct era *era, uint64_t incarnation)
 	return (int64_t)(era->incarnation - incarnation);
 }
 
-/* The place of the map's own start. */
 static int era_judge_own(const struct era *own, uint64_t incarnation, uint64_t tail_seq)
 {
 	int64_t distance = era_distance(own, incarnation);
 
-	if (distance == 0 && own->state == ERA_CLOSED && own->tail_seq != tail_seq)
-		distance = own->tail_seq < tail_seq ? -1 : 1;
+	if (distance == 0 && own->state == ERA_CLOSED && own->tail_seq > tail_seq)
+		distance = 1;
 	if (distance == 0)
 		return 0;
 	return distance < 0 ? -ERR_DATA_OLD : -ERR_MAP_OLD;
 }
 
-/* That of the start before it, or of one after it that was cut off. */
 static int era_judge_other(const struct era *other, uint64_t incarnation)
 {
 	int64_t distance = era_distance(other, incarnation);
@@ -107,23 +145,38 @@ static int era_judge_other(const struct era *other, uint64_t incarnation)
 	return distance < 0 ? -ERR_DATA_OLD : -ERR_MAP_OLD;
 }
 
-static bool era_is_said(const struct era *era)
+/* Is the device as far as the map?  A place that is damaged may be the one that has said so. */
+static int era_judge_tail(const struct era_places *p, uint64_t incarnation, uint64_t tail_seq)
 {
-	return !era->empty && !era->bad;
+	if (era_reach(&p->own, incarnation) >= tail_seq ||
+	    era_reach(&p->mark, incarnation) >= tail_seq)
+		return 0;
+	return p->own.bad || p->mark.bad ? 0 : -ERR_DATA_OLD;
 }
 
-static int era_judge(const struct era *own, const struct era *other, uint64_t incarnation,
-		     uint64_t tail_seq)
+static int era_judge(const struct era_places *p, uint64_t incarnation, uint64_t tail_seq)
 {
 	int err = 0;
 
-	if (own->empty)
+	if (p->own.empty)
 		err = incarnation > 0 ? -ERR_DATA_OLD : 0;
-	else if (!own->bad)
-		err = era_judge_own(own, incarnation, tail_seq);
-	if (err == 0 && era_is_said(other))
-		err = era_judge_other(other, incarnation);
+	else if (!p->own.bad)
+		err = era_judge_own(&p->own, incarnation, tail_seq);
+	if (err == 0 && era_is_said(&p->other))
+		err = era_judge_other(&p->other, incarnation);
+	if (err == 0 && incarnation > 0)
+		err = era_judge_tail(p, incarnation, tail_seq);
+	if (err == 0 && p->own.unread && p->other.unread)
+		err = -ERR_IO;
 	return err;
+}
+
+/* Neither a start nor a fold has been cut off since. */
+static bool era_is_closed(const struct era_places *p, uint64_t incarnation, uint64_t tail_seq)
+{
+	return era_is_said(&p->own) && p->own.state == ERA_CLOSED && p->own.tail_seq == tail_seq &&
+	       era_reach(&p->other, incarnation + 1) == 0 &&
+	       era_reach(&p->mark, incarnation) <= tail_seq;
 }
 
 static void era_complain(const char *place)
@@ -131,38 +184,41 @@ static void era_complain(const char *place)
 	log_event(LOG_WARN, "device-starts-damaged", "place=%s", place);
 }
 
+static void era_complain_all(const struct era_places *p, uint64_t incarnation)
+{
+	if (p->own.bad)
+		era_complain("own");
+	if (p->other.bad || (p->other.empty && incarnation > 1))
+		era_complain("other");
+	if (p->mark.bad)
+		era_complain("mark");
+}
+
 int era_check(struct dev *dev, pblk_t first, uint64_t incarnation, uint64_t tail_seq, bool *closed)
 {
-	struct era own;
-	struct era other;
-	int err = era_read(dev, first, incarnation, &own);
+	struct era_places p;
+	int err = era_read(dev, first, incarnation, &p);
 
-	if (err == 0)
-		err = era_read(dev, first, incarnation + 1, &other);
 	if (err < 0)
 		return err;
-	err = era_judge(&own, &other, incarnation, tail_seq);
-	if (err == 0 && own.unread && other.unread)
-		err = -ERR_IO;
+	err = era_judge(&p, incarnation, tail_seq);
 	if (err < 0) {
 		log_event(LOG_ERROR, "device-starts",
 			  "map=%" PRIu64 " tail=%" PRIu64 " device=%" PRIu64 ",%" PRIu64
-			  " error=%s",
-			  incarnation, tail_seq, own.incarnation, other.incarnation, err_name(err));
+			  " mark=%" PRIu64 " error=%s",
+			  incarnation, tail_seq, p.own.incarnation, p.other.incarnation,
+			  era_reach(&p.mark, incarnation), err_name(err));
 		return err;
 	}
-	if (own.bad)
-		era_complain("own");
-	if (other.bad || (other.empty && incarnation > 1))
-		era_complain("other");
-	*closed = era_is_said(&own) && own.state == ERA_CLOSED;
+	era_complain_all(&p, incarnation);
+	*closed = era_is_closed(&p, incarnation, tail_seq);
 	return 0;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-int era_write(struct dev *dev, pblk_t first, uint64_t incarnation, enum era_state state,
-	      uint64_t tail_seq)
+static int era_put(struct dev *dev, pblk_t place, uint64_t incarnation, uint32_t state,
+		   uint64_t tail_seq)
 {
 	uint8_t *blk = aligned_alloc(BLK_BYTES, BLK_BYTES);
 	struct disk_era *disk = (struct disk_era *)blk;
@@ -175,9 +231,21 @@ int era_write(struct dev *dev, pblk_t first, uint64_t incarnation, enum era_stat
 	le64_put(disk->magic, ERA_MAGIC);
 	le64_put(disk->incarnation, incarnation);
 	le64_put(disk->tail_seq, tail_seq);
-	le32_put(disk->state, (uint32_t)state);
+	le32_put(disk->state, state);
 	le32_put(disk->crc, era_crc(disk));
-	err = dev_write(dev, era_place(first, incarnation), &iov, 1);
+	err = dev_write(dev, place, &iov, 1);
 	free(blk);
 	return err;
+}
+
+int era_write(struct dev *dev, pblk_t first, uint64_t incarnation, enum era_state state,
+	      uint64_t tail_seq)
+{
+	return era_put(dev, pblk(first.n + incarnation % ERA_NSTARTS), incarnation, state,
+		       tail_seq);
+}
+
+int era_mark(struct dev *dev, pblk_t first, uint64_t incarnation, uint64_t tail_seq)
+{
+	return era_put(dev, pblk(first.n + ERA_NSTARTS), incarnation, ERA_MARK, tail_seq);
 }

@@ -49,7 +49,7 @@ struct journal_region {
 	uint64_t nblks; /* at least JOURNAL_MIN_BLKS */
 };
 
-#define JOURNAL_MIN_BLKS 62u
+#define JOURNAL_MIN_BLKS 61u
 
 struct journal;
 

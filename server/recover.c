@@ -208,6 +208,14 @@ static int recover_fold(struct recover *r)
 	return err;
 }
 
+/* As much as one fold takes: the map is still that of the run before. */
+static int recover_fold_part(struct recover *r)
+{
+	int err = recover_mark(r->map, r->dev, r->done.seq);
+
+	return err == 0 ? recover_fold(r) : err;
+}
+
 static int recover_scan_extents(struct recover *r, const struct journal_found *found)
 {
 	struct record_reader reader = {.bytes = found->body, .len = found->body_len};
@@ -236,7 +244,7 @@ static int recover_record(void *ctx, const struct journal_found *found)
 		return err;
 	r->result->records++;
 	r->done = found->next;
-	return r->fold && map_must_fold(r->map) ? recover_fold(r) : 0;
+	return r->fold && map_must_fold(r->map) ? recover_fold_part(r) : 0;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -314,6 +322,13 @@ static int recover_next_incarnation(struct recover *r)
 	return err;
 }
 
+/* Of the run that is about to begin. */
+static int recover_say(const struct recover *r, enum era_state state)
+{
+	return era_write(r->dev, recover_places(r->map), r->result->incarnation, state,
+			 r->done.seq);
+}
+
 static void recover_fini(struct recover *r)
 {
 	home_clear(&r->home, recover_drop, NULL);
@@ -332,11 +347,11 @@ int recover_run(struct map *map, struct dev *dev, struct recover_result *result)
 	if (err == 0)
 		err = recover_next_incarnation(&r);
 	if (err == 0)
-		err = era_write(dev, recover_places(map), res.incarnation, ERA_PREPARED, 0);
+		err = recover_say(&r, ERA_PREPARED);
 	if (err == 0)
 		err = recover_fold(&r); /* which syncs the device before the map has the number */
 	if (err == 0)
-		err = era_write(dev, recover_places(map), res.incarnation, ERA_BEGUN, 0);
+		err = recover_say(&r, ERA_BEGUN);
 	/* not with the first record's sync: where that fails, this would not be written again */
 	if (err == 0)
 		err = dev_sync(dev);
@@ -355,6 +370,20 @@ int recover_scan(struct map *map, struct dev *dev, recover_scan_fn *scan, void *
 
 	recover_fini(&r);
 	return err;
+}
+
+int recover_mark(struct map *map, struct dev *dev, uint64_t tail_seq)
+{
+	uint64_t incarnation;
+	struct map_view *view;
+	uint64_t key;
+	int err = map_view_begin(map, &view);
+
+	if (err < 0)
+		return err;
+	err = map_get_incarnation(view, &incarnation, &key);
+	map_view_end(view);
+	return err == 0 ? era_mark(dev, recover_places(map), incarnation, tail_seq) : err;
 }
 
 int recover_close(struct map *map, struct dev *dev)

@@ -18,7 +18,7 @@
 #include "server/map.h"
 
 /* Where the store's journal lies on the device: behind it, in what the map has set aside for it, are the places
- * of starts (era.h). */
+ * of starts and the mark (era.h). */
 struct journal_region recover_region(const struct map *map);
 
 struct recover_result {
@@ -37,6 +37,9 @@ struct recover_result {
  * device are not of one time (era.h).  -ERR_PAGE, -ERR_NODE: one of the counts too; -ERR_IO, -ERR_NOMEM, -ERR_MAP.
  */
 int recover_run(struct map *map, struct dev *dev, struct recover_result *result) MUST_CHECK;
+
+/* Before the device is synced for a fold: the map is about to have this tail.  As map_view_begin(), dev_write(). */
+int recover_mark(struct map *map, struct dev *dev, uint64_t tail_seq) MUST_CHECK;
 
 /* After a run that ended with everything in the map (objects_flush()) and was given up: it is closed. */
 int recover_close(struct map *map, struct dev *dev) MUST_CHECK;

@@ -132,6 +132,18 @@ static void fill_later(struct engine *e)
 	(void)object_close(copy);
 }
 
+/* A block for which there was a hole, and one that is written anew each time. */
+static void fill_again(struct engine *e, unsigned int nth)
+{
+	struct handle *disk = engine_open(e, "disk");
+
+	assert_int_equal(engine_write_blk(e, disk, 12 + nth, (uint8_t)(0x80 + nth)), 0);
+	assert_int_equal(engine_fsync(e, disk), 0);
+	assert_int_equal(engine_write_blk(e, disk, 10, (uint8_t)(0x90 + nth)), 0);
+	assert_int_equal(engine_fsync(e, disk), 0);
+	(void)object_close(disk);
+}
+
 /* ---- stores ---------------------------------------------------------------------------------- */
 
 /* Straight in the map, so that no reaper is there to take the tree apart. */
@@ -219,6 +231,16 @@ void made_init(struct made *made, const char *dir)
 	engine_stop(&e);
 	image_take(&made->images[MADE_CRASHED], e.dir);
 	engine_start(&e);
+	fill_again(&e, 0);
+	engine_flush(&e);
+	image_take(&made->images[MADE_FOLDED], e.dir);
+	for (unsigned int nth = 1; nth < 3; nth++) {
+		fill_again(&e, nth);
+		engine_flush(&e);
+	}
+	image_take(&made->images[MADE_ONCE_MORE], e.dir);
+	fill_again(&e, 3);
+	image_take(&made->images[MADE_BEHIND], e.dir);
 	stop_clean(&e, false);
 	image_take(&made->images[MADE_LATER], e.dir);
 	store_fini(&e);

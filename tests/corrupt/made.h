@@ -11,10 +11,13 @@
 #include "tests/corrupt/image.h"
 
 enum made_moment {
-	MADE_CLOSED,  /* stopped */
-	MADE_EARLIER, /* a run behind that, in the middle of it */
-	MADE_CRASHED, /* later in the same run */
-	MADE_LATER,   /* started on that and stopped */
+	MADE_CLOSED,	/* stopped */
+	MADE_EARLIER,	/* a run behind that, in the middle of it */
+	MADE_CRASHED,	/* later in the same run */
+	MADE_FOLDED,	/* started on that: behind a checkpoint */
+	MADE_ONCE_MORE, /* behind two more in the same run */
+	MADE_BEHIND,	/* with records behind the last of them */
+	MADE_LATER,	/* stopped */
 	MADE_NMOMENTS,
 };
 

@@ -267,6 +267,8 @@ void commits_fold(struct commits *fx)
 	commit_cut_map(fx->commit, &fold.cut);
 	test_store_run_flag(fx->ts, &fold.done);
 	assert_int_equal(fold.cut.err, 0);
+	assert_int_equal(recover_mark(fx->ts->map, &fx->ts->fdev->dev, fold.cut.tail.seq), 0);
+	assert_int_equal(dev_sync(&fx->ts->fdev->dev), 0);
 	assert_int_equal(map_fold(fx->ts->map), 0);
 	commit_folded(fx->commit, fold.cut.tail);
 }

@@ -21,6 +21,9 @@ sabotage_patches = \
 	tests/sabotage/018-recover-data-error-is-the-end.patch \
 	tests/sabotage/019-recover-damage-is-the-end.patch \
 	tests/sabotage/020-recover-begun-unsynced.patch \
+	tests/sabotage/021-recover-part-unmarked.patch \
+	tests/sabotage/022-era-tail-not-asked.patch \
+	tests/sabotage/023-era-tail-of-a-stop.patch \
 	tests/sabotage/101-commit-answered-before-sync.patch \
 	tests/sabotage/102-commit-out-of-order.patch \
 	tests/sabotage/103-commit-sync-retried-alone.patch \
@@ -42,6 +45,7 @@ sabotage_patches = \
 	tests/sabotage/208-checkpoint-generation-late.patch \
 	tests/sabotage/209-checkpoint-retried-without-writes.patch \
 	tests/sabotage/210-checkpoint-not-waited-for.patch \
+	tests/sabotage/211-checkpoint-unmarked.patch \
 	tests/sabotage/301-reuse-at-once.patch \
 	tests/sabotage/302-reuse-without-barrier.patch \
 	tests/sabotage/303-reuse-cached.patch \

@@ -344,7 +344,7 @@ static void no_read_that_fails_ends_the_journal(void **state)
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "a");
 	struct recover_result result;
-	uint64_t nth = ERA_NBLKS + 1; /* those before are of the places (era.h) */
+	uint64_t nth = 2; /* the first is of the places (era.h) */
 	uint64_t before;
 
 	run_epoch(fx, oid, 0);
@@ -358,7 +358,7 @@ static void no_read_that_fails_ends_the_journal(void **state)
 			break;
 		reopen(fx);
 	}
-	assert_true(nth > ERA_NBLKS + 2);
+	assert_true(nth > 3);
 	assert_true(fake_dev_calls(fx->ts->fdev, FAKE_READ) - before < nth);
 	assert_int_equal(result.records, 3);
 }
@@ -503,6 +503,89 @@ static void cut_short_between_folds_it_goes_on(void **state)
 	fold_one_after_the_other(fx);
 }
 
+/* A stop that came before the last commits: its tail is not that of the folds behind it. */
+static void cut_short_behind_a_stop_it_goes_on(void **state)
+{
+	struct commits *fx = *state;
+
+	leave_many(fx, commits_create(fx, "first"));
+	assert_int_equal(recover_close(fx->ts->map, &fx->ts->fdev->dev), 0);
+	fold_one_after_the_other(fx);
+}
+
+/* ---- copies of another time ------------------------------------------------------------------ */
+
+#define TIMES 5u
+
+static size_t dev_bytes(const struct commits *fx)
+{
+	return (size_t)fx->ts->fdev->dev.nblks * BLK_BYTES;
+}
+
+static uint8_t *copy_data(const struct commits *fx)
+{
+	uint8_t *copy = malloc(dev_bytes(fx));
+
+	assert_non_null(copy);
+	memcpy(copy, fx->ts->fdev->bytes, dev_bytes(fx));
+	return copy;
+}
+
+static void restore_data(struct commits *fx, const uint8_t *copy)
+{
+	memcpy(fx->ts->fdev->bytes, copy, dev_bytes(fx));
+	memcpy(fx->ts->fdev->durable, copy, dev_bytes(fx));
+}
+
+/* Of the same run, behind each of its folds; the newest has all that the map needs. */
+static void data_of_a_fold_before_is_refused(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "a");
+	struct recover_preview *preview;
+	struct recover_result result;
+	uint8_t *copies[TIMES];
+
+	for (unsigned int i = 0; i < TIMES; i++) {
+		run_epoch(fx, oid, i);
+		commits_fold(fx);
+		copies[i] = copy_data(fx);
+	}
+	commits_kill(fx);
+	for (unsigned int i = 0; i < TIMES; i++) {
+		int want = i + 1 < TIMES ? -ERR_DATA_OLD : 0;
+
+		restore_data(fx, copies[i]);
+		reopen(fx);
+		assert_int_equal(
+		    recover_preview(fx->ts->map, &fx->ts->fdev->dev, &result, &preview), want);
+		if (want == 0)
+			recover_preview_free(preview);
+		reopen(fx);
+		assert_int_equal(recover(fx, &result), want);
+		free(copies[i]);
+	}
+	assert_int_equal(result.records, 0);
+	assert_int_equal(where(fx, oid, TIMES - 1), AT(TIMES - 1).n);
+}
+
+/* As a stop leaves it, too: the map has no records behind its tail then. */
+static void data_from_before_a_stop_is_refused(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t oid = commits_create(fx, "a");
+	struct recover_result result;
+	uint8_t *copy;
+
+	run_epoch(fx, oid, 0);
+	copy = copy_data(fx);
+	commits_stop(fx);
+	assert_int_equal(recover_close(fx->ts->map, &fx->ts->fdev->dev), 0);
+	restore_data(fx, copy);
+	free(copy);
+	assert_int_equal(recover(fx, &result), -ERR_DATA_OLD);
+}
+
 /*
  * That a start has begun is durable when it ends: the first sync behind it may fail, and who makes it again
  * knows nothing of that place.
@@ -547,6 +630,9 @@ int main(void)
 	    TEST(freeing_no_preview_does_nothing),
 	    TEST_SMALL(more_than_one_fold_can_take_is_folded_in_parts),
 	    TEST_SMALL(cut_short_between_folds_it_goes_on),
+	    TEST_SMALL(cut_short_behind_a_stop_it_goes_on),
+	    TEST(data_of_a_fold_before_is_refused),
+	    TEST(data_from_before_a_stop_is_refused),
 	    TEST(a_start_is_known_before_anything_is_committed),
 	};
 
