@@ -13,14 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-#include "common/crc32c.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/conn_priv.h"
-#include "server/dispatch.h"
 #include "server/gate.h"
 #include "server/loop.h"
 
@@ -149,8 +148,6 @@ static void conn_drop_partial(struct conn *conn)
 	if (conn->req)
 		session_request_end(conn->req);
 	conn->req = NULL;
-	free(conn->large_body);
-	conn->large_body = NULL;
 	conn_unreserve(conn);
 	gate_leave(&conn->waiter);
 }
@@ -188,6 +185,8 @@ static void conn_free(struct conn *conn)
 	for (size_t i = 0; i < ARRAY_LEN(events); i++)
 		if (events[i])
 			event_free(events[i]);
+	if (conn->own)
+		conn->proto->close(conn);
 	if (conn->out)
 		evbuffer_free(conn->out);
 	if (conn->fd >= 0)
@@ -214,11 +213,19 @@ static void conn_reap(struct conn *conn)
 		set->config.on_closed(set->config.ctx);
 }
 
-/* Throws away what has come, so that a close does not reset the connection. */
+/* Throws away a part of what has come; as recv(2). */
+static ssize_t conn_recv_nothing(struct conn *conn)
+{
+	struct iovec iov = {.iov_base = conn->in, .iov_len = sizeof(conn->in)};
+
+	return conn_recv(conn, &iov, 1);
+}
+
+/* Throws it all away, so that a close does not reset the connection. */
 static void conn_discard_input(struct conn *conn)
 {
 	for (int i = 0; i < CONN_DISCARD_READS; i++)
-		if (recv(conn->fd, conn->in, sizeof(conn->in), 0) <= 0)
+		if (conn_recv_nothing(conn) <= 0)
 			return;
 }
 
@@ -240,20 +247,24 @@ static void conn_linger(struct conn *conn)
 
 static void conn_linger_read(struct conn *conn)
 {
-	ssize_t n = recv(conn->fd, conn->in, sizeof(conn->in), 0);
+	ssize_t n = conn_recv_nothing(conn);
 
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		conn_kill(conn);
 }
 
-void conn_fault(struct conn *conn, int err, const char *about)
+void conn_refuse(struct conn *conn, int err)
 {
 	log_event(LOG_WARN, "protocol-error", "client=\"%s\" error=%s", conn->session.holder,
 		  err_name(err));
-	if (err != -ERR_FRAME_MAGIC) /* else there is nothing to answer to */
-		dispatch_fault(&conn->session, &conn->header, err, about);
 	conn_finish(conn);
 	conn_set_deadline(conn, conn->set->config.handshake_ms);
+}
+
+void conn_set_ready(struct conn *conn)
+{
+	conn->ready = true;
+	event_del(conn->ev_deadline);
 }
 
 /* ---- output ---------------------------------------------------------------------------------- */
@@ -265,8 +276,13 @@ static void conn_page_sent(const void *data, size_t len, void *page)
 	page_put(page);
 }
 
+int conn_add(struct conn *conn, const void *data, size_t len)
+{
+	return evbuffer_add(conn->out, data, len) == 0 ? 0 : -ERR_NOMEM;
+}
+
 /* Gives the references of a vector's pages to the output; of a few bytes a copy. */
-static int conn_add_pages(struct conn *conn, struct pagevec *pv)
+int conn_add_pages(struct conn *conn, struct pagevec *pv)
 {
 	for (uint32_t i = 0; i < pv->npages; i++) {
 		uint32_t off;
@@ -286,34 +302,17 @@ static int conn_add_pages(struct conn *conn, struct pagevec *pv)
 	return 0;
 }
 
-static int conn_add_payload(struct conn *conn, const struct session_reply *reply)
-{
-	int err = 0;
-
-	for (uint32_t i = 0; i < reply->npayload && err == 0; i++)
-		err = conn_add_pages(conn, &reply->payload[i]);
-	return err;
-}
-
 /* The session's reply callback: also called for a dead connection. */
 static void conn_reply(struct session *session, const struct session_reply *reply)
 {
 	struct conn *conn = CONTAINER_OF(session, struct conn, session);
-	struct wire_header header = reply->header;
-	uint8_t head[WIRE_HEADER_BYTES];
-	bool ok;
 
 	assert(conn->magic == CONN_MAGIC);
 	if (conn->state != CONN_DEAD) {
-		header.body_len = reply->body_len;
-		header.body_crc = crc32c(0, reply->body, reply->body_len);
-		wire_header_encode(head, &header);
-		ok = evbuffer_add(conn->out, head, sizeof(head)) == 0 &&
-		     (reply->body_len == 0 ||
-		      evbuffer_add(conn->out, reply->body, reply->body_len) == 0) &&
-		     conn_add_payload(conn, reply) == 0;
+		int err = conn->proto->reply(conn, reply);
+
 		conn_account(conn);
-		if (!ok)
+		if (err < 0)
 			conn_kill(conn);
 	}
 	for (uint32_t i = 0; i < reply->npayload; i++)
@@ -436,8 +435,7 @@ static void conn_on_deadline(evutil_socket_t fd, short what, void *ctx)
 	(void)fd;
 	(void)what;
 	log_event(LOG_INFO, "connection-dropped", "reason=%s client=\"%s\"",
-		  conn->session.state == SESSION_NEW ? "no-handshake" : "does-not-end",
-		  conn->session.holder);
+		  conn->ready ? "does-not-end" : "no-handshake", conn->session.holder);
 	conn_kill(conn);
 }
 
@@ -482,7 +480,7 @@ static int conn_make_events(struct conn *conn)
 		   : -ERR_NOMEM;
 }
 
-int conn_new(struct conn_set *set, int fd)
+int conn_new(struct conn_set *set, const struct conn_proto *proto, int fd)
 {
 	struct conn *conn = calloc(1, sizeof(*conn));
 	char peer[SESSION_PEER_BYTES];
@@ -495,10 +493,12 @@ int conn_new(struct conn_set *set, int fd)
 	}
 	conn->magic = CONN_MAGIC;
 	conn->set = set;
+	conn->proto = proto;
 	conn->fd = fd;
 	conn->writable = true;
 	conn->waiter.wake = conn_waiter_wake;
-	if (evutil_make_socket_nonblocking(fd) < 0 || conn_make_events(conn) < 0) {
+	if (evutil_make_socket_nonblocking(fd) < 0 || conn_make_events(conn) < 0 ||
+	    proto->open(conn) < 0) {
 		conn_free(conn);
 		return -ERR_NOMEM;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conn.h: the connections: sockets, frames, and how much each may have under way.  Owns the
+ * conn.h: the connections: sockets, messages, and how much each may have under way.  Owns the
  * sockets and, through the sessions, the handles.  Loop thread only.
  *
  * Life of a connection (the functions are those of conn.c):
@@ -30,8 +30,12 @@
 #include "common/annot.h"
 #include "server/session.h"
 
+struct conn_proto;
 struct conn_set;
 struct loop;
+
+/* The protocols that a connection may speak. */
+extern const struct conn_proto conn_frames; /* cowd's own: docs/protocol.md */
 
 struct conn_config {
 	struct loop *loop;
@@ -56,7 +60,7 @@ unsigned int conn_set_count(const struct conn_set *set);
 bool conn_set_is_full(const struct conn_set *set);
 
 /* Takes over a connected socket, whatever the outcome.  -ERR_NOMEM. */
-int conn_new(struct conn_set *set, int fd) LOOP_FN MUST_CHECK;
+int conn_new(struct conn_set *set, const struct conn_proto *proto, int fd) LOOP_FN MUST_CHECK;
 
 /* Every connection finishes what is in flight, sends it, and closes. */
 void conn_set_stop(struct conn_set *set) LOOP_FN;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conn_in.c: frames coming in: a machine of one small function for each state, run until it needs
- * bytes that are not there, waits for a budget, or has had its turn.
+ * conn_in.c: what comes in: a machine of one small function for each state, run until it needs bytes
+ * that are not there, waits for a budget, or has had its turn.  Headers and bodies are the protocol's.
  *
- * Small frames are taken out of a buffer that one system call fills; a payload that does not fit in
+ * Small messages are taken out of a buffer that one system call fills; a payload that does not fit in
  * it is read from the socket into its pages, with what follows it into the buffer.
  */
 #include "server/conn_priv.h"
@@ -11,14 +11,11 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/event.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
-#include "common/crc32c.h"
 #include "common/err.h"
-#include "server/dispatch.h"
+#include "proto/wire.h"
 
 #define CONN_OUT_HIGH	   (8u << 20)
 #define CONN_OUT_LOW	   (4u << 20)
@@ -27,18 +24,11 @@
 #define CONN_TURN_REQUESTS 64
 #define CONN_READ_PAGES	   64 /* allocated ahead of the bytes */
 
-/* What a step of the input machine leaves to do. */
-enum step {
-	STEP_ON,   /* the next step */
-	STEP_MORE, /* more bytes into "in" */
-	STEP_WAIT, /* nothing until the next turn */
-};
-
 /* ---- input ----------------------------------------------------------------------------------- */
 
-static uint32_t conn_in_avail(const struct conn *conn)
+ssize_t conn_recv(struct conn *conn, const struct iovec *iov, int niov)
 {
-	return conn->in_len - conn->in_pos;
+	return readv(conn->fd, iov, niov);
 }
 
 /* The outcome of a read of at most "room" bytes; true when there are some. */
@@ -71,6 +61,7 @@ static bool conn_fill(struct conn *conn)
 {
 	uint32_t have = conn_in_avail(conn);
 	size_t room = sizeof(conn->in) - have;
+	struct iovec iov = {.iov_base = conn->in + have, .iov_len = room};
 	ssize_t n;
 
 	if (!conn->readable)
@@ -78,7 +69,7 @@ static bool conn_fill(struct conn *conn)
 	memmove(conn->in, conn->in + conn->in_pos, have);
 	conn->in_pos = 0;
 	conn->in_len = have;
-	n = recv(conn->fd, conn->in + have, room, 0);
+	n = conn_recv(conn, &iov, 1);
 	if (!conn_got(conn, n, room))
 		return false;
 	conn->in_len += (uint32_t)n;
@@ -97,88 +88,24 @@ bool conn_may_begin(struct conn *conn)
 	       conn->session.promised_bytes <= CONN_PROMISED_MAX;
 }
 
-static enum step conn_step_header(struct conn *conn)
+void conn_begun(struct conn *conn, struct request *req, uint32_t payload_len)
 {
-	bool ready = conn->session.state == SESSION_READY;
-	int err;
-
-	conn->limited = !conn_may_begin(conn);
-	if (conn->limited)
-		return STEP_WAIT;
-	if (conn_in_avail(conn) < WIRE_HEADER_BYTES)
-		return STEP_MORE;
-	err = wire_header_decode(conn->in + conn->in_pos, WIRE_MAGIC_REQUEST,
-				 ready ? WIRE_BODY_MAX : WIRE_BODY_HELLO_MAX,
-				 ready ? WIRE_PAYLOAD_MAX : 0, &conn->header);
-	if (err == 0)
-		err = dispatch_check(&conn->session, &conn->header);
-	if (err < 0) {
-		conn_fault(conn, err, err == -ERR_PROTO ? "flags or status is not 0" : NULL);
-		return STEP_WAIT;
-	}
-	conn->in_pos += WIRE_HEADER_BYTES;
-	conn->state = CONN_BODY;
-	return STEP_ON;
-}
-
-/* Collects a body that is larger than "in"; true when it is there. */
-static bool conn_collect_body(struct conn *conn)
-{
-	uint32_t want = conn->header.body_len - conn->body_have;
-	uint32_t n = conn_in_avail(conn) < want ? conn_in_avail(conn) : want;
-
-	memcpy(conn->large_body + conn->body_have, conn->in + conn->in_pos, n);
-	conn->in_pos += n;
-	conn->body_have += n;
-	return conn->body_have == conn->header.body_len;
-}
-
-/* The body is at "body": makes a request of it. */
-static enum step conn_take_body(struct conn *conn, const uint8_t *body)
-{
-	if (crc32c(0, body, conn->header.body_len) != conn->header.body_crc) {
-		conn_fault(conn, -ERR_FRAME_CRC, "body");
-		return STEP_WAIT;
-	}
-	if (dispatch_begin(&conn->session, &conn->header, body, &conn->req) < 0) {
-		conn_kill(conn);
-		return STEP_WAIT;
-	}
+	conn->req = req;
 	conn->turn_requests--;
+	conn->payload_len = payload_len;
 	conn->payload_have = 0;
 	conn->payload_vec = 0;
 	conn->payload_at = 0;
-	conn->payload_crc = 0;
 	conn->state = CONN_ADMIT;
-	return STEP_ON;
 }
 
-static enum step conn_step_body(struct conn *conn)
+struct request *conn_take(struct conn *conn)
 {
-	uint32_t len = conn->header.body_len;
-	enum step step;
+	struct request *req = conn->req;
 
-	if (len <= sizeof(conn->in)) {
-		if (conn_in_avail(conn) < len)
-			return STEP_MORE;
-		step = conn_take_body(conn, conn->in + conn->in_pos);
-		conn->in_pos += len;
-		return step;
-	}
-	if (!conn->large_body) {
-		conn->body_have = 0;
-		conn->large_body = malloc(len);
-		if (!conn->large_body) {
-			conn_kill(conn);
-			return STEP_WAIT;
-		}
-	}
-	if (!conn_collect_body(conn))
-		return STEP_MORE;
-	step = conn_take_body(conn, conn->large_body);
-	free(conn->large_body);
-	conn->large_body = NULL;
-	return step;
+	conn->req = NULL;
+	conn->state = CONN_HEADER;
+	return req;
 }
 
 /* A part of the memory for payloads.  A small one waits only while the engine is crowded. */
@@ -208,7 +135,7 @@ static bool conn_admit_reply(struct conn *conn, uint64_t bytes)
 	return gate_pass(&conn->set->send, &conn->waiter, bytes, false);
 }
 
-static enum step conn_step_admit(struct conn *conn)
+static enum conn_step conn_step_admit(struct conn *conn)
 {
 	struct request *req = conn->req;
 	bool payload = req->payload && req->err == 0;
@@ -222,7 +149,7 @@ static enum step conn_step_admit(struct conn *conn)
 	if (payload)
 		conn->state = CONN_PAYLOAD;
 	else
-		conn->state = conn->header.payload_len > 0 ? CONN_DISCARD : CONN_RUN;
+		conn->state = conn->payload_len > 0 ? CONN_DISCARD : CONN_RUN;
 	conn_account(conn);
 	return STEP_ON;
 }
@@ -285,12 +212,12 @@ static void conn_payload_came(struct conn *conn, const struct iovec *iov, size_t
 {
 	conn->payload_have += (uint32_t)n;
 	conn_payload_skip(conn, n);
-	if (!(conn->session.features & WIRE_FEATURE_PAYLOAD_CRC))
+	if (!conn->proto->came)
 		return;
 	for (int i = 0; n > 0; i++) {
 		size_t part = iov[i].iov_len < n ? iov[i].iov_len : n;
 
-		conn->payload_crc = crc32c(conn->payload_crc, iov[i].iov_base, part);
+		conn->proto->came(conn, iov[i].iov_base, part);
 		n -= part;
 	}
 }
@@ -311,7 +238,8 @@ static void conn_payload_copy(struct conn *conn, const struct iovec *iov, size_t
 }
 
 /* Reads the payload into its pages and what follows it into "in", which is empty. */
-static enum step conn_payload_read(struct conn *conn, struct iovec *iov, int niov, size_t bytes)
+static enum conn_step conn_payload_read(struct conn *conn, struct iovec *iov, int niov,
+					size_t bytes)
 {
 	size_t room = bytes + sizeof(conn->in);
 	ssize_t n;
@@ -320,9 +248,9 @@ static enum step conn_payload_read(struct conn *conn, struct iovec *iov, int nio
 		return STEP_WAIT;
 	iov[niov].iov_base = conn->in;
 	iov[niov].iov_len = sizeof(conn->in);
-	if (bytes < conn->header.payload_len - conn->payload_have)
+	if (bytes < conn->payload_len - conn->payload_have)
 		room = bytes;
-	n = readv(conn->fd, iov, room == bytes ? niov : niov + 1);
+	n = conn_recv(conn, iov, room == bytes ? niov : niov + 1);
 	if (!conn_got(conn, n, room))
 		return STEP_WAIT;
 	conn->in_pos = 0;
@@ -331,14 +259,14 @@ static enum step conn_payload_read(struct conn *conn, struct iovec *iov, int nio
 	return STEP_ON;
 }
 
-static enum step conn_step_payload(struct conn *conn)
+static enum conn_step conn_step_payload(struct conn *conn)
 {
 	struct iovec iov[CONN_READ_PAGES + 1];
 	size_t bytes;
 	size_t avail = conn_in_avail(conn);
 	int niov;
 
-	if (conn->payload_have == conn->header.payload_len) {
+	if (conn->payload_have == conn->payload_len) {
 		conn_unreserve(conn);
 		conn->state = CONN_RUN;
 		return STEP_ON;
@@ -358,58 +286,57 @@ static enum step conn_step_payload(struct conn *conn)
 }
 
 /* Throws away the payload of a request that is refused. */
-static enum step conn_step_discard(struct conn *conn)
+static enum conn_step conn_step_discard(struct conn *conn)
 {
-	uint32_t left = conn->header.payload_len - conn->payload_have;
+	uint32_t left = conn->payload_len - conn->payload_have;
 	struct iovec iov = {.iov_base = conn->in + conn->in_pos, .iov_len = conn_in_avail(conn)};
 
 	if (iov.iov_len > left)
 		iov.iov_len = left;
 	conn->in_pos += (uint32_t)iov.iov_len;
 	conn_payload_came(conn, &iov, iov.iov_len);
-	if (conn->payload_have < conn->header.payload_len)
+	if (conn->payload_have < conn->payload_len)
 		return STEP_MORE;
 	conn->state = CONN_RUN;
 	return STEP_ON;
 }
 
-static enum step conn_step_run(struct conn *conn)
+static enum conn_step conn_step(struct conn *conn)
 {
-	struct request *req = conn->req;
-	bool was_ready = conn->session.state == SESSION_READY;
-
-	if ((conn->session.features & WIRE_FEATURE_PAYLOAD_CRC) &&
-	    conn->payload_crc != conn->header.payload_crc) {
-		conn_fault(conn, -ERR_FRAME_CRC, "payload");
-		return STEP_WAIT;
+	switch (conn->state) {
+	case CONN_HEADER:
+		conn->limited = !conn_may_begin(conn);
+		return conn->limited ? STEP_WAIT : conn->proto->header(conn);
+	case CONN_BODY:
+		return conn->proto->body(conn);
+	case CONN_ADMIT:
+		return conn_step_admit(conn);
+	case CONN_PAYLOAD:
+		return conn_step_payload(conn);
+	case CONN_DISCARD:
+		return conn_step_discard(conn);
+	case CONN_RUN:
+		return conn->proto->run(conn);
+	case CONN_FINISHING:
+	case CONN_LINGER:
+	case CONN_DEAD:
+		break;
 	}
-	conn->req = NULL;
-	conn->state = CONN_HEADER;
-	dispatch_run(req);
-	conn_account(conn);
-	if (!was_ready && conn->session.state == SESSION_READY)
-		event_del(conn->ev_deadline);
-	return STEP_ON;
+	return STEP_WAIT;
 }
-
-static enum step (*const steps[])(struct conn *conn) = {
-    [CONN_HEADER] = conn_step_header,	[CONN_BODY] = conn_step_body,
-    [CONN_ADMIT] = conn_step_admit,	[CONN_PAYLOAD] = conn_step_payload,
-    [CONN_DISCARD] = conn_step_discard, [CONN_RUN] = conn_step_run,
-};
 
 void conn_input(struct conn *conn)
 {
 	conn->turn_bytes = CONN_TURN_BYTES;
 	conn->turn_requests = CONN_TURN_REQUESTS;
 	while (conn->state < CONN_FINISHING) {
-		enum step step;
+		enum conn_step step;
 
 		if (conn->turn_bytes <= 0 || conn->turn_requests <= 0) {
 			conn_yield(conn);
 			return;
 		}
-		step = steps[conn->state](conn);
+		step = conn_step(conn);
 		if (step == STEP_WAIT || (step == STEP_MORE && !conn_fill(conn)))
 			return;
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * conn_priv.h: what conn.c (life, budgets, output, events) and conn_in.c (frames coming in) share
- * of a connection.  Nobody else includes it.
+ * conn_priv.h: what the files of a connection share: conn.c has its life, budgets, output and events,
+ * conn_in.c what comes in; and each protocol a file with its table of functions, struct conn_proto.
+ * Nobody else includes it.
  */
 #ifndef SERVER_CONN_PRIV_H
 #define SERVER_CONN_PRIV_H
@@ -10,13 +11,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "proto/wire.h"
 #include "server/conn.h"
 #include "server/gate.h"
 #include "server/session.h"
 
+struct conn;
 struct event;
 struct evbuffer;
+struct iovec;
 
 #define CONN_MAGIC 0x434f4e4eu
 
@@ -35,6 +37,34 @@ enum conn_state {
 	CONN_DEAD,
 };
 
+/* What a step of the input machine leaves to do. */
+enum conn_step {
+	STEP_ON,   /* the next step */
+	STEP_MORE, /* more bytes into "in" */
+	STEP_WAIT, /* nothing until the next turn */
+};
+
+/*
+ * What a protocol does with a connection.  A message is: a header and a body, which the protocol takes
+ * out of "in" and makes a request of (dispatch_begin()); the room that this needs (CONN_ADMIT); its
+ * payload, into the request's pages or thrown away; and run().
+ */
+struct conn_proto {
+	/* Makes and frees conn->own.  -ERR_NOMEM. */
+	int (*open)(struct conn *conn);
+	void (*close)(struct conn *conn);
+	/* The steps of CONN_HEADER and CONN_BODY.  They end in CONN_ADMIT, with conn->req and
+	 * conn->payload_len, or with a message that needed no request in CONN_HEADER. */
+	enum conn_step (*header)(struct conn *conn);
+	enum conn_step (*body)(struct conn *conn);
+	/* Bytes of the payload have come; or NULL. */
+	void (*came)(struct conn *conn, const void *data, size_t len);
+	/* The request is complete: takes it, and runs it. */
+	enum conn_step (*run)(struct conn *conn);
+	/* Puts a reply into conn->out.  Of the payload it takes what it puts there.  -ERR_NOMEM. */
+	int (*reply)(struct conn *conn, const struct session_reply *reply);
+};
+
 struct conn_set {
 	struct conn_config config;
 	TAILQ_HEAD(, conn) conns;
@@ -49,6 +79,8 @@ struct conn {
 	uint32_t magic;
 	enum conn_state state;
 	struct conn_set *set;
+	const struct conn_proto *proto;
+	void *own; /* the protocol's */
 	TAILQ_ENTRY(conn) link;
 	struct gate_waiter waiter;
 	struct session session;
@@ -56,6 +88,7 @@ struct conn {
 	bool readable; /* the socket may have more */
 	bool writable; /* the socket may take more */
 	bool eof;
+	bool ready; /* the handshake is done */
 	bool in_turn;
 	bool again;	/* woken in its own turn */
 	bool limited;	/* a new request was held back by the limits of this connection */
@@ -73,14 +106,11 @@ struct conn {
 	uint64_t moved_bytes;	 /* since the slow tick began */
 	int64_t turn_bytes;
 	int turn_requests;
-	struct wire_header header;
 	struct request *req;   /* being received */
-	uint8_t *large_body;   /* where it does not fit in "in" */
-	uint32_t body_have;    /* of large_body */
-	uint32_t payload_have; /* bytes */
+	uint32_t payload_len;  /* bytes */
+	uint32_t payload_have; /* of them */
 	uint32_t payload_vec;  /* where the next ones go: the vector, */
 	uint64_t payload_at;   /* and the bytes that it has */
-	uint32_t payload_crc;  /* of payload_have bytes */
 	uint32_t in_pos;
 	uint32_t in_len;
 	uint8_t in[CONN_IN_BYTES];
@@ -88,6 +118,18 @@ struct conn {
 
 /* One turn of reading: until there is nothing more, a limit, or the others' turn. */
 void conn_input(struct conn *conn);
+
+/* The bytes in "in" that were not taken. */
+static inline uint32_t conn_in_avail(const struct conn *conn)
+{
+	return conn->in_len - conn->in_pos;
+}
+
+/* The header and the body of a request are there: what follows is this much of a payload. */
+void conn_begun(struct conn *conn, struct request *req, uint32_t payload_len);
+
+/* The request, complete, to be run; the next message may come. */
+struct request *conn_take(struct conn *conn);
 
 /* Whether another request may begin, by the connection's own limits. */
 bool conn_may_begin(struct conn *conn);
@@ -105,11 +147,21 @@ void conn_unreserve(struct conn *conn);
 /* It waits for a budget: makes sure that slow holders are looked for. */
 void conn_hold(struct conn *conn);
 
+/* Appends bytes, or pages without copying them, to what is sent.  -ERR_NOMEM. */
+int conn_add(struct conn *conn, const void *data, size_t len) MUST_CHECK;
+int conn_add_pages(struct conn *conn, struct pagevec *pv) MUST_CHECK;
+
+/* Reads what the socket has: as readv(2). */
+ssize_t conn_recv(struct conn *conn, const struct iovec *iov, int niov) MUST_CHECK;
+
+/* The handshake is done: its deadline does not hold any more. */
+void conn_set_ready(struct conn *conn);
+
 /* Reads no more, and ends when everything is answered and sent. */
 void conn_finish(struct conn *conn);
 
-/* The peer broke the protocol: says so and finishes.  "about" ends the text, or is NULL. */
-void conn_fault(struct conn *conn, int err, const char *about);
+/* As conn_finish(), because the peer broke the protocol: the log says so, and there is a deadline. */
+void conn_refuse(struct conn *conn, int err);
 
 /* Closes the socket.  What is left of the connection goes in a turn of its own. */
 void conn_kill(struct conn *conn);

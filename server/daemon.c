@@ -408,7 +408,7 @@ static bool on_accept(void *ctx, int fd)
 {
 	struct daemon *d = ctx;
 
-	if (conn_new(d->conns, fd) < 0)
+	if (conn_new(d->conns, &conn_frames, fd) < 0)
 		log_event(LOG_WARN, "accept", "error=NOMEM");
 	return !conn_set_is_full(d->conns);
 }

@@ -32,6 +32,7 @@ libserver_la_SOURCES = \
 	server/commit_record.c \
 	server/conn.c \
 	server/conn.h \
+	server/conn_frames.c \
 	server/conn_in.c \
 	server/conn_priv.h \
 	server/daemon.c \

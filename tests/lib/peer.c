@@ -87,7 +87,7 @@ struct frame_client peer_dial(struct peer_fixture *fx)
 	int fds[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	assert_int_equal(conn_new(fx->set, fds[0]), 0);
+	assert_int_equal(conn_new(fx->set, &conn_frames, fds[0]), 0);
 	c.fd = fds[1];
 	return c;
 }
