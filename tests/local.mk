@@ -502,6 +502,8 @@ tests_record_test_record_LDFLAGS = $(sim_judge_ldflags)
 
 # A small store with everything in it, damaged everywhere.
 tests_corrupt_test_corrupt_SOURCES = \
+	tests/corrupt/bytes.c \
+	tests/corrupt/bytes.h \
 	tests/corrupt/image.c \
 	tests/corrupt/image.h \
 	tests/corrupt/made.c \

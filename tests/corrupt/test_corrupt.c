@@ -8,10 +8,11 @@
  *
  * Each case is a process's, so that one that dies is seen and does not end the test.  What is not read by
  * any start (gaps in pages, pages that are free, blocks that no object maps, the journal of a run before)
- * is tried by chance, one byte in RARELY; and of what a record brings along, which one checksum covers, one
- * in ALIKE.  Blocks of data have every byte tried below an engine that runs.
+ * is tried by chance, and so is what a record brings along, which one checksum covers (bytes.h).  Blocks of
+ * data have every byte tried below an engine that runs.
  *
- * $TEST_CORRUPT: one byte in so many (1; with sanitizers SHARE); 0: every one, read or not.  $TEST_SEED.
+ * $TEST_CORRUPT: one byte in so many (1; with sanitizers SHARE); 0: every one, read or not, those that
+ * are not read MANY at once, far from each other.  $TEST_SEED.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -34,6 +35,7 @@
 #include "server/era.h"
 #include "server/journal_format.h"
 #include "server/store.h"
+#include "tests/corrupt/bytes.h"
 #include "tests/corrupt/made.h"
 #include "tests/corrupt/seen.h"
 #include "tests/lib/caught.h"
@@ -42,16 +44,16 @@
 #include "tests/lib/rnd.h"
 
 #define SHARE	     24u
-#define RARELY	     96u
-#define ALIKE	     16u
+#define MANY	     64u
 #define PROCESSES    2u
 #define SECTOR	     512u
 #define CASE_SECONDS 60u
 #define EXIT_LATCHED 77
 
-enum how { HOW_AS_IS, HOW_BIT, HOW_LOST, HOW_OTHER, HOW_CUT, HOW_NHOWS };
+enum how { HOW_AS_IS, HOW_BIT, HOW_MANY, HOW_LOST, HOW_OTHER, HOW_CUT, HOW_NHOWS };
 
-static const char *const how_names[] = {"as it is", "bit", "sector lost", "other sector", "cut"};
+static const char *const how_names[] = {"as it is",    "bit",	       "bits",
+					"lost sector", "other sector", "cut"};
 
 /* What is done to a store. */
 struct damage {
@@ -59,8 +61,9 @@ struct damage {
 	bool foreign;			   /* the data is another store's */
 	enum how how;
 	enum image_file file;
-	uint64_t off; /* HOW_CUT: the new size */
-	uint64_t arg; /* the bit, or the sector that is there instead */
+	uint64_t off; /* HOW_CUT: the new size; HOW_MANY: the first of them in t.rest */
+	uint64_t arg; /* the bit; the sector that is there instead; HOW_MANY: one in so many, */
+	uint64_t end; /* up to this one */
 };
 
 struct tally {
@@ -88,6 +91,9 @@ static struct {
 	struct damage *cases;
 	size_t ncases;
 	size_t cap;
+	uint64_t *rest; /* bits of what is not read, counted from the beginning of the file */
+	size_t nrest;
+	size_t rest_cap;
 } t;
 
 /* ---- one case -------------------------------------------------------------------------------- */
@@ -99,6 +105,10 @@ static void damage_apply(const struct damage *d, struct image *image)
 	switch (d->how) {
 	case HOW_BIT:
 		f->bytes[d->off] ^= (uint8_t)(1u << d->arg);
+		break;
+	case HOW_MANY:
+		for (uint64_t i = d->off; i < d->end; i += d->arg)
+			f->bytes[t.rest[i] / 8] ^= (uint8_t)(1u << t.rest[i] % 8);
 		break;
 	case HOW_LOST:
 		memset(f->bytes + d->off, 0, SECTOR);
@@ -126,10 +136,10 @@ static void damage_make(const struct damage *d, struct image *image)
 	damage_apply(d, image);
 }
 
-static bool is_last_record(const struct damage *d)
+static bool in_last_record(enum made_moment moment, enum image_file file, uint64_t off)
 {
-	return d->of[IMAGE_DATA] == MADE_CRASHED && d->file == IMAGE_DATA &&
-	       d->off >= t.last_record && d->off < t.last_record_end;
+	return moment == MADE_CRASHED && file == IMAGE_DATA && off >= t.last_record &&
+	       off < t.last_record_end;
 }
 
 static void damage_tell(const struct damage *d, const struct seen *seen, const char *what)
@@ -147,7 +157,8 @@ static bool judge_cut(struct tally *tally, const struct damage *d, const struct 
 {
 	const char *what;
 
-	if (!is_last_record(d) || seen_compare(seen, &t.shared->was_cut, &what) != SEEN_EXACT)
+	if (d->how == HOW_MANY || !in_last_record(d->of[IMAGE_DATA], d->file, d->off) ||
+	    seen_compare(seen, &t.shared->was_cut, &what) != SEEN_EXACT)
 		return false;
 	tally->cut++;
 	tally->cut_said += seen->cut;
@@ -271,6 +282,7 @@ static void run_all(const char *what)
 		     what, t.ncases, sum.verdicts[SEEN_REFUSED], sum.verdicts[SEEN_REPORTED],
 		     sum.verdicts[SEEN_EXACT], sum.cut, sum.cut_said, sum.latched);
 	t.ncases = 0;
+	t.nrest = 0;
 	assert_int_equal(sum.failures, 0);
 }
 
@@ -286,69 +298,54 @@ static void add_case(struct damage d)
 
 /* ---- which bytes ----------------------------------------------------------------------------- */
 
-/* What the pages of the map have: a header, a head with offsets and, behind a gap, entries. */
-static bool map_is_read(const uint8_t *page, uint64_t n, uint64_t off)
-{
-	unsigned int kind = le16_get(page + 10);
-
-	if (n < 2)
-		return off < 160;
-	if (le64_get(page) != n || (kind != 1 && kind != 2))
-		return kind == 4;
-	return off < le16_get(page + 12) || off >= le16_get(page + 14);
-}
-
-static uint64_t map_one_in(const uint8_t *page, uint64_t n, uint64_t off)
-{
-	return map_is_read(page, n, off) ? 1 : RARELY;
-}
-
-/* The length of a journal record's header and body; 0: none begins here. */
-static uint64_t record_len(const uint8_t *blk)
-{
-	const struct disk_record *d = (const struct disk_record *)blk;
-
-	return le64_get(d->magic) == JOURNAL_MAGIC ? sizeof(*d) + le32_get(d->body_len) : 0;
-}
-
-/* The header of the device, records and what they bring along, the places of starts, data. */
-static uint64_t data_one_in(const uint8_t *blk, uint64_t n, uint64_t off)
-{
-	uint64_t len = n == 0 ? 40 : record_len(blk);
-
-	if (n > STORE_JOURNAL_MIN)
-		return RARELY;
-	if (n > STORE_JOURNAL_MIN - ERA_NBLKS)
-		len = 32;
-	else if (n > 0 && len == 0)
-		return blk[0] == 0 && memcmp(blk, blk + 1, BLK_BYTES - 1) == 0 ? RARELY : ALIKE;
-	return off < len ? 1 : RARELY;
-}
-
 static uint64_t share(void)
 {
 	return rnd_env("TEST_CORRUPT", daemon_is_instrumented() ? SHARE : 1);
 }
 
-/* Every byte of a file that a start reads, with one bit turned. */
+/* Of how many bytes of the kind of this one only one is tried alone. */
+static uint64_t one_in_of(enum made_moment moment, enum image_file file, uint64_t off)
+{
+	const uint8_t *bytes = t.made.images[moment].files[file].bytes;
+	uint64_t n = off / IMAGE_PAGE;
+	uint64_t one_in = bytes_one_in(file, bytes + n * IMAGE_PAGE, n, off % IMAGE_PAGE);
+
+	return one_in > BYTES_ALIKE && in_last_record(moment, file, off) ? BYTES_ALIKE : one_in;
+}
+
+static void add_rest(uint64_t bit)
+{
+	if (t.nrest == t.rest_cap) {
+		t.rest_cap = 2 * t.rest_cap + 1024;
+		t.rest = realloc(t.rest, t.rest_cap * sizeof(*t.rest));
+		MUST(t.rest, "memory");
+	}
+	t.rest[t.nrest++] = bit;
+}
+
+/* Every byte of a file that a start reads, with one bit turned; and many at once of the others. */
 static void add_bits(enum made_moment moment, enum image_file file, struct rnd *rnd)
 {
 	const struct image_bytes *f = &t.made.images[moment].files[file];
+	struct damage d = {.of = {moment, moment}, .file = file};
 	uint64_t one_in = share();
+	uint64_t first = t.nrest;
 
-	for (uint64_t off = 0; off < f->len; off++) {
-		const uint8_t *page = f->bytes + off / IMAGE_PAGE * IMAGE_PAGE;
-		uint64_t n = off / IMAGE_PAGE;
-		uint64_t rarer = file == IMAGE_MAP ? map_one_in(page, n, off % IMAGE_PAGE)
-						   : data_one_in(page, n, off % IMAGE_PAGE);
+	for (d.off = 0; d.off < f->len; d.off++) {
+		uint64_t rarer = one_in_of(moment, file, d.off);
 
-		if (one_in == 0 || rnd_one_in(rnd, one_in * rarer))
-			add_case((struct damage){.of = {moment, moment},
-						 .how = HOW_BIT,
-						 .file = file,
-						 .off = off,
-						 .arg = rnd_below(rnd, 8)});
+		d.how = HOW_BIT;
+		d.arg = rnd_below(rnd, 8);
+		if (one_in == 0 && rarer == BYTES_RARELY)
+			add_rest(8 * d.off + d.arg);
+		else if (one_in == 0 || rnd_one_in(rnd, one_in * rarer))
+			add_case(d);
 	}
+	d.how = HOW_MANY;
+	d.arg = (t.nrest - first) / MANY + 1;
+	d.end = t.nrest;
+	for (d.off = first; d.off < d.end && d.off < first + d.arg; d.off++)
+		add_case(d);
 }
 
 static void add_sectors(enum made_moment moment, enum image_file file, struct rnd *rnd)
@@ -663,6 +660,7 @@ static int teardown(void **state)
 	made_fini(&t.made);
 	munmap(t.shared, sizeof(*t.shared));
 	free(t.cases);
+	free(t.rest);
 	return 0;
 }
 
