@@ -17,6 +17,9 @@
 /* A line longer than this is cut: it stays one write, so that lines of threads do not mix. */
 #define LOG_LINE_BYTES 2048
 
+#define LOG_RATE_MS    1000u
+#define LOG_RATE_LINES 20u
+
 static const struct {
 	const char *name;
 	int priority; /* of syslog(3) */
@@ -105,6 +108,22 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 	while (write(STDERR_FILENO, line, pos) < 0 && errno == EINTR)
 		;
 	errno = saved_errno;
+}
+
+bool log_rate_pass(struct log_rate *rate, const char *event, uint64_t now_ms)
+{
+	if (rate->lines == 0 || now_ms - rate->since_ms >= LOG_RATE_MS) {
+		if (rate->dropped > 0)
+			log_event(LOG_WARN, "lines-dropped", "of=%s lines=%u", event,
+				  rate->dropped);
+		*rate = (struct log_rate){.since_ms = now_ms};
+	}
+	if (rate->lines == LOG_RATE_LINES) {
+		rate->dropped++;
+		return false;
+	}
+	rate->lines++;
+	return true;
 }
 
 /* Writes the character at *text, escaped where it must be, and moves *text behind it. */

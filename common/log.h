@@ -10,7 +10,9 @@
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/annot.h"
 
@@ -21,6 +23,17 @@ void log_set_level(enum log_level level);
 
 /* Parses "error", "warn", "info" or "debug"; -ERR_INVAL for anything else. */
 int log_parse_level(const char *text, enum log_level *level) MUST_CHECK;
+
+/* How many lines of a kind that others can cause are written: 20 in a second.  Zeroed at first; of one
+ * thread. */
+struct log_rate {
+	uint64_t since_ms;
+	unsigned int lines;
+	unsigned int dropped;
+};
+
+/* Whether one more may be written.  Says first, as an event "lines-dropped", how many could not. */
+bool log_rate_pass(struct log_rate *rate, const char *event, uint64_t now_ms) MUST_CHECK;
 
 /* Writes one line; the text after the event name is key=value pairs.  ANY_FN. */
 void log_event(enum log_level level, const char *event, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "server/conn.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <bsd/sys/queue.h>
 #include <errno.h>
@@ -16,6 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/thread.h"
@@ -441,29 +441,17 @@ static void conn_on_deadline(evutil_socket_t fd, short what, void *ctx)
 
 /* ---- making and stopping --------------------------------------------------------------------- */
 
-/* Who is at the other end. */
-static void conn_peer_text(int fd, char *buf, size_t len)
+/* Who may not use the server is told so when they say HELLO. */
+static void conn_judge(struct conn *conn, const struct peer *peer)
 {
-	struct sockaddr_storage ss = {0};
-	socklen_t ss_len = sizeof(ss);
-	const struct sockaddr_in *in4 = (const struct sockaddr_in *)&ss;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&ss;
-	struct ucred cred;
-	socklen_t cred_len = sizeof(cred);
-	char addr[INET6_ADDRSTRLEN] = "?";
+	struct session *session = &conn->session;
+	struct conn_set *set = conn->set;
 
-	snprintf(buf, len, "unknown");
-	if (getpeername(fd, (struct sockaddr *)&ss, &ss_len) < 0)
+	if (!peer_is_refused(set->config.policy, peer, session->refusal, sizeof(session->refusal)))
 		return;
-	if (ss.ss_family == AF_INET) {
-		inet_ntop(AF_INET, &in4->sin_addr, addr, sizeof(addr));
-		snprintf(buf, len, "%s:%u", addr, ntohs(in4->sin_port));
-	} else if (ss.ss_family == AF_INET6) {
-		inet_ntop(AF_INET6, &in6->sin6_addr, addr, sizeof(addr));
-		snprintf(buf, len, "[%s]:%u", addr, ntohs(in6->sin6_port));
-	} else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len) == 0) {
-		snprintf(buf, len, "pid %d uid %u", cred.pid, cred.uid);
-	}
+	if (log_rate_pass(&set->refusals, "refused", clock_now_ms()))
+		log_event(LOG_WARN, "refused", "client=\"%s\" reason=\"%s\"", session->holder,
+			  session->refusal);
 }
 
 static int conn_make_events(struct conn *conn)
@@ -483,7 +471,7 @@ static int conn_make_events(struct conn *conn)
 int conn_new(struct conn_set *set, const struct conn_proto *proto, int fd)
 {
 	struct conn *conn = calloc(1, sizeof(*conn));
-	char peer[SESSION_PEER_BYTES];
+	struct peer peer;
 	const int on = 1;
 
 	ASSERT_LOOP();
@@ -505,11 +493,12 @@ int conn_new(struct conn_set *set, const struct conn_proto *proto, int fd)
 	/* not of every kind of socket */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	conn_peer_text(fd, peer, sizeof(peer));
-	session_init(&conn->session, set->config.host, conn_reply, peer);
+	peer_look(fd, &peer);
+	session_init(&conn->session, set->config.host, conn_reply, peer.text);
+	conn_judge(conn, &peer);
 	TAILQ_INSERT_TAIL(&set->conns, conn, link);
 	set->nconns++;
-	log_event(LOG_DEBUG, "connect", "client=\"%s\"", peer);
+	log_event(LOG_DEBUG, "connect", "client=\"%s\"", peer.text);
 	conn_set_deadline(conn, set->config.handshake_ms);
 	conn_wake(conn);
 	return 0;

@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "common/annot.h"
+#include "server/peer.h"
 #include "server/session.h"
 
 struct conn_proto;
@@ -40,6 +41,7 @@ extern const struct conn_proto conn_frames; /* cowd's own: docs/protocol.md */
 struct conn_config {
 	struct loop *loop;
 	const struct session_host *host;
+	const struct peer_policy *policy; /* of unix sockets; NULL: no users beside our own */
 	unsigned int conns_max;
 	uint64_t send_budget_bytes; /* of all: replies promised or not yet sent */
 	uint64_t recv_budget_bytes; /* of all: payloads being received */

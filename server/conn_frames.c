@@ -141,6 +141,8 @@ static enum conn_step frames_run(struct conn *conn)
 		return frames_fault(conn, -ERR_FRAME_CRC, "payload");
 	dispatch_run(conn_take(conn));
 	conn_account(conn);
+	if (conn->session.state == SESSION_OVER)
+		conn_finish(conn);
 	if (!conn->ready && conn->session.state == SESSION_READY)
 		conn_set_ready(conn);
 	return STEP_ON;

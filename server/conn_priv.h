@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/log.h"
 #include "server/conn.h"
 #include "server/gate.h"
 #include "server/session.h"
@@ -72,6 +73,7 @@ struct conn_set {
 	struct gate send; /* used_bytes: the sum of all pending_bytes */
 	struct gate recv; /* used_bytes: the sum of all reserved_bytes */
 	struct event *slow_tick;
+	struct log_rate refusals;
 	bool stopping;
 };
 

@@ -57,6 +57,7 @@ struct daemon {
 	struct loop *loop;
 	struct objects *objs;
 	struct session_host host;
+	struct peer_policy policy;
 	struct conn_set *conns;
 	struct listener *listeners[OPTIONS_LISTEN_MAX];
 	unsigned int nlisteners;
@@ -366,6 +367,7 @@ static int start_conns(struct daemon *d, unsigned int conns_max)
 	struct conn_config config = {
 	    .loop = d->loop,
 	    .host = &d->host,
+	    .policy = &d->policy,
 	    .conns_max = conns_max,
 	    .send_budget_bytes = budget_bytes(d->options.cache_bytes),
 	    .recv_budget_bytes = budget_bytes(d->options.cache_bytes),
@@ -438,6 +440,7 @@ static int start_listeners(struct daemon *d, char *why, size_t why_len)
 {
 	struct listen_config config = {.loop = d->loop,
 				       .insecure_plaintext = d->options.insecure_plaintext,
+				       .everybody = d->policy.nusers > 0,
 				       .accept = on_accept,
 				       .ctx = d};
 	int err = 0;
@@ -600,6 +603,9 @@ int daemon_run(int argc, char **argv, struct dev *(*wrap)(struct dev *dev))
 	set_up_signals();
 	if (options_parse(argc, argv, &d.options, why, sizeof(why)) < 0)
 		return complain(EX_USAGE, why);
+	for (unsigned int i = 0; i < d.options.nallow_user; i++)
+		if (peer_policy_add(&d.policy, d.options.allow_user[i], why, sizeof(why)) < 0)
+			return complain(EX_USAGE, why);
 	log_set_level(d.options.log_level);
 	return run_action(&d, wrap);
 }

@@ -38,6 +38,11 @@ static void hello_run(struct request *req)
 	};
 	int n;
 
+	if (req->session->refusal[0] != '\0') {
+		req->session->state = SESSION_OVER;
+		dispatch_error(req, -ERR_PERM, req->session->refusal);
+		return;
+	}
 	if (hello->version_min > WIRE_VERSION || hello->version_max < WIRE_VERSION) {
 		dispatch_error(req, -ERR_VERSION, "this server speaks version 1");
 		return;

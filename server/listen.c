@@ -102,9 +102,9 @@ static bool unix_is_alive(const struct sockaddr_un *sun)
 	return alive;
 }
 
-static int unix_bind(int fd, const struct sockaddr_un *sun)
+static int unix_bind(const struct listener *l, int fd, const struct sockaddr_un *sun)
 {
-	mode_t before = umask(0177);
+	mode_t before = umask(l->config.everybody ? 0111 : 0177);
 	int rc = bind(fd, (const struct sockaddr *)sun, sizeof(*sun));
 	int saved = errno;
 
@@ -114,11 +114,12 @@ static int unix_bind(int fd, const struct sockaddr_un *sun)
 }
 
 /* Binds; a socket file that a server left behind is replaced. */
-static int unix_claim(int fd, const struct sockaddr_un *sun, char *why, size_t why_len)
+static int unix_claim(const struct listener *l, int fd, const struct sockaddr_un *sun, char *why,
+		      size_t why_len)
 {
 	struct stat st;
 
-	if (unix_bind(fd, sun) == 0)
+	if (unix_bind(l, fd, sun) == 0)
 		return 0;
 	if (errno == EADDRINUSE) {
 		if (lstat(sun->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
@@ -129,7 +130,7 @@ static int unix_claim(int fd, const struct sockaddr_un *sun, char *why, size_t w
 			snprintf(why, why_len, "another server listens on %s", sun->sun_path);
 			return -ERR_BUSY;
 		}
-		if (unlink(sun->sun_path) == 0 && unix_bind(fd, sun) == 0)
+		if (unlink(sun->sun_path) == 0 && unix_bind(l, fd, sun) == 0)
 			return 0;
 	}
 	snprintf(why, why_len, "cannot listen on %s: %s", sun->sun_path, strerror(errno));
@@ -154,7 +155,7 @@ static int listen_unix(struct listener *l, const char *path, int *fd_out, char *
 		snprintf(why, why_len, "no socket: %s", strerror(errno));
 		return err_from_errno(errno);
 	}
-	err = unix_claim(fd, &sun, why, why_len);
+	err = unix_claim(l, fd, &sun, why, why_len);
 	if (err < 0) {
 		close(fd);
 		return err;

@@ -17,6 +17,7 @@ struct loop;
 struct listen_config {
 	struct loop *loop;
 	bool insecure_plaintext; /* TCP beyond loopback is allowed */
+	bool everybody;		 /* may connect to a unix socket: who it is will be looked at */
 	/* Takes over a connected socket.  False: accept no more until listener_resume(). */
 	bool (*accept)(void *ctx, int fd);
 	void *ctx;

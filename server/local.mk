@@ -152,6 +152,8 @@ libserver_la_SOURCES = \
 	server/options.h \
 	server/page.c \
 	server/page.h \
+	server/peer.c \
+	server/peer.h \
 	server/record.c \
 	server/record.h \
 	server/prepare.c \

@@ -21,17 +21,19 @@ enum {
 	OPT_INIT,
 	OPT_CHECK,
 	OPT_REPAIR,
-	OPT_LISTEN,
 	OPT_DEVICE,
-	OPT_CACHE,
 	OPT_LOG,
+	OPT_VERSION,
+	OPT_HELP,
+	OPT_SERVING, /* those below are for a server that serves */
+	OPT_LISTEN = OPT_SERVING,
+	OPT_CACHE,
 	OPT_WORKERS,
 	OPT_WRITEBACK_MS,
 	OPT_VERIFY_RATE,
 	OPT_INSECURE,
+	OPT_ALLOW_USER,
 	OPT_READY_FD,
-	OPT_VERSION,
-	OPT_HELP,
 };
 
 static const struct option table[] = {
@@ -48,6 +50,7 @@ static const struct option table[] = {
     {"writeback-ms", required_argument, NULL, OPT_WRITEBACK_MS},
     {"verify-rate", required_argument, NULL, OPT_VERIFY_RATE},
     {"insecure-plaintext", no_argument, NULL, OPT_INSECURE},
+    {"allow-user", required_argument, NULL, OPT_ALLOW_USER},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
@@ -74,6 +77,9 @@ const char *options_help(void)
 	       "  --listen unix:PATH|tcp:HOST:PORT\n"
 	       "                        serve there; may be given up to 16 times\n"
 	       "  --insecure-plaintext  allow TCP addresses other than loopback\n"
+	       "  --allow-user USER|UID\n"
+	       "                        a user who may use the unix sockets, beside root and the\n"
+	       "                        user of the server; may be given several times\n"
 	       "  --cache SIZE          memory for blocks (default 256M)\n"
 	       "  --workers N           threads for device I/O (default 4)\n"
 	       "  --writeback-ms N      the longest time a write stays only in memory\n"
@@ -199,19 +205,50 @@ static int take_action(struct options *o, enum options_action action, char *why,
 	return 0;
 }
 
+/* One more of an option that may be given several times. */
+static int take_more(const char *name, const char **list, unsigned int *n, unsigned int max,
+		     char *why, size_t why_len)
+{
+	if (optarg[0] == '\0') {
+		snprintf(why, why_len, "--%s needs a value", name);
+		return -ERR_INVAL;
+	}
+	if (*n == max) {
+		snprintf(why, why_len, "--%s is given more than %u times", name, max);
+		return -ERR_INVAL;
+	}
+	list[(*n)++] = optarg;
+	return 0;
+}
+
+static bool optarg_begins(const char *text)
+{
+	return strncmp(optarg, text, strlen(text)) == 0;
+}
+
 static int take_listen(struct options *o, char *why, size_t why_len)
 {
-	if (strncmp(optarg, "unix:", 5) != 0 && strncmp(optarg, "tcp:", 4) != 0) {
+	if (!optarg_begins("unix:") && !optarg_begins("tcp:")) {
 		snprintf(why, why_len, "--listen: '%s' is neither unix:PATH nor tcp:HOST:PORT",
 			 optarg);
 		return -ERR_INVAL;
 	}
-	if (o->nlisten == OPTIONS_LISTEN_MAX) {
-		snprintf(why, why_len, "--listen is given more than %u times", OPTIONS_LISTEN_MAX);
-		return -ERR_INVAL;
+	return take_more("listen", o->listen, &o->nlisten, OPTIONS_LISTEN_MAX, why, why_len);
+}
+
+/* Who may use the server, and how. */
+static int take_access(struct options *o, int opt, char *why, size_t why_len)
+{
+	switch (opt) {
+	case OPT_INSECURE:
+		o->insecure_plaintext = true;
+		return 0;
+	case OPT_ALLOW_USER:
+		return take_more("allow-user", o->allow_user, &o->nallow_user, OPTIONS_ALLOW_MAX,
+				 why, why_len);
+	default: /* OPT_LISTEN */
+		return take_listen(o, why, why_len);
 	}
-	o->listen[o->nlisten++] = optarg;
-	return 0;
 }
 
 static int take_device(struct options *o, char *why, size_t why_len)
@@ -255,32 +292,18 @@ static int take_value(struct options *o, int opt, char *why, size_t why_len)
 			snprintf(why, why_len,
 				 "--log: '%s' is not a level: error, warn, info or debug", optarg);
 		return err;
-	default: /* OPT_LISTEN */
-		return take_listen(o, why, why_len);
+	default:
+		return take_access(o, opt, why, why_len);
 	}
 }
 
-/* Those whose values only a server needs that serves. */
+/* The name of an option that only a server needs that serves; NULL: it is another. */
 static const char *option_serving(int opt)
 {
-	switch (opt) {
-	case OPT_LISTEN:
-		return "listen";
-	case OPT_CACHE:
-		return "cache";
-	case OPT_WORKERS:
-		return "workers";
-	case OPT_WRITEBACK_MS:
-		return "writeback-ms";
-	case OPT_VERIFY_RATE:
-		return "verify-rate";
-	case OPT_INSECURE:
-		return "insecure-plaintext";
-	case OPT_READY_FD:
-		return "ready-fd";
-	default:
-		return NULL;
-	}
+	for (const struct option *o = table; opt >= OPT_SERVING && o->name; o++)
+		if (o->val == opt)
+			return o->name;
+	return NULL;
 }
 
 static int take_option(struct options *o, int opt, char *why, size_t why_len)
@@ -293,9 +316,6 @@ static int take_option(struct options *o, int opt, char *why, size_t why_len)
 		return 0;
 	case OPT_DEVICE:
 		return take_device(o, why, why_len);
-	case OPT_INSECURE:
-		o->insecure_plaintext = true;
-		return 0;
 	case OPT_INIT:
 		return take_action(o, OPTIONS_INIT, why, why_len);
 	case OPT_CHECK:
@@ -308,9 +328,30 @@ static int take_option(struct options *o, int opt, char *why, size_t why_len)
 	}
 }
 
+/* Whether one of the addresses begins so. */
+static bool any_begins(const char *const *list, unsigned int n, const char *text)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (strncmp(list[i], text, strlen(text)) == 0)
+			return true;
+	return false;
+}
+
+/* Whether who may connect, and how, fits together; NULL, or what does not. */
+static const char *options_access_fault(const struct options *o)
+{
+	bool sockets = o->nlisten == 0 || any_begins(o->listen, o->nlisten, "unix:");
+
+	if (o->nallow_user > 0 && !sockets)
+		return "--allow-user is about unix sockets, and none is served";
+	return NULL;
+}
+
 /* What only all the options together show. */
 static int options_judge(const struct options *o, char *why, size_t why_len)
 {
+	const char *fault;
+
 	if (!o->store || o->store[0] == '\0') {
 		snprintf(why, why_len, "--store DIR is missing: see cowd --help");
 		return -ERR_INVAL;
@@ -326,6 +367,11 @@ static int options_judge(const struct options *o, char *why, size_t why_len)
 	if (o->action != OPTIONS_SERVE && o->serving) {
 		snprintf(why, why_len, "--%s takes no --%s: it does not serve the store",
 			 o->action == OPTIONS_CHECK ? "check" : "init", o->serving);
+		return -ERR_INVAL;
+	}
+	fault = options_access_fault(o);
+	if (fault) {
+		snprintf(why, why_len, "%s", fault);
 		return -ERR_INVAL;
 	}
 	return 0;

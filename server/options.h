@@ -19,6 +19,7 @@
 #define OPTIONS_WORKERS_MAX 64u
 
 #define OPTIONS_VERIFY_RATE_MIN 65536u
+#define OPTIONS_ALLOW_MAX	64u
 
 enum options_action { OPTIONS_SERVE, OPTIONS_INIT, OPTIONS_CHECK, OPTIONS_VERSION, OPTIONS_HELP };
 
@@ -33,6 +34,8 @@ struct options {
 	const char *listen[OPTIONS_LISTEN_MAX];
 	unsigned int nlisten;
 	bool insecure_plaintext;
+	const char *allow_user[OPTIONS_ALLOW_MAX]; /* names and numbers */
+	unsigned int nallow_user;
 	uint64_t cache_bytes;
 	unsigned int workers;
 	unsigned int writeback_ms;

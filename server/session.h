@@ -26,14 +26,15 @@
 #include "proto/wire.h"
 #include "server/object.h"
 #include "server/page.h"
+#include "server/peer.h"
 
 #define SESSION_HANDLES_MAX  1024u
-#define SESSION_PEER_BYTES   96u
-#define SESSION_HOLDER_BYTES (SESSION_PEER_BYTES + MSG_AGENT_BYTES * 4 + 8)
+#define SESSION_HOLDER_BYTES (PEER_TEXT_BYTES + MSG_AGENT_BYTES * 4 + 8)
 
 enum session_state {
 	SESSION_NEW,   /* nothing but HELLO */
 	SESSION_READY, /* everything but HELLO */
+	SESSION_OVER,  /* nothing: it was refused */
 };
 
 /* What all sessions of a server share; read only. */
@@ -77,8 +78,9 @@ struct session {
 	const struct session_host *host;
 	session_reply_fn reply;
 	enum session_state state;
-	uint64_t features; /* negotiated */
-	char peer[SESSION_PEER_BYTES];
+	uint64_t features;		  /* negotiated */
+	char refusal[PEER_REFUSAL_BYTES]; /* why the peer may not use the server; "": it may */
+	char peer[PEER_TEXT_BYTES];
 	char holder[SESSION_HOLDER_BYTES]; /* peer and agent, for messages to other clients */
 	LIST_HEAD(, request) requests;
 	uint32_t nrequests;

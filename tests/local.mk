@@ -134,6 +134,7 @@ unit_tests = \
 	tests/unit/test_object_write_large \
 	tests/unit/test_options \
 	tests/unit/test_page \
+	tests/unit/test_peer \
 	tests/unit/test_prepare \
 	tests/unit/test_progress \
 	tests/unit/test_record \
@@ -156,6 +157,7 @@ unit_tests = \
 	$(NULL)
 
 integration_tests = \
+	tests/integration/test_access \
 	tests/integration/test_aio \
 	tests/integration/test_badinput \
 	tests/integration/test_conns \
@@ -530,6 +532,7 @@ fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
 # Unit tests see everything; integration tests the daemon, and the library as others see it.
 LDADD = libtest.la libserver.la libctl.la libclient.la libcommon.la $(CMOCKA_LIBS)
 integration_ldadd = libtest.la libcow.la libcommon.la $(CMOCKA_LIBS)
+tests_integration_test_access_LDADD = $(integration_ldadd)
 tests_integration_test_aio_LDADD = $(integration_ldadd)
 tests_integration_test_badinput_LDADD = $(integration_ldadd)
 tests_integration_test_conns_LDADD = $(integration_ldadd)

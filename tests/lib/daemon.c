@@ -15,7 +15,7 @@
 
 #include "tests/lib/must.h"
 
-#define DAEMON_ARGS_MAX 24
+#define DAEMON_ARGS_MAX 40
 #define DAEMON_READY_FD 9
 #define DAEMON_LOG_TAIL 4000
 
@@ -105,6 +105,14 @@ static NORETURN void daemon_exec(const struct daemon *d, struct daemon_args *a, 
 	_exit(127);
 }
 
+static void daemon_more_args(struct daemon_args *a, const struct daemon *d)
+{
+	for (int i = 0; i < DAEMON_MORE_MAX && d->config.args[i]; i++) {
+		MUST(a->n < DAEMON_ARGS_MAX, "too many arguments");
+		a->v[a->n++] = d->config.args[i];
+	}
+}
+
 /* Where it is not in the store's directory. */
 static void daemon_device_arg(struct daemon_args *a, const struct daemon *d, char *buf, size_t len)
 {
@@ -148,6 +156,7 @@ static int daemon_launch(struct daemon *d)
 	daemon_arg(&a, "--cache", d->config.cache);
 	daemon_arg(&a, "--workers", d->config.workers);
 	daemon_arg(&a, "--writeback-ms", d->config.writeback_ms);
+	daemon_more_args(&a, d);
 	(void)snprintf(number, sizeof(number), "%d", DAEMON_READY_FD);
 	daemon_arg(&a, "--ready-fd", number);
 	MUST(pipe2(ready, O_CLOEXEC) == 0, "pipe");

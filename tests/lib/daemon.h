@@ -17,8 +17,9 @@
 #include "client/cow.h"
 #include "common/annot.h"
 
-#define DAEMON_ENV_MAX 6
-#define DAEMON_URI_MAX 160
+#define DAEMON_ENV_MAX	6
+#define DAEMON_MORE_MAX 16
+#define DAEMON_URI_MAX	160
 
 /* May be changed between a stop and a start. */
 struct daemon_config {
@@ -30,7 +31,8 @@ struct daemon_config {
 	const char
 	    *device; /* NULL: in the store; else before the path of a file beside it: "", "dax:" */
 	const char *at; /* where store and device file are, and stay; NULL: a place of its own */
-	const char *env[DAEMON_ENV_MAX]; /* NAME=VALUE, for the daemon only; ends in NULL */
+	const char *args[DAEMON_MORE_MAX]; /* more of them; ends in NULL */
+	const char *env[DAEMON_ENV_MAX];   /* NAME=VALUE, for the daemon only; ends in NULL */
 };
 
 struct daemon {

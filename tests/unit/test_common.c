@@ -205,6 +205,27 @@ static void test_log_line_is_cut(void **state)
 	free(text);
 }
 
+/* Lines that others can cause are bounded, and what is left out is counted. */
+static void test_log_rate(void **state)
+{
+	struct log_rate rate = {.lines = 0};
+	struct capture cap;
+	unsigned int passed = 0;
+	char *text;
+
+	(void)state;
+	capture_begin(&cap);
+	for (int i = 0; i < 1000; i++)
+		passed += log_rate_pass(&rate, "knock", 5000 + (uint64_t)i % 1000);
+	assert_int_equal(passed, 20);
+	assert_true(log_rate_pass(&rate, "knock", 6000));
+	assert_true(log_rate_pass(&rate, "knock", 6001));
+	text = capture_end(&cap);
+	assert_non_null(strstr(text, "level=warn event=lines-dropped of=knock lines=980\n"));
+	assert_int_equal(strcspn(text, "\n"), strlen(text) - 1);
+	free(text);
+}
+
 #define LOG_THREADS 4
 #define LOG_LINES   200
 
@@ -552,6 +573,7 @@ int main(void)
 	    cmocka_unit_test(test_log_line_has_a_time),
 	    cmocka_unit_test(test_log_line_for_the_journal),
 	    cmocka_unit_test(test_log_line_is_cut),
+	    cmocka_unit_test(test_log_rate),
 	    cmocka_unit_test(test_log_lines_of_threads_do_not_mix),
 	    cmocka_unit_test(test_log_parse_level),
 	    cmocka_unit_test(test_log_quote),

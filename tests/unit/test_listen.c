@@ -198,6 +198,21 @@ static void test_unix_is_for_the_owner_alone(void **state)
 	listener_close(l);
 }
 
+static void test_unix_may_be_for_everybody(void **state)
+{
+	struct fixture *fx = *state;
+	mode_t before = umask(077);
+	struct listener *l;
+	struct stat st;
+
+	fx->config.everybody = true;
+	l = must_listen(fx, fx->addr);
+	assert_int_equal(umask(before), 077);
+	assert_int_equal(stat(fx->path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0666);
+	listener_close(l);
+}
+
 static void test_unix_stale_socket_is_replaced(void **state)
 {
 	struct fixture *fx = *state;
@@ -582,6 +597,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    CASE(test_unix_is_made_accepts_and_is_removed),
 	    CASE(test_unix_is_for_the_owner_alone),
+	    CASE(test_unix_may_be_for_everybody),
 	    CASE(test_unix_stale_socket_is_replaced),
 	    CASE(test_unix_live_socket_is_left),
 	    CASE(test_unix_other_file_is_left),

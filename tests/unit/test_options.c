@@ -146,7 +146,7 @@ static void test_bad_values_are_named(void **state)
 	    {"--workers", "-1"},	{"--writeback-ms", ""},	   {"--writeback-ms", "600001"},
 	    {"--verify-rate", "65535"}, {"--verify-rate", "fast"}, {"--ready-fd", "-1"},
 	    {"--log", "loud"},		{"--listen", "foo:1"},	   {"--device", "dax:"},
-	    {"--device", ""},
+	    {"--device", ""},		{"--allow-user", ""},
 	};
 	struct options o;
 
@@ -178,8 +178,8 @@ static void test_what_is_missing_or_contradicts(void **state)
 static void test_init_and_check_take_nothing_about_serving(void **state)
 {
 	static const char *const options[] = {
-	    "--listen=unix:/a",	   "--cache=256M",     "--workers=4",	      "--ready-fd=7",
-	    "--writeback-ms=1000", "--verify-rate=1M", "--insecure-plaintext"};
+	    "--listen=unix:/a",	   "--cache=256M",     "--workers=4",	       "--ready-fd=7",
+	    "--writeback-ms=1000", "--verify-rate=1M", "--insecure-plaintext", "--allow-user=0"};
 	struct options o;
 
 	(void)state;
@@ -233,6 +233,21 @@ static void test_listen_has_a_limit(void **state)
 	assert_non_null(strstr(why, "16 times"));
 }
 
+static void test_users_are_about_unix_sockets(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, "--store=/s", "--allow-user=nobody", "--allow-user", "7"), 0);
+	assert_int_equal(o.nallow_user, 2);
+	assert_string_equal(o.allow_user[0], "nobody");
+	assert_string_equal(o.allow_user[1], "7");
+	assert_int_equal(PARSE(&o, "--store=/s", "--listen=tcp:h:1", "--allow-user=7"), -ERR_INVAL);
+	assert_string_equal(why, "--allow-user is about unix sockets, and none is served");
+	assert_int_equal(
+	    PARSE(&o, "--store=/s", "--listen=tcp:h:1", "--allow-user=7", "--listen=unix:/a"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +261,7 @@ int main(void)
 	    cmocka_unit_test(test_init_and_check_take_nothing_about_serving),
 	    cmocka_unit_test(test_repair_goes_with_check),
 	    cmocka_unit_test(test_listen_has_a_limit),
+	    cmocka_unit_test(test_users_are_about_unix_sockets),
 	};
 
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL);

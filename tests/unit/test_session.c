@@ -57,6 +57,24 @@ static void test_only_a_write_may_have_a_payload(void **state)
 	}
 }
 
+static void test_who_is_refused_is_told_at_hello(void **state)
+{
+	struct fixture *fx = *state;
+	struct wire_header h = {.magic = WIRE_MAGIC_REQUEST, .op = WIRE_OP_PING, .id = 9};
+
+	memcpy(fx->session.refusal, "uid 7 may not", sizeof("uid 7 may not"));
+	assert_int_equal(dispatch_check(&fx->session, &h), -ERR_FRAME_STATE);
+	assert_int_equal(RUN(fx, WIRE_OP_HELLO, msg_hello, .version_min = 1, .version_max = 1),
+			 ERR_PERM);
+	assert_text(fx, "not allowed: uid 7 may not");
+	assert_int_equal(fx->session.state, SESSION_OVER);
+	assert_int_equal(dispatch_check(&fx->session, &h), -ERR_FRAME_STATE);
+	h.op = WIRE_OP_HELLO;
+	assert_int_equal(dispatch_check(&fx->session, &h), -ERR_FRAME_STATE);
+	h.op = 999;
+	assert_int_equal(dispatch_check(&fx->session, &h), -ERR_FRAME_STATE);
+}
+
 static void test_an_id_is_free_again_after_its_reply(void **state)
 {
 	struct fixture *fx = *state;
@@ -435,6 +453,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_before_hello_nothing_else_is_allowed),
 	    TEST(test_only_a_write_may_have_a_payload),
+	    TEST(test_who_is_refused_is_told_at_hello),
 	    TEST(test_an_id_is_free_again_after_its_reply),
 	    TEST(test_a_request_that_is_given_up_leaves_nothing),
 	    TEST(test_close_waits_for_the_requests_before_it),
