@@ -149,6 +149,8 @@ unit_tests = \
 	tests/unit/test_session \
 	tests/unit/test_store_crash \
 	tests/unit/test_store_dir \
+	tests/unit/test_stream \
+	tests/unit/test_tls \
 	tests/unit/test_uri \
 	tests/unit/test_wire \
 	tests/unit/test_writeback \
@@ -289,12 +291,14 @@ check-local:
 endif
 
 # Helpers of the tests.
-libtest_la_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS)
+libtest_la_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(OPENSSL_CFLAGS)
 libtest_la_SOURCES = \
 	tests/lib/bed.c \
 	tests/lib/bed.h \
 	tests/lib/caught.c \
 	tests/lib/caught.h \
+	tests/lib/certs.c \
+	tests/lib/certs.h \
 	tests/lib/check_extents.c \
 	tests/lib/check_extents.h \
 	tests/lib/commits.c \
@@ -356,6 +360,7 @@ libtest_la_SOURCES = \
 	tests/unit/ranges_fixture.h \
 	tests/unit/session_fixture.h \
 	tests/unit/store_fixture.h \
+	tests/unit/tls_fixture.h \
 	tests/unit/write_all_fixture.h \
 	tests/unit/writeback_fixture.h \
 	tests/unit/written.h \
