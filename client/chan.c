@@ -15,7 +15,7 @@
 
 void chan_init(struct chan *ch)
 {
-	ch->fd = -1;
+	ch->stream = (struct stream){.fd = -1};
 	ch->alive = false;
 	ch->end = CHAN_CLOSED;
 	ch->reason = "not connected";
@@ -27,10 +27,14 @@ void chan_init(struct chan *ch)
 		LIST_INIT(&ch->table[i]);
 }
 
-void chan_open(struct chan *ch, int fd)
+int chan_open(struct chan *ch, int fd, struct tls *tls)
 {
-	assert(fd >= 0 && ch->fd < 0 && TAILQ_EMPTY(&ch->all));
-	ch->fd = fd;
+	assert(fd >= 0 && ch->stream.fd < 0 && TAILQ_EMPTY(&ch->all));
+	stream_open(&ch->stream, fd);
+	if (tls && stream_start_tls(&ch->stream, tls) < 0) {
+		ch->stream.fd = -1;
+		return -ERR_NOMEM;
+	}
 	ch->alive = true;
 	ch->out_broken = false;
 	ch->next_id = 1;
@@ -41,6 +45,7 @@ void chan_open(struct chan *ch, int fd)
 	ch->in_pos = 0;
 	ch->in_len = 0;
 	chan_set_limits(ch, 0, WIRE_BODY_HELLO_MAX, 0, 1);
+	return 0;
 }
 
 void chan_set_limits(struct chan *ch, uint64_t features, uint32_t body_max, uint32_t payload_max,
@@ -52,12 +57,19 @@ void chan_set_limits(struct chan *ch, uint64_t features, uint32_t body_max, uint
 	ch->inflight_max = inflight_max;
 }
 
+/* What is sent is sent whole, if it can be: the server need not take it for a cut. */
+static void chan_say_end(struct chan *ch)
+{
+	if (ch->alive && ch->stream.tls && !ch->out_broken && ch->out_bytes == 0 &&
+	    !stream_is_begun(&ch->stream) && stream_end(&ch->stream) < 0)
+		ch->out_broken = true;
+}
+
 void chan_close(struct chan *ch)
 {
+	chan_say_end(ch);
 	chan_kill(ch, CHAN_CLOSED, NULL, 0, -ERR_CONN, "not connected", "not connected");
-	if (ch->fd >= 0)
-		(void)close(ch->fd);
-	ch->fd = -1;
+	stream_close(&ch->stream);
 }
 
 void chan_request_crc(struct chan_request *req)
@@ -114,7 +126,7 @@ void chan_kill(struct chan *ch, enum chan_end end, struct chan_request *culprit,
 	ch->alive = false;
 	ch->end = end;
 	ch->reason = reason;
-	(void)shutdown(ch->fd, SHUT_RDWR);
+	(void)shutdown(ch->stream.fd, SHUT_RDWR);
 	if (culprit)
 		chan_finish(ch, culprit, &reply);
 	reply.err = others_err;
@@ -179,7 +191,8 @@ static void chan_orphan_adopt(struct chan *ch, struct chan_request *req,
 
 bool chan_is_begun(const struct chan *ch, const struct chan_request *req)
 {
-	return req->sent || (req == TAILQ_FIRST(&ch->out) && ch->out_bytes > 0);
+	return req->sent || (req == TAILQ_FIRST(&ch->out) &&
+			     (ch->out_bytes > 0 || stream_is_begun(&ch->stream)));
 }
 
 int chan_abandon(struct chan *ch, struct chan_request *req, chan_late_fn late, void *ctx)
@@ -204,17 +217,17 @@ static bool chan_can_send(const struct chan *ch)
 {
 	const struct chan_request *req = TAILQ_FIRST(&ch->out);
 
-	return ch->alive && !ch->out_broken && req &&
+	return ch->alive && !ch->out_broken && req && !stream_is_shaking(&ch->stream) &&
 	       (req->started || ch->inflight < ch->inflight_max);
 }
 
 /* Bytes sent of the request, from its byte "from" on; negative: errno, negated. */
-static ssize_t chan_send_some(int fd, const struct chan_request *req, size_t from)
+static ssize_t chan_send_some(struct stream *s, const struct chan_request *req, size_t from)
 {
 	const void *parts[3] = {req->head, req->body, req->payload};
 	const size_t lens[3] = {sizeof(req->head), req->body_len, req->payload_len};
 	struct iovec iov[3];
-	struct msghdr msg = {.msg_iov = iov};
+	int count = 0;
 	ssize_t n;
 
 	for (size_t i = 0; i < 3; i++) {
@@ -222,12 +235,10 @@ static ssize_t chan_send_some(int fd, const struct chan_request *req, size_t fro
 
 		from -= skip;
 		if (lens[i] > skip)
-			iov[msg.msg_iovlen++] =
+			iov[count++] =
 			    (struct iovec){(uint8_t *)(uintptr_t)parts[i] + skip, lens[i] - skip};
 	}
-	do {
-		n = sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-	} while (n < 0 && errno == EINTR);
+	n = stream_writev(s, iov, count);
 	return n < 0 ? -errno : n;
 }
 
@@ -240,7 +251,7 @@ static bool chan_send_first(struct chan *ch)
 	if (!req->started)
 		chan_start(ch, req);
 	while (ch->out_bytes < len) {
-		ssize_t n = chan_send_some(ch->fd, req, ch->out_bytes);
+		ssize_t n = chan_send_some(&ch->stream, req, ch->out_bytes);
 
 		if (n == -EAGAIN)
 			return false;
@@ -289,12 +300,31 @@ void chan_submit(struct chan *ch, struct chan_request *req)
 
 short chan_events(const struct chan *ch)
 {
-	return chan_can_send(ch) ? POLLIN | POLLOUT : POLLIN;
+	return stream_events(&ch->stream, true, chan_can_send(ch));
+}
+
+bool chan_is_pending(const struct chan *ch)
+{
+	return ch->alive && stream_is_pending(&ch->stream);
+}
+
+/* Whether it is over, so that requests may go out. */
+static bool chan_shake(struct chan *ch)
+{
+	int err = stream_handshake(&ch->stream);
+
+	if (err < 0)
+		chan_broken(ch, err == -ERR_PERM    ? EACCES
+				: err == -ERR_PROTO ? EPROTO
+						    : ECONNRESET);
+	return err == 0;
 }
 
 void chan_process(struct chan *ch, short revents)
 {
-	if (ch->alive && revents & (POLLIN | POLLERR | POLLHUP))
+	if (ch->alive && stream_is_shaking(&ch->stream) && !chan_shake(ch))
+		return;
+	if (ch->alive && stream_may_read(&ch->stream, revents))
 		chan_receive(ch);
 	if (ch->alive)
 		chan_flush(ch); /* replies may have made room for queued requests */

@@ -5,7 +5,8 @@
  * into the caller's buffer.  Never blocks and has no clock: whoever drives it polls the socket for
  * chan_events() and calls chan_process().
  *
- * It owns the socket.  It has no lock: one thread at a time, so the handle's mutex is held around
+ * It owns the socket, by a stream; where that is one of TLS its handshake comes first, and what is
+ * submitted meanwhile waits in the queue.  It has no lock: one thread at a time, so the handle's mutex is held around
  * every call but chan_request_crc().
  *
  * Life of a request: the caller makes it and keeps it and its buffers alive; chan_submit() links
@@ -32,6 +33,7 @@
 #include <sys/queue.h>
 
 #include "common/annot.h"
+#include "common/stream.h"
 #include "proto/msg.h"
 #include "proto/wire.h"
 
@@ -94,7 +96,7 @@ enum chan_end {
 };
 
 struct chan {
-	int fd; /* -1: never opened, or closed */
+	struct stream stream; /* closed: never opened, or closed */
 	bool alive;
 	enum chan_end end;  /* while it is not alive */
 	bool out_broken;    /* sending failed: what the server still had to say is read */
@@ -124,8 +126,11 @@ struct chan {
 
 void chan_init(struct chan *ch);
 
-/* Takes over fd, a connected stream socket.  The limits are those before the handshake. */
-void chan_open(struct chan *ch, int fd);
+/*
+ * Takes over fd, a connected stream socket, to be used with these credentials (NULL: as it is).  The
+ * limits are those before HELLO.  -ERR_NOMEM: the channel stays closed, and fd the caller's.
+ */
+int chan_open(struct chan *ch, int fd, struct tls *tls) MUST_CHECK;
 
 /* What HELLO agreed on. */
 void chan_set_limits(struct chan *ch, uint64_t features, uint32_t body_max, uint32_t payload_max,
@@ -142,6 +147,9 @@ void chan_submit(struct chan *ch, struct chan_request *req);
 
 /* The poll() events to wait for. */
 short chan_events(const struct chan *ch);
+
+/* Whether chan_process() has something to do whatever poll() says. */
+bool chan_is_pending(const struct chan *ch);
 
 /* Sends and receives what can be without blocking (a bounded amount). */
 void chan_process(struct chan *ch, short revents);
@@ -167,8 +175,11 @@ int chan_abandon(struct chan *ch, struct chan_request *req, chan_late_fn late,
 void chan_kill(struct chan *ch, enum chan_end end, struct chan_request *culprit, int err,
 	       int others_err, const char *reason, const char *text);
 
-/* For chan_in.c: reads and handles what has arrived; finishes a request; finds one by its id. */
+/* Of chan_in.c: reads and handles what has arrived; gives the channel up for an error of its stream. */
 void chan_receive(struct chan *ch);
+void chan_broken(struct chan *ch, int errnum);
+
+/* For chan_in.c: finishes a request; finds one by its id. */
 void chan_finish(struct chan *ch, struct chan_request *req, const struct chan_reply *reply);
 struct chan_request *chan_find(struct chan *ch, uint64_t id) MUST_CHECK;
 

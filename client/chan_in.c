@@ -209,26 +209,45 @@ static bool in_step(struct chan *ch)
 
 /* ---- the socket ------------------------------------------------------------------------------ */
 
+/*
+ * Where one end refuses the other, that is the answer to the first request, HELLO, whatever else waits
+ * for the connection: the same would come of another one.  So of what is no TLS.
+ */
+void chan_broken(struct chan *ch, int errnum)
+{
+	const char *why = stream_text(&ch->stream);
+	char text[TLS_TEXT_MAX + 64];
+
+	if (errnum == 0)
+		(void)snprintf(text, sizeof(text), "the server closed the connection");
+	else if (errnum == EACCES || errnum == EPROTO)
+		(void)snprintf(text, sizeof(text), "TLS: %s", why);
+	else
+		(void)snprintf(text, sizeof(text), "the connection was lost: %s",
+			       *why ? why : strerror(errnum));
+	if (errnum == EACCES)
+		chan_kill(ch, CHAN_CLOSED, TAILQ_FIRST(&ch->all), -ERR_PERM, -ERR_CONN,
+			  "the connection was refused", text);
+	else if (errnum == EPROTO)
+		chan_kill(ch, CHAN_CLOSED, TAILQ_FIRST(&ch->all), -ERR_CONN, -ERR_CONN,
+			  "the connection was given up: TLS failed", text);
+	else
+		chan_kill(ch, CHAN_LOST, NULL, 0, -ERR_CONN, "the connection was lost", text);
+}
+
 /* Bytes received; 0 when there are none now, or none ever again (the channel is dead then). */
 static size_t in_recv(struct chan *ch, void *buf, size_t len)
 {
-	char text[128];
-	ssize_t n;
+	struct iovec iov = {buf, len};
+	ssize_t n = stream_readv(&ch->stream, &iov, 1);
 
-	do {
-		n = recv(ch->fd, buf, len, MSG_DONTWAIT);
-	} while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		ch->received += (size_t)n;
 		return (size_t)n;
 	}
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return 0;
-	if (n == 0)
-		(void)snprintf(text, sizeof(text), "the server closed the connection");
-	else
-		(void)snprintf(text, sizeof(text), "the connection was lost: %s", strerror(errno));
-	chan_kill(ch, CHAN_LOST, NULL, 0, -ERR_CONN, "the connection was lost", text);
+	chan_broken(ch, n == 0 ? 0 : errno);
 	return 0;
 }
 
@@ -278,5 +297,5 @@ void chan_receive(struct chan *ch)
 			while (in_step(ch))
 				;
 		/* fewer than asked for: the socket is empty, and another call would only say so */
-	} while (ch->alive && n == want && turn < IN_TURN_BYTES);
+	} while (ch->alive && (n == want || chan_is_pending(ch)) && turn < IN_TURN_BYTES);
 }

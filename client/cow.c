@@ -17,6 +17,7 @@
 #include "client/uri.h"
 #include "common/clock.h"
 #include "common/err.h"
+#include "common/tls.h"
 
 #define COW_TIMEOUT_DEFAULT_MS 60000u
 
@@ -56,6 +57,7 @@ void cow_free(cow_t *cow)
 	if (!cow)
 		return;
 	aio_end(cow);
+	tls_put(cow->link.tls);
 	(void)close(cow->wake_fd);
 	(void)pthread_mutex_destroy(&cow->lock);
 	free(cow);
@@ -124,7 +126,20 @@ static int cow_handshake(struct cow *cow, bool crc)
 	return problem ? cow_give_up(cow, -ERR_PROTO, problem) : 0;
 }
 
-static int cow_dial(struct cow *cow, const struct uri *uri)
+/* Where the server was found, for connections that are made again. */
+static void cow_keep(struct cow *cow, const struct dial_addr *addr, struct tls *tls)
+{
+	struct tls *last;
+
+	(void)pthread_mutex_lock(&cow->lock);
+	last = cow->link.tls;
+	cow->link.addr = *addr;
+	cow->link.tls = tls ? tls_get(tls) : NULL;
+	(void)pthread_mutex_unlock(&cow->lock);
+	tls_put(last);
+}
+
+static int cow_dial(struct cow *cow, const struct uri *uri, struct tls *tls)
 {
 	char text[DIAL_TEXT_MAX];
 	struct dial_addr addr;
@@ -139,15 +154,48 @@ static int cow_dial(struct cow *cow, const struct uri *uri)
 	if (err < 0)
 		return errors_set(cow, err, text);
 	(void)pthread_mutex_lock(&cow->lock);
-	link_adopt(cow, fd);
+	err = link_adopt(cow, fd, tls);
 	(void)pthread_mutex_unlock(&cow->lock);
-	err = cow_handshake(cow, uri->host != NULL);
-	if (err < 0)
-		return err;
-	(void)pthread_mutex_lock(&cow->lock);
-	cow->link.addr = addr;
-	(void)pthread_mutex_unlock(&cow->lock);
-	return 0;
+	if (err < 0) {
+		(void)close(fd);
+		return errors_set(cow, err, "out of memory");
+	}
+	err = cow_handshake(cow, uri->host && !tls);
+	if (err == 0)
+		cow_keep(cow, &addr, tls);
+	return err;
+}
+
+/* Reads the credentials that the URI asks for. */
+static int cow_load(struct cow *cow, const struct uri *uri, struct tls **tls)
+{
+	char *def = uri->certificates || uri->psk ? NULL : uri_certificates();
+	struct tls_client_files files = {
+	    .certificates = uri->certificates ? uri->certificates : def,
+	    .psk = uri->psk,
+	    .identity = uri->identity,
+	    .host = uri->hostname ? uri->hostname : uri->host,
+	};
+	char text[TLS_TEXT_MAX];
+	int err;
+
+	if (!files.certificates && !files.psk)
+		return errors_set(cow, -ERR_NOMEM, "out of memory");
+	err = tls_client_new(&files, tls, text);
+	free(def);
+	/* what is missing is a file here, and not an object of the server */
+	return err < 0 ? errors_set(cow, err == -ERR_NOENT ? -ERR_INVAL : err, text) : 0;
+}
+
+static int cow_dial_uri(struct cow *cow, const struct uri *uri)
+{
+	struct tls *tls = NULL;
+	int err = uri->tls ? cow_load(cow, uri, &tls) : 0;
+
+	if (err == 0)
+		err = cow_dial(cow, uri, tls);
+	tls_put(tls);
+	return err;
 }
 
 static int cow_dial_text(struct cow *cow, const char *text)
@@ -165,7 +213,7 @@ static int cow_dial_text(struct cow *cow, const char *text)
 			return errors_set(cow, err, message);
 		}
 	}
-	err = cow_dial(cow, &uri);
+	err = cow_dial_uri(cow, &uri);
 	uri_clear(&uri);
 	return err;
 }

@@ -221,7 +221,8 @@ int cow_set_reconnect(cow_t *cow, int on);
 int cow_set_agent(cow_t *cow, const char *agent);
 
 /*
- * Connects: "cow://host[:port][/object]" (port 7117), "cow+unix:///[object]?socket=PATH", or NULL
+ * Connects: "cow://host[:port][/object]" (port 7117), "cow+unix:///[object]?socket=PATH",
+ * "cows://[identity@]host[:port][/object][?PARAMETERS]" for TLS (port 7118; see libcow(3)), or NULL
  * for $COW_URI and else the local socket: $XDG_RUNTIME_DIR/cowd/cowd.sock for another user than
  * root where that exists, else /run/cowd/cowd.sock.  The object part is ignored here; see
  * cow_uri_object().  A handle whose connection was lost can be connected again; objects that were

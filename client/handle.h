@@ -144,6 +144,7 @@ struct link {
 	enum link_state state;
 	struct dial_addr addr; /* of the last connection that was made by cow_connect() */
 	bool crc;	       /* checksums of payloads are asked for there */
+	struct tls *tls;       /* credentials for there; NULL: none are needed */
 	int fd;		       /* while DIALING, else -1 */
 	uint64_t retry_ns;
 	unsigned int backoff_ms;

@@ -46,7 +46,7 @@ void link_pollfd(const struct cow *cow, int *fd, short *events)
 		*fd = cow->link.fd;
 		*events = POLLOUT;
 	} else if (cow->chan.alive) {
-		*fd = cow->chan.fd;
+		*fd = cow->chan.stream.fd;
 		*events = chan_events(&cow->chan);
 	}
 }
@@ -56,6 +56,8 @@ uint64_t link_deadline_ns(const struct cow *cow)
 	const struct link *link = &cow->link;
 	uint64_t deadline_ns = flight_deadline_ns(cow);
 
+	if (chan_is_pending(&cow->chan)) /* poll() does not know of it */
+		return 0;
 	if ((link->state == LINK_DIALING ||
 	     (link->state == LINK_LOST && !TAILQ_EMPTY(&cow->parked))) &&
 	    link->retry_ns < deadline_ns)
@@ -282,13 +284,18 @@ const char *link_accept(struct cow *cow, const struct msg_hello_reply *reply, bo
 	return NULL;
 }
 
-static void link_open(struct cow *cow, int fd)
+static int link_open(struct cow *cow, int fd, struct tls *tls)
 {
+	int err;
+
 	link_unwatch(&cow->aio);
 	chan_close(&cow->chan);
-	chan_open(&cow->chan, fd);
+	err = chan_open(&cow->chan, fd, tls);
+	if (err < 0)
+		return err;
 	cow->session++;
 	cow->link.state = LINK_HELLO;
+	return 0;
 }
 
 static void link_stop_dialing(struct cow *cow)
@@ -300,10 +307,10 @@ static void link_stop_dialing(struct cow *cow)
 	cow->link.fd = -1;
 }
 
-void link_adopt(struct cow *cow, int fd)
+int link_adopt(struct cow *cow, int fd, struct tls *tls)
 {
 	link_stop_dialing(cow);
-	link_open(cow, fd);
+	return link_open(cow, fd, tls);
 }
 
 /* ---- making another -------------------------------------------------------------------------- */
@@ -321,12 +328,16 @@ static void link_failed(struct cow *cow, uint64_t now_ns)
 	link->state = LINK_LOST;
 }
 
-static void link_connected(struct cow *cow, int fd)
+static void link_connected(struct cow *cow, int fd, uint64_t now_ns)
 {
 	struct call *hello = &cow->link.hello;
 	int n;
 
-	link_open(cow, fd);
+	if (link_open(cow, fd, cow->link.tls) < 0) {
+		(void)close(fd);
+		link_failed(cow, now_ns);
+		return;
+	}
 	memset(hello, 0, sizeof(*hello));
 	hello->req.op = WIRE_OP_HELLO;
 	hello->req.body = hello->req.inline_body;
@@ -347,7 +358,7 @@ static void link_dialed(struct cow *cow, int result, int fd, uint64_t now_ns)
 		link->state = LINK_DIALING;
 	} else if (result == 0) {
 		link->fd = -1; /* the channel's now */
-		link_connected(cow, fd);
+		link_connected(cow, fd, now_ns);
 	} else {
 		link_stop_dialing(cow);
 		link_failed(cow, now_ns);

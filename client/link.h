@@ -35,8 +35,11 @@ void link_init(struct cow *cow);
 /* Ends what is there; every call fails. */
 void link_close(struct cow *cow);
 
-/* A socket that cow_connect() has made becomes the connection: its handshake is due. */
-void link_adopt(struct cow *cow, int fd);
+/*
+ * A socket that cow_connect() has made becomes the connection, with these credentials (NULL: none are
+ * needed): its handshake is due.  -ERR_NOMEM: fd stays the caller's.
+ */
+int link_adopt(struct cow *cow, int fd, struct tls *tls) MUST_CHECK;
 
 /* Fills in a call for the handshake, in its inline body.  The body's length, or a negative error. */
 int link_encode_hello(struct cow *cow, struct call *hello, struct msg_hello_reply *reply,

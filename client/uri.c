@@ -10,7 +10,8 @@
 
 #include "common/err.h"
 
-#define URI_SYSTEM_SOCKET "/run/cowd/cowd.sock"
+#define URI_SYSTEM_SOCKET	"/run/cowd/cowd.sock"
+#define URI_SYSTEM_CERTIFICATES "/etc/pki/cowd"
 
 void uri_clear(struct uri *uri)
 {
@@ -18,6 +19,10 @@ void uri_clear(struct uri *uri)
 	free(uri->port);
 	free(uri->socket);
 	free(uri->object);
+	free(uri->identity);
+	free(uri->certificates);
+	free(uri->psk);
+	free(uri->hostname);
 	*uri = (struct uri){0};
 }
 
@@ -123,7 +128,8 @@ static int uri_parse_authority(const char *text, const char *end, struct uri *ur
 	if (uri_copy(host, (size_t)(host_end - host), &uri->host) < 0)
 		return -ERR_NOMEM;
 	if (colon == end)
-		return uri_copy(URI_TCP_PORT, strlen(URI_TCP_PORT), &uri->port);
+		return uri_copy(uri->tls ? URI_TLS_PORT : URI_TCP_PORT, strlen(URI_TCP_PORT),
+				&uri->port);
 	if (uri_copy(colon + 1, (size_t)(end - colon - 1), &uri->port) < 0)
 		return -ERR_NOMEM;
 	*problem = "has a port that is not a number from 1 to 65535";
@@ -149,6 +155,97 @@ static int uri_parse_tcp(const char *text, struct uri *uri, const char **problem
 		return -ERR_INVAL;
 	}
 	return uri_parse_object(rest, rest + strlen(rest), uri, problem);
+}
+
+/* Where the value of a parameter goes; NULL: there is none of that name. */
+static char **uri_parameter(struct uri *uri, const char *name, size_t len)
+{
+	static const char certificates[] = "tls-certificates";
+	static const char psk[] = "tls-psk-file";
+	static const char hostname[] = "tls-hostname";
+
+	if (len == sizeof(certificates) - 1 && memcmp(name, certificates, len) == 0)
+		return &uri->certificates;
+	if (len == sizeof(psk) - 1 && memcmp(name, psk, len) == 0)
+		return &uri->psk;
+	if (len == sizeof(hostname) - 1 && memcmp(name, hostname, len) == 0)
+		return &uri->hostname;
+	return NULL;
+}
+
+static int uri_parse_parameter(const char *text, const char *end, struct uri *uri,
+			       const char **problem)
+{
+	const char *equal = memchr(text, '=', (size_t)(end - text));
+	char **value = equal ? uri_parameter(uri, text, (size_t)(equal - text)) : NULL;
+	int err;
+
+	*problem = "has another parameter than tls-certificates, tls-psk-file and tls-hostname";
+	if (!value)
+		return -ERR_INVAL;
+	*problem = "has a parameter twice";
+	if (*value)
+		return -ERR_INVAL;
+	err = uri_decode(equal + 1, end, value, problem);
+	if (err < 0)
+		return err;
+	*problem = "has a parameter that is no absolute path";
+	if (value != &uri->hostname && (*value)[0] != '/')
+		return -ERR_INVAL;
+	*problem = "has an empty tls-hostname";
+	return (*value)[0] != '\0' ? 0 : -ERR_INVAL;
+}
+
+static int uri_parse_parameters(const char *text, struct uri *uri, const char **problem)
+{
+	for (;;) {
+		const char *end = text + strcspn(text, "&");
+		int err = uri_parse_parameter(text, end, uri, problem);
+
+		if (err < 0)
+			return err;
+		if (*end == '\0')
+			break;
+		text = end + 1;
+	}
+	*problem = "has both certificates and a file of keys";
+	return uri->certificates && uri->psk ? -ERR_INVAL : 0;
+}
+
+/* identity@; *text is then behind it. */
+static int uri_parse_identity(const char **text, const char *end, struct uri *uri,
+			      const char **problem)
+{
+	const char *at = memchr(*text, '@', (size_t)(end - *text));
+	int err;
+
+	if (!at)
+		return 0;
+	*problem = "has an empty identity";
+	err = at == *text ? -ERR_INVAL : uri_decode(*text, at, &uri->identity, problem);
+	*text = at + 1;
+	return err;
+}
+
+static int uri_parse_tls(const char *text, struct uri *uri, const char **problem)
+{
+	const char *end = text + strcspn(text, "/?");
+	const char *rest = *end == '/' ? end + 1 : end;
+	const char *query = rest + strcspn(rest, "?");
+	int err;
+
+	uri->tls = true;
+	err = uri_parse_identity(&text, end, uri, problem);
+	if (err == 0)
+		err = uri_parse_authority(text, end, uri, problem);
+	if (err == 0)
+		err = uri_parse_object(rest, query, uri, problem);
+	if (err == 0 && *query == '?')
+		err = uri_parse_parameters(query + 1, uri, problem);
+	if (err < 0)
+		return err;
+	*problem = "names an identity, and no tls-psk-file that has its key";
+	return uri->identity && !uri->psk ? -ERR_INVAL : 0;
 }
 
 static int uri_parse_unix(const char *text, struct uri *uri, const char **problem)
@@ -185,11 +282,9 @@ static int uri_parse_into(const char *text, struct uri *uri, const char **proble
 		return uri_parse_tcp(text + sizeof(tcp) - 1, uri, problem);
 	if (strncmp(text, local, sizeof(local) - 1) == 0)
 		return uri_parse_unix(text + sizeof(local) - 1, uri, problem);
-	if (strncmp(text, tls, sizeof(tls) - 1) == 0) {
-		*problem = "asks for TLS, which this version does not have";
-		return -ERR_NOTSUP;
-	}
-	*problem = "begins neither with cow:// nor with cow+unix://";
+	if (strncmp(text, tls, sizeof(tls) - 1) == 0)
+		return uri_parse_tls(text + sizeof(tls) - 1, uri, problem);
+	*problem = "begins neither with cow:// nor with cows:// nor with cow+unix://";
 	return -ERR_INVAL;
 }
 
@@ -211,6 +306,16 @@ const char *uri_from_environment(void)
 	const char *uri = getenv("COW_URI");
 
 	return uri && *uri ? uri : NULL;
+}
+
+char *uri_certificates(void)
+{
+	const char *home = getenv("HOME");
+	char *path;
+
+	if (geteuid() == 0 || !home || !*home)
+		return strdup(URI_SYSTEM_CERTIFICATES);
+	return asprintf(&path, "%s/.config/pki/cowd", home) < 0 ? NULL : path;
 }
 
 char *uri_local_socket(void)

@@ -32,12 +32,13 @@ struct stream_tls {
 	short shake_wants; /* poll() events */
 	short read_wants;
 	short write_wants;
-	bool more;	/* the last read has not met the end of what is there */
-	size_t begun;	/* bytes of a write that has to be tried again; 0: none */
-	bool ended;	/* the end is written */
-	int errnum;	/* of the error that has ended it; 0 */
-	int err;	/* as one of the project's */
-	uint64_t bytes; /* read */
+	bool more;	  /* the last read has not met the end of what is there */
+	size_t begun;	  /* bytes of a write that has to be tried again; 0: none */
+	bool ended;	  /* the end is written */
+	int errnum;	  /* of the error that has ended it; 0 */
+	int err;	  /* as one of the project's */
+	int write_errnum; /* of one that has ended writing only */
+	uint64_t bytes;	  /* read */
 	uint64_t messages;
 	struct tls_peer peer;
 	char text[TLS_TEXT_MAX];
@@ -306,6 +307,7 @@ int stream_handshake(struct stream *s)
 	ret = SSL_do_handshake(t->ssl);
 	if (ret == 1) {
 		t->shaking = false;
+		t->more = SSL_has_pending(t->ssl) == 1;
 		t->peer.refused[0] = '\0';
 		return 0;
 	}
@@ -331,8 +333,11 @@ static size_t stream_tls_fill(struct stream_tls *t, uint8_t *buf, size_t len, bo
 		errno = 0;
 		ret = SSL_read_ex(t->ssl, buf + total, len - total, &n);
 		if (ret != 1) {
-			t->read_wants = stream_wants(t, ret, errno);
-			*waits = t->read_wants != 0;
+			short wants = stream_wants(t, ret, errno);
+
+			*waits = wants != 0;
+			if (wants != 0)
+				t->read_wants = wants;
 			break;
 		}
 		total += n;
@@ -376,6 +381,13 @@ bool stream_is_pending(const struct stream *s)
 	return s->tls && s->tls->more;
 }
 
+bool stream_may_read(const struct stream *s, short revents)
+{
+	int wanted = (s->tls ? s->tls->read_wants : POLLIN) | POLLERR | POLLHUP;
+
+	return stream_is_pending(s) || (revents & wanted) != 0;
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /*
@@ -410,6 +422,7 @@ static const uint8_t *stream_gather(const struct iovec *iov, int count, size_t f
 static size_t stream_tls_put(struct stream_tls *t, const uint8_t *data, size_t len)
 {
 	size_t n = 0;
+	short wants;
 	int ret;
 
 	ERR_clear_error();
@@ -419,8 +432,14 @@ static size_t stream_tls_put(struct stream_tls *t, const uint8_t *data, size_t l
 		t->begun = 0;
 		return n;
 	}
-	t->write_wants = stream_wants(t, ret, errno);
-	t->begun = t->write_wants != 0 ? len : 0;
+	wants = stream_wants(t, ret, errno);
+	t->begun = wants != 0 ? len : 0;
+	if (wants != 0)
+		t->write_wants = wants;
+	if (t->err == -ERR_CONN) {
+		t->write_errnum = t->errnum;
+		t->err = t->errnum = 0;
+	}
 	return 0;
 }
 
@@ -431,7 +450,7 @@ static ssize_t stream_tls_writev(struct stream_tls *t, const struct iovec *iov, 
 	size_t len = 0;
 	size_t n = 0;
 
-	while (t->err == 0) {
+	while (t->err == 0 && t->write_errnum == 0) {
 		const uint8_t *data = stream_gather(iov, count, total, copy, &len);
 
 		assert(len >= t->begun);
@@ -440,9 +459,11 @@ static ssize_t stream_tls_writev(struct stream_tls *t, const struct iovec *iov, 
 			break;
 		total += n;
 	}
-	if (total > 0 || (t->err == 0 && len == 0))
+	if (total > 0 || (t->err == 0 && t->write_errnum == 0 && len == 0))
 		return (ssize_t)total;
-	errno = t->err != 0 ? t->errnum : EAGAIN;
+	errno = EAGAIN;
+	if (t->err != 0 || t->write_errnum != 0)
+		errno = t->err != 0 ? t->errnum : t->write_errnum;
 	return -1;
 }
 
@@ -477,11 +498,11 @@ int stream_end(struct stream *s)
 	struct stream_tls *t = s->tls;
 	int ret = 0;
 
-	if (t && t->err == 0 && !t->shaking && !t->ended) {
+	if (t && t->err == 0 && t->write_errnum == 0 && !t->shaking && !t->ended) {
 		ERR_clear_error();
 		errno = 0;
 		ret = SSL_shutdown(t->ssl);
-		if (ret < 0 && (t->write_wants = stream_wants(t, ret, errno)) != 0)
+		if (ret < 0 && stream_wants(t, ret, errno) != 0)
 			return STREAM_AGAIN;
 		t->ended = ret >= 0;
 	}

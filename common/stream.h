@@ -10,9 +10,13 @@
  *
  * Whoever polls asks stream_events() what for, and tries both directions whatever has come: by TLS a
  * read may have to wait until something can be written, and the other way round.  What has been
- * received and is not yet read is not seen by poll(): see stream_is_pending().
+ * received and is not yet read is not seen by poll(): see stream_is_pending(), which is to be looked at
+ * behind each read, and behind the handshake.
  *
- * An error is final: it is returned again by whatever is called next, with its text.
+ * An error is final: it is returned again by whatever is called next, with its text.  One of writing is
+ * final for writing alone, so that what the other end still has to say is read.  Who refuses a client
+ * should read on until its end before the stream is closed: else what the client has sent meanwhile
+ * makes its system forget the reason.
  */
 #ifndef COMMON_STREAM_H
 #define COMMON_STREAM_H
@@ -72,6 +76,9 @@ short stream_events(const struct stream *s, bool read, bool write);
 
 /* Whether a read may return something though poll() says nothing.  False after EAGAIN. */
 bool stream_is_pending(const struct stream *s);
+
+/* Whether it is worth trying to read, after poll() has returned these. */
+bool stream_may_read(const struct stream *s, short revents);
 
 /*
  * Tells the other end that nothing more will be written; everything has been.  0, STREAM_AGAIN or

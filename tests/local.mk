@@ -84,6 +84,7 @@ unit_tests = \
 	tests/unit/test_libcow_ranges \
 	tests/unit/test_libcow_reconnect \
 	tests/unit/test_libcow_seek \
+	tests/unit/test_libcow_tls \
 	tests/unit/test_libcow_verify \
 	tests/unit/test_listen \
 	tests/unit/test_loop \
@@ -332,6 +333,8 @@ libtest_la_SOURCES = \
 	tests/lib/oracle.h \
 	tests/lib/raw.c \
 	tests/lib/raw.h \
+	tests/lib/relay.c \
+	tests/lib/relay.h \
 	tests/lib/rnd.c \
 	tests/lib/rnd.h \
 	tests/lib/test_store.c \
@@ -405,6 +408,9 @@ tests_unit_test_libcow_cancel_SOURCES = $(cut_wire) tests/unit/test_libcow_cance
 tests_unit_test_libcow_cancel_LDFLAGS = $(cut_ldflags)
 tests_unit_test_libcow_cut_SOURCES = $(cut_wire) tests/unit/test_libcow_cut.c
 tests_unit_test_libcow_cut_LDFLAGS = $(cut_ldflags)
+
+tests_unit_test_libcow_tls_SOURCES = $(cut_wire) tests/unit/test_libcow_tls.c
+tests_unit_test_libcow_tls_LDFLAGS = $(cut_ldflags)
 
 # The daemon with a device that fails, waits and counts as the environment says.
 check_PROGRAMS += tests/lib/cowd_fault

@@ -197,6 +197,17 @@ char *certs_dir(void)
 	return dir;
 }
 
+void certs_copy(const char *from, const char *to, const char *name)
+{
+	char old[CERTS_PATH_MAX];
+	char new[CERTS_PATH_MAX];
+
+	(void)snprintf(old, sizeof(old), "%s/%s", from, name);
+	(void)snprintf(new, sizeof(new), "%s/%s", to, name);
+	(void)unlink(new);
+	MUST(link(old, new) == 0, "%s", new);
+}
+
 void certs_remove(char *dir)
 {
 	static const char *const names[] = {"ca-cert.pem",     "ca-key.pem",	 "ca-crl.pem",

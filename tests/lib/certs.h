@@ -45,6 +45,9 @@ void certs_write_text(const char *dir, const char *name, const char *text, mode_
  */
 char *certs_dir(void);
 
+/* FROM/NAME becomes TO/NAME too. */
+void certs_copy(const char *from, const char *to, const char *name);
+
 /* Removes it, and what is in it. */
 void certs_remove(char *dir);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/crc32c.h"
+#include "tests/lib/relay.h"
 
 /* A test that cannot be set up has failed. */
 static void fake_must(bool ok, const char *what)
@@ -24,6 +25,18 @@ static void fake_must(bool ok, const char *what)
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */
+
+static void fake_serve(struct fake_server *s, struct fake_conn *conn)
+{
+	struct relay relay;
+
+	if (s->tls)
+		conn->fd = relay_start(&relay, conn->fd, s->tls);
+	s->serve(conn);
+	(void)close(conn->fd);
+	if (s->tls)
+		relay_join(&relay);
+}
 
 static void *fake_main(void *arg)
 {
@@ -40,8 +53,7 @@ static void *fake_main(void *arg)
 			fake_must(
 			    setsockopt(conn.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0,
 			    "TCP_NODELAY");
-		s->serve(&conn);
-		(void)close(conn.fd);
+		fake_serve(s, &conn);
 	}
 }
 
@@ -71,16 +83,35 @@ static void fake_listen_tcp(struct fake_server *s)
 	(void)snprintf(s->uri, sizeof(s->uri), "cow://127.0.0.1:%u", ntohs(addr.sin_port));
 }
 
-void fake_server_start(struct fake_server *s, bool tcp, fake_serve_fn serve, void *ctx)
+static void fake_begin(struct fake_server *s, fake_serve_fn serve, void *ctx)
 {
 	s->serve = serve;
 	s->ctx = ctx;
+	fake_must(listen(s->listen_fd, 16) == 0, "listen");
+	fake_must(pthread_create(&s->thread, NULL, fake_main, s) == 0, "pthread_create");
+}
+
+void fake_server_start(struct fake_server *s, bool tcp, fake_serve_fn serve, void *ctx)
+{
+	s->tls = NULL;
 	if (tcp)
 		fake_listen_tcp(s);
 	else
 		fake_listen_unix(s);
-	fake_must(listen(s->listen_fd, 16) == 0, "listen");
-	fake_must(pthread_create(&s->thread, NULL, fake_main, s) == 0, "pthread_create");
+	fake_begin(s, serve, ctx);
+}
+
+void fake_server_start_tls(struct fake_server *s, fake_serve_fn serve, void *ctx, const char *dir)
+{
+	struct tls_server_files files = {.certificates = dir};
+	char text[TLS_TEXT_MAX];
+	char host[160];
+
+	fake_must(tls_server_new(&files, &s->tls, text) == 0, "credentials");
+	fake_listen_tcp(s);
+	(void)snprintf(host, sizeof(host), "%s", strchr(s->uri, ':'));
+	(void)snprintf(s->uri, sizeof(s->uri), "cows%s?tls-certificates=%s", host, dir);
+	fake_begin(s, serve, ctx);
 }
 
 void fake_server_stop(struct fake_server *s)
@@ -88,6 +119,7 @@ void fake_server_stop(struct fake_server *s)
 	(void)shutdown(s->listen_fd, SHUT_RDWR); /* accept() returns */
 	(void)pthread_join(s->thread, NULL);
 	(void)close(s->listen_fd);
+	tls_put(s->tls);
 	if (s->path[0]) {
 		(void)unlink(s->path);
 		(void)rmdir(s->dir);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/annot.h"
+#include "common/tls.h"
 #include "proto/msg.h"
 #include "proto/wire.h"
 
@@ -26,10 +27,11 @@ struct fake_conn {
 typedef void (*fake_serve_fn)(struct fake_conn *conn);
 
 struct fake_server {
+	struct tls *tls; /* fake_server_start_tls() */
 	int listen_fd;
 	char dir[64];
 	char path[96]; /* "" for TCP */
-	char uri[160];
+	char uri[256];
 	fake_serve_fn serve;
 	void *ctx;
 	pthread_t thread;
@@ -43,6 +45,9 @@ struct fake_frame {
 
 /* Listens, on a unix socket or on a TCP port of 127.0.0.1, and starts the thread. */
 void fake_server_start(struct fake_server *s, bool tcp, fake_serve_fn serve, void *ctx);
+
+/* As by TCP, with TLS in front of the script: the credentials are those of DIR (certs.h). */
+void fake_server_start_tls(struct fake_server *s, fake_serve_fn serve, void *ctx, const char *dir);
 
 /* Waits for the script in progress to return, and ends the thread. */
 void fake_server_stop(struct fake_server *s);

@@ -512,7 +512,7 @@ static void fixture_finish(fx_t *fx)
 	assert_int_equal(fx->calls, 1);
 }
 
-static void fixture_start(fx_t *fx, bool tcp, uint32_t inflight_max)
+static void fixture_make_store(fx_t *fx, uint32_t inflight_max)
 {
 	memset(fx, 0, sizeof(*fx));
 	fx->st = fake_store_new();
@@ -528,7 +528,18 @@ static void fixture_start(fx_t *fx, bool tcp, uint32_t inflight_max)
 	fake_store_add(fx->st, "e", 4096);
 	fake_store_fill(fx->st, "e", 1);
 	fx->st->unshare_max = 8192;
-	fake_server_start(&fx->server, tcp, fake_ops_serve, fx->st);
+}
+
+/* With TLS by the credentials in that directory (certs.h); NULL: plain. */
+static const char *fixture_tls;
+
+static void fixture_start(fx_t *fx, bool tcp, uint32_t inflight_max)
+{
+	fixture_make_store(fx, inflight_max);
+	if (fixture_tls)
+		fake_server_start_tls(&fx->server, fake_ops_serve, fx->st, fixture_tls);
+	else
+		fake_server_start(&fx->server, tcp, fake_ops_serve, fx->st);
 	fx->cow = cow_new();
 	assert_int_equal(cow_set_timeout(fx->cow, 20000), 0);
 	assert_int_equal(cow_connect(fx->cow, fx->server.uri), 0);

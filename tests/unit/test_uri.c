@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "client/cow.h"
@@ -107,14 +108,85 @@ static void test_uri_refused(void **state)
 	}
 }
 
-static void test_uri_tls_not_supported(void **state)
+static void expect_tls(const char *text, const char *identity, const char *certificates,
+		       const char *psk, const char *hostname)
 {
-	struct uri uri;
+	const char *want[] = {"h", "7118", "o", identity, certificates, psk, hostname};
+	struct uri uri = {0};
 	const char *problem = NULL;
 
+	if (uri_parse(text, &uri, &problem) != 0)
+		fail_msg("%s: %s", text, problem);
+	const char *got[] = {uri.host,	       uri.port, uri.object,  uri.identity,
+			     uri.certificates, uri.psk,	 uri.hostname};
+
+	assert_true(uri.tls);
+	for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+		if (want[i])
+			assert_string_equal(got[i], want[i]);
+		else
+			assert_null(got[i]);
+	}
+	uri_clear(&uri);
+}
+
+static void test_uri_tls(void **state)
+{
 	(void)state;
-	assert_int_equal(uri_parse("cows://h/a", &uri, &problem), -ERR_NOTSUP);
-	assert_non_null(problem);
+	expect_uri("cows://host", "host", "7118", NULL, NULL);
+	expect_uri("cows://[::1]:70/a/b", "::1", "70", NULL, "a/b");
+	expect_tls("cows://h/o", NULL, NULL, NULL, NULL);
+	expect_tls("cows://h/o?tls-certificates=/a%20b", NULL, "/a b", NULL, NULL);
+	expect_tls("cows://h/o?tls-psk-file=/k", NULL, NULL, "/k", NULL);
+	expect_tls("cows://al%40ice@h/o?tls-hostname=n&tls-psk-file=/k", "al@ice", NULL, "/k", "n");
+	expect_tls("cows://h/o?tls-certificates=/d&tls-hostname=n", NULL, "/d", NULL, "n");
+}
+
+static void test_uri_tls_refused(void **state)
+{
+	static const char *const bad[] = {
+	    "cows://",
+	    "cows:///o",
+	    "cows://@h?tls-psk-file=/k",
+	    "cows://alice@h",
+	    "cows://alice@h?tls-certificates=/d",
+	    "cows://alice@?tls-psk-file=/k",
+	    "cows://a%00@h?tls-psk-file=/k",
+	    "cows://h?",
+	    "cows://h?tls-certificates",
+	    "cows://h?tls-certificates=",
+	    "cows://h?tls-certificates=d",
+	    "cows://h?tls-psk-file=k",
+	    "cows://h?tls-hostname=",
+	    "cows://h?tls-hostname=a&tls-hostname=a",
+	    "cows://h?tls-hostname=a&",
+	    "cows://h?tls-certificates=/d&tls-psk-file=/k",
+	    "cows://h?socket=/s",
+	    "cows://h?tls-verify-peer=0",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct uri uri = {0};
+		const char *problem = NULL;
+
+		if (uri_parse(bad[i], &uri, &problem) != -ERR_INVAL)
+			fail_msg("\"%s\" was not refused", bad[i]);
+		assert_non_null(problem);
+	}
+}
+
+static void test_uri_certificates(void **state)
+{
+	char *path = uri_certificates();
+
+	(void)state;
+	assert_non_null(path);
+	if (geteuid() == 0)
+		assert_string_equal(path, "/etc/pki/cowd");
+	else
+		assert_non_null(strstr(path, "/pki/cowd"));
+	free(path);
 }
 
 static void test_uri_object_of_cow_h(void **state)
@@ -150,12 +222,10 @@ static void test_uri_environment(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_uri_tcp),
-	    cmocka_unit_test(test_uri_unix),
-	    cmocka_unit_test(test_uri_escapes),
-	    cmocka_unit_test(test_uri_refused),
-	    cmocka_unit_test(test_uri_tls_not_supported),
-	    cmocka_unit_test(test_uri_object_of_cow_h),
+	    cmocka_unit_test(test_uri_tcp),	     cmocka_unit_test(test_uri_unix),
+	    cmocka_unit_test(test_uri_escapes),	     cmocka_unit_test(test_uri_refused),
+	    cmocka_unit_test(test_uri_tls),	     cmocka_unit_test(test_uri_tls_refused),
+	    cmocka_unit_test(test_uri_certificates), cmocka_unit_test(test_uri_object_of_cow_h),
 	    cmocka_unit_test(test_uri_environment),
 	};
 
