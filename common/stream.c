@@ -241,7 +241,7 @@ static bool stream_tls_prepare(struct stream_tls *t)
 {
 	BIO *bio;
 
-	t->method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
+	t->method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "stream");
 	if (!t->method)
 		return false;
 	(void)BIO_meth_set_read(t->method, stream_bio_read);
