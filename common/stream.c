@@ -418,28 +418,39 @@ static const uint8_t *stream_gather(const struct iovec *iov, int count, size_t f
 	return copy;
 }
 
+/*
+ * The socket takes no more.  Where the other end has ended before, the library says that instead of the
+ * error.
+ */
+static void stream_fail_writing(struct stream_tls *t, int errnum)
+{
+	stream_fail_socket(t, errnum);
+	t->write_errnum = t->errnum;
+	t->err = t->errnum = 0;
+}
+
 /* Bytes taken; 0: it has to wait, or it is over. */
 static size_t stream_tls_put(struct stream_tls *t, const uint8_t *data, size_t len)
 {
 	size_t n = 0;
+	int errnum;
 	short wants;
 	int ret;
 
 	ERR_clear_error();
 	errno = 0;
 	ret = SSL_write_ex(t->ssl, data, len, &n);
+	errnum = errno;
 	if (ret == 1) {
 		t->begun = 0;
 		return n;
 	}
-	wants = stream_wants(t, ret, errno);
+	wants = stream_wants(t, ret, errnum);
 	t->begun = wants != 0 ? len : 0;
 	if (wants != 0)
 		t->write_wants = wants;
-	if (t->err == -ERR_CONN) {
-		t->write_errnum = t->errnum;
-		t->err = t->errnum = 0;
-	}
+	else if (t->err == 0 || t->err == -ERR_CONN)
+		stream_fail_writing(t, errnum);
 	return 0;
 }
 

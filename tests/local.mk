@@ -228,6 +228,7 @@ thread_tests = \
 	tests/unit/test_libcow_io \
 	tests/unit/test_libcow_names \
 	tests/unit/test_libcow_reconnect \
+	tests/unit/test_libcow_tls \
 	tests/unit/test_loop \
 	tests/unit/test_object \
 	tests/unit/test_object_adopt \
