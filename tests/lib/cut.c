@@ -2,6 +2,7 @@
 #include "tests/lib/cut.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -14,6 +15,7 @@ ssize_t __real_recv(int fd, void *buf, size_t len, int flags);
 static _Thread_local size_t send_left = CUT_NEVER;
 static _Thread_local size_t recv_left = CUT_NEVER;
 static _Thread_local bool at_end;
+static _Thread_local int patience_ms;
 static _Thread_local size_t sent;
 static _Thread_local size_t received;
 
@@ -24,6 +26,11 @@ void cut_limit(size_t send_bytes, size_t recv_bytes, bool ends)
 	at_end = ends;
 	sent = 0;
 	received = 0;
+}
+
+void cut_patience(int ms)
+{
+	patience_ms = ms;
 }
 
 size_t cut_sent(void)
@@ -90,6 +97,8 @@ ssize_t __wrap_recv(int fd, void *buf, size_t len, int flags)
 		errno = EAGAIN;
 		return -1;
 	}
+	if (patience_ms > 0)
+		(void)poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, patience_ms);
 	n = __real_recv(fd, buf, len < recv_left ? len : recv_left, flags);
 	if (n > 0) {
 		received += (size_t)n;

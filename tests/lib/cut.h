@@ -17,6 +17,10 @@
  * no limit any more. */
 void cut_limit(size_t send_bytes, size_t recv_bytes, bool ends);
 
+/* recv() waits so long for something before it says that there is nothing: so a test that is slower
+ * than its peer meets all of an answer at once. */
+void cut_patience(int ms);
+
 /* What has passed since then. */
 size_t cut_sent(void);
 size_t cut_received(void);

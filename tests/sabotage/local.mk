@@ -160,6 +160,20 @@ sabotage_patches = \
 	tests/sabotage/935-client-too-many-at-once.patch \
 	tests/sabotage/937-diff-without-end.patch \
 	tests/sabotage/941-check-counts-ignored.patch \
+	tests/sabotage/951-tls-verify-off.patch \
+	tests/sabotage/952-tls-no-certificate-needed.patch \
+	tests/sabotage/953-tls-old-version.patch \
+	tests/sabotage/954-tls-cut-is-an-end.patch \
+	tests/sabotage/955-tls-server-name-unchecked.patch \
+	tests/sabotage/956-tls-server-by-any-name.patch \
+	tests/sabotage/957-tls-key-for-anybody.patch \
+	tests/sabotage/958-tls-certificate-for-anybody.patch \
+	tests/sabotage/959-tls-secrets-for-all.patch \
+	tests/sabotage/960-tls-revoked-certificates.patch \
+	tests/sabotage/961-stream-pending-forgotten.patch \
+	tests/sabotage/962-stream-keys-change-for-ever.patch \
+	tests/sabotage/963-client-begun-forgotten.patch \
+	tests/sabotage/964-client-pending-forgotten.patch \
 	$(NULL)
 
 # Not part of check: minutes, by building and running what sees each of them.

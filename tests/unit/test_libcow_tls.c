@@ -64,6 +64,35 @@ static void test_every_call(void **state)
 	fixture_stop(&fx);
 }
 
+/* More than is taken in one turn, whose end lies in a record that has been taken. */
+static void test_answers_of_several_turns(void **state)
+{
+	static uint8_t out[(1u << 20) + 65536];
+	static uint8_t in[sizeof(out)];
+	cow_object_t *big;
+	fx_t fx;
+
+	(void)state;
+	start(&fx);
+	/* who sleeps on it does so until the program is ended */
+	assert_int_equal(cow_set_timeout(fx.cow, 3600000), 0);
+	rnd_fill(out, sizeof(out), 1);
+	assert_int_equal(cow_create(fx.cow, "big", sizeof(out)), 0);
+	assert_int_equal(cow_open(fx.cow, "big", 0, &big), 0);
+	assert_int_equal(cow_pwrite(big, out, sizeof(out), 0), sizeof(out));
+	cut_patience(100);
+	for (size_t n = 4096; n <= 3 * 4096; n += 4096) {
+		size_t len = (1u << 20) + n;
+
+		memset(in, 0, sizeof(in));
+		assert_int_equal(cow_pread(big, in, len, 0), len);
+		assert_memory_equal(in, out, len);
+	}
+	cut_patience(0);
+	assert_int_equal(cow_close(big), 0);
+	fixture_stop(&fx);
+}
+
 /* How many bytes go out at once, and come back. */
 static void measure(fx_t *fx, const struct aio_call *call, size_t *sent, size_t *received)
 {
@@ -344,6 +373,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_every_call),
+	    cmocka_unit_test(test_answers_of_several_turns),
 	    cmocka_unit_test(test_cut_in_every_call),
 	    cmocka_unit_test(test_a_cut_is_no_end_of_a_list),
 	    cmocka_unit_test(test_cut_while_connecting),
