@@ -170,10 +170,10 @@ sabotage_patches = \
 	tests/sabotage/958-tls-certificate-for-anybody.patch \
 	tests/sabotage/959-tls-secrets-for-all.patch \
 	tests/sabotage/960-tls-revoked-certificates.patch \
-	tests/sabotage/961-stream-pending-forgotten.patch \
-	tests/sabotage/962-stream-keys-change-for-ever.patch \
-	tests/sabotage/963-client-begun-forgotten.patch \
-	tests/sabotage/964-client-pending-forgotten.patch \
+	tests/sabotage/971-stream-pending-forgotten.patch \
+	tests/sabotage/972-stream-keys-change-for-ever.patch \
+	tests/sabotage/973-client-begun-forgotten.patch \
+	tests/sabotage/974-client-pending-forgotten.patch \
 	$(NULL)
 
 # Not part of check: minutes, by building and running what sees each of them.
