@@ -118,6 +118,16 @@ void cert_write(const struct cert *cert, const char *dir, const char *name)
 	MUST(fclose(f) == 0, "%s", name);
 }
 
+void cert_write_chain(const struct cert *cert, const struct cert *issuer, const char *dir,
+		      const char *name)
+{
+	FILE *f = certs_create(dir, name, 0644);
+
+	MUST(PEM_write_X509(f, cert->x509) == 1, "%s", name);
+	MUST(PEM_write_X509(f, issuer->x509) == 1, "%s", name);
+	MUST(fclose(f) == 0, "%s", name);
+}
+
 void cert_write_key(const struct cert *cert, const char *dir, const char *name, mode_t mode)
 {
 	FILE *f = certs_create(dir, name, mode);

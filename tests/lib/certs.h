@@ -28,8 +28,10 @@ struct cert_spec {
 struct cert *cert_new(const struct cert_spec *spec, const struct cert *issuer);
 void cert_free(struct cert *cert);
 
-/* Into DIR/NAME. */
+/* Into DIR/NAME; the second with that of its issuer behind it. */
 void cert_write(const struct cert *cert, const char *dir, const char *name);
+void cert_write_chain(const struct cert *cert, const struct cert *issuer, const char *dir,
+		      const char *name);
 void cert_write_key(const struct cert *cert, const char *dir, const char *name, mode_t mode);
 
 /* A list of the CA with the one certificate (NULL: none) revoked. */

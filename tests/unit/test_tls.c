@@ -154,6 +154,25 @@ static void test_every_type_of_name_is_known(void **state)
 		    "the identity 'c@test' is not allowed", "certificate unknown");
 }
 
+/* By way of another CA, whose certificate the file has behind the own one. */
+static void test_a_chain_of_certificates(void **state)
+{
+	const struct cert_spec middle_spec = {.subject = "between", .is_ca = true};
+	const struct cert_spec spec = {.subject = "c", .names = "DNS:far.test"};
+	struct cert *middle = cert_new(&middle_spec, ca);
+	struct cert *cert = cert_new(&spec, middle);
+
+	(void)state;
+	cert_write_key(cert, broken, "client-key.pem", 0600);
+	cert_write_chain(cert, middle, broken, "client-cert.pem");
+	expect_in(client_of(broken, NULL, NULL), server_of(broken, NULL, NULL), "far.test");
+	cert_write(cert, broken, "client-cert.pem");
+	expect_client_refused(client_of(broken, NULL, NULL), server_of(broken, NULL, NULL),
+			      "unable to get local issuer", "unknown CA");
+	cert_free(cert);
+	cert_free(middle);
+}
+
 /* ---- others of our own kind ------------------------------------------------------------------ */
 
 static struct cert *other_ca(void)
@@ -518,6 +537,7 @@ int main(void)
 	    T(test_certificates_are_let_in),
 	    T(test_keys_are_let_in),
 	    T(test_every_type_of_name_is_known),
+	    T(test_a_chain_of_certificates),
 	    T(test_a_client_of_another_ca),
 	    T(test_a_server_of_another_ca),
 	    T(test_a_server_of_another_name),
