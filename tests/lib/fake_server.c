@@ -103,10 +103,12 @@ void fake_server_start(struct fake_server *s, bool tcp, fake_serve_fn serve, voi
 
 void fake_server_start_tls(struct fake_server *s, fake_serve_fn serve, void *ctx, const char *dir)
 {
-	struct tls_server_files files = {.certificates = dir};
+	char psk[160];
+	struct tls_server_files files = {.certificates = dir, .psk = psk};
 	char text[TLS_TEXT_MAX];
 	char host[160];
 
+	(void)snprintf(psk, sizeof(psk), "%s/keys.psk", dir);
 	fake_must(tls_server_new(&files, &s->tls, text) == 0, "credentials");
 	fake_listen_tcp(s);
 	(void)snprintf(host, sizeof(host), "%s", strchr(s->uri, ':'));

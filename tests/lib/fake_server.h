@@ -46,7 +46,8 @@ struct fake_frame {
 /* Listens, on a unix socket or on a TCP port of 127.0.0.1, and starts the thread. */
 void fake_server_start(struct fake_server *s, bool tcp, fake_serve_fn serve, void *ctx);
 
-/* As by TCP, with TLS in front of the script: the credentials are those of DIR (certs.h). */
+/* As by TCP, with TLS in front of the script: the credentials are those of DIR (certs.h),
+ * certificates and keys. */
 void fake_server_start_tls(struct fake_server *s, fake_serve_fn serve, void *ctx, const char *dir);
 
 /* Waits for the script in progress to return, and ends the thread. */

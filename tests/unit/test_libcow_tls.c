@@ -321,6 +321,36 @@ static void test_who_is_refused_is_told_why(void **state)
 	stop_alone(&fx);
 }
 
+static void expect_with_key(const fx_t *fx, const char *identity, const char *psk_dir,
+			    const char *name, int err, const char *why)
+{
+	const char *host = fx->server.uri + strlen("cows://");
+	char uri[512];
+
+	(void)snprintf(uri, sizeof(uri), "cows://%s%.*s/?tls-psk-file=%s/%s", identity,
+		       (int)strcspn(host, "?"), host, psk_dir, name);
+	expect_connect(uri, err, why);
+}
+
+static void test_keys(void **state)
+{
+	char *other = certs_dir();
+	fx_t fx;
+
+	(void)state;
+	start_alone(&fx);
+	expect_with_key(&fx, "alice@", dir, "keys.psk", 0, "");
+	expect_with_key(&fx, "%62ob@", dir, "keys.psk", 0, "");
+	expect_with_key(&fx, "", dir, "keys.psk", -COW_EINVAL, "several identities");
+	expect_with_key(&fx, "eve@", dir, "keys.psk", -COW_EINVAL, "has no key of 'eve'");
+	certs_write_text(other, "other.psk", "bob:00112233445566778899aabbccddeeff\n", 0600);
+	expect_with_key(&fx, "", other, "other.psk", -COW_EPERM, "perhaps the key is wrong");
+	certs_write_text(other, "other.psk", "bob:00112233445566778899aabbccddeeff\n", 0644);
+	expect_with_key(&fx, "", other, "other.psk", -COW_EPERM, "others can use it");
+	certs_remove(other);
+	stop_alone(&fx);
+}
+
 static void serve_text(struct fake_conn *conn)
 {
 	char buf[256];
@@ -380,6 +410,7 @@ int main(void)
 	    cmocka_unit_test(test_cut_while_connecting_again),
 	    cmocka_unit_test(test_giving_up_what_is_begun),
 	    cmocka_unit_test(test_who_is_refused_is_told_why),
+	    cmocka_unit_test(test_keys),
 	    cmocka_unit_test(test_servers_without_tls),
 	};
 
