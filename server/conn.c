@@ -8,6 +8,7 @@
 #include <event2/event.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,12 +20,14 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "common/thread.h"
+#include "common/tls.h"
 #include "server/conn_priv.h"
 #include "server/gate.h"
 #include "server/loop.h"
 
 #define CONN_TURN_OUT_BYTES (4u << 20)
 #define CONN_DISCARD_READS  256
+#define CONN_SEND_PIECES    128
 #define CONN_SLOW_BYTES	    (64u << 10)
 #define CONN_COPY_BYTES	    1024u /* fewer are not worth the page that they keep */
 
@@ -170,8 +173,7 @@ void conn_kill(struct conn *conn)
 	event_del(conn->ev_read);
 	event_del(conn->ev_write);
 	event_del(conn->ev_deadline);
-	close(conn->fd);
-	conn->fd = -1;
+	stream_close(&conn->stream);
 	evbuffer_drain(conn->out, evbuffer_get_length(conn->out));
 	conn_account(conn);
 	conn_wake(conn);
@@ -189,8 +191,7 @@ static void conn_free(struct conn *conn)
 		conn->proto->close(conn);
 	if (conn->out)
 		evbuffer_free(conn->out);
-	if (conn->fd >= 0)
-		close(conn->fd);
+	stream_close(&conn->stream);
 	conn->magic = 0;
 	free(conn);
 }
@@ -213,12 +214,10 @@ static void conn_reap(struct conn *conn)
 		set->config.on_closed(set->config.ctx);
 }
 
-/* Throws away a part of what has come; as recv(2). */
+/* Throws away a part of what has come, by TLS unseen; as recv(2). */
 static ssize_t conn_recv_nothing(struct conn *conn)
 {
-	struct iovec iov = {.iov_base = conn->in, .iov_len = sizeof(conn->in)};
-
-	return conn_recv(conn, &iov, 1);
+	return recv(conn->stream.fd, conn->in, sizeof(conn->in), MSG_DONTWAIT);
 }
 
 /* Throws it all away, so that a close does not reset the connection. */
@@ -229,13 +228,25 @@ static void conn_discard_input(struct conn *conn)
 			return;
 }
 
-/* Everything is sent.  A close now would reset a peer that still sends, before it has read it. */
+/* Everything is sent, but for the end; false: it has to wait until that can be written. */
+static bool conn_end(struct conn *conn)
+{
+	bool told = conn->eof && !conn_is_tls(conn); /* nobody reads it any more */
+	int err = told ? -ERR_CONN : stream_end(&conn->stream);
+
+	if (err == STREAM_AGAIN && !conn->ending)
+		conn_set_deadline(conn, conn->set->config.linger_ms);
+	conn->ending = err == STREAM_AGAIN;
+	if (err < 0 || (conn->eof && !conn->ending))
+		conn_kill(conn);
+	return conn->state != CONN_DEAD && !conn->ending;
+}
+
+/* A close now would reset a peer that still sends, before it has read what it was sent. */
 static void conn_linger(struct conn *conn)
 {
-	if (conn->eof || shutdown(conn->fd, SHUT_WR) < 0) {
-		conn_kill(conn);
+	if (!conn_end(conn))
 		return;
-	}
 	if (conn->set->stopping) { /* an idle peer would take its time */
 		conn_discard_input(conn);
 		conn_kill(conn);
@@ -255,8 +266,8 @@ static void conn_linger_read(struct conn *conn)
 
 void conn_refuse(struct conn *conn, int err)
 {
-	log_event(LOG_WARN, "protocol-error", "client=\"%s\" error=%s", conn->session.holder,
-		  err_name(err));
+	log_event(LOG_WARN, "protocol-error", "client=\"%s\" error=%s reason=\"%s\"",
+		  conn->session.holder, err_name(err), err_text(err));
 	conn_finish(conn);
 	conn_set_deadline(conn, conn->set->config.handshake_ms);
 }
@@ -321,6 +332,24 @@ static void conn_reply(struct session *session, const struct session_reply *repl
 		conn_wake(conn);
 }
 
+/* Sends a part of what is there; as write(2). */
+static ssize_t conn_send(struct conn *conn)
+{
+	struct evbuffer_iovec vec[CONN_SEND_PIECES];
+	struct iovec iov[CONN_SEND_PIECES];
+	int n = evbuffer_peek(conn->out, -1, NULL, vec, CONN_SEND_PIECES);
+	ssize_t sent;
+
+	if (n > CONN_SEND_PIECES)
+		n = CONN_SEND_PIECES;
+	for (int i = 0; i < n; i++)
+		iov[i] = (struct iovec){.iov_base = vec[i].iov_base, .iov_len = vec[i].iov_len};
+	sent = stream_writev(&conn->stream, iov, n);
+	if (sent > 0)
+		evbuffer_drain(conn->out, (size_t)sent);
+	return sent;
+}
+
 static void conn_output(struct conn *conn)
 {
 	size_t left = evbuffer_get_length(conn->out);
@@ -329,11 +358,10 @@ static void conn_output(struct conn *conn)
 	if (left == 0)
 		return;
 	while (left > 0 && conn->writable && sent < CONN_TURN_OUT_BYTES) {
-		int n = evbuffer_write(conn->out, conn->fd);
+		ssize_t n = conn_send(conn);
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0 && errno != EAGAIN) {
+			conn_tls_failed(conn);
 			conn_kill(conn);
 			return;
 		}
@@ -360,10 +388,23 @@ static void conn_watch(struct conn *conn, struct event *ev, bool *added, bool wa
 		*added = want;
 }
 
+/* The poll() events that the connection waits for. */
+static short conn_wants(const struct conn *conn)
+{
+	bool held = conn->waiter.gate != NULL;
+	bool unsent = evbuffer_get_length(conn->out) > 0;
+	bool read = conn->state < CONN_FINISHING && !held && !conn->limited;
+
+	if (conn->state == CONN_LINGER)
+		return POLLIN;
+	if (conn->state == CONN_TLS && unsent)
+		read = false; /* what comes is for the handshake */
+	return stream_events(&conn->stream, read, unsent || conn->ending);
+}
+
 /* Decides what the connection waits for next; may free it. */
 static void conn_settle(struct conn *conn)
 {
-	bool held = conn->waiter.gate != NULL;
 	bool unsent = evbuffer_get_length(conn->out) > 0;
 
 	if (conn->state == CONN_FINISHING && conn->session.nrequests == 0 && !unsent)
@@ -372,13 +413,10 @@ static void conn_settle(struct conn *conn)
 		conn->limited = false;
 		conn->again = true;
 	}
-	if (conn->state != CONN_DEAD) {
-		conn_watch(conn, conn->ev_read, &conn->reading,
-			   conn->state == CONN_LINGER ||
-			       (conn->state < CONN_FINISHING && !held && !conn->limited));
-	}
 	if (conn->state != CONN_DEAD)
-		conn_watch(conn, conn->ev_write, &conn->writing, unsent);
+		conn_watch(conn, conn->ev_read, &conn->reading, conn_wants(conn) & POLLIN);
+	if (conn->state != CONN_DEAD)
+		conn_watch(conn, conn->ev_write, &conn->writing, conn_wants(conn) & POLLOUT);
 	if (conn->state == CONN_DEAD)
 		conn_reap(conn);
 	else if (conn->again)
@@ -401,23 +439,16 @@ static void conn_turn(struct conn *conn)
 	conn_settle(conn);
 }
 
-static void conn_on_read(evutil_socket_t fd, short what, void *ctx)
+/* By TLS either direction may have waited for what has come. */
+static void conn_on_socket(evutil_socket_t fd, short what, void *ctx)
 {
 	struct conn *conn = ctx;
 
 	(void)fd;
-	(void)what;
-	conn->readable = true;
-	conn_turn(conn);
-}
-
-static void conn_on_write(evutil_socket_t fd, short what, void *ctx)
-{
-	struct conn *conn = ctx;
-
-	(void)fd;
-	(void)what;
-	conn->writable = true;
+	if ((what & EV_READ) || conn_is_tls(conn))
+		conn->readable = true;
+	if ((what & EV_WRITE) || conn_is_tls(conn))
+		conn->writable = true;
 	conn_turn(conn);
 }
 
@@ -434,7 +465,9 @@ static void conn_on_deadline(evutil_socket_t fd, short what, void *ctx)
 
 	(void)fd;
 	(void)what;
-	log_event(LOG_INFO, "connection-dropped", "reason=%s client=\"%s\"",
+	/* of who was refused the log has a line */
+	log_event(conn->state == CONN_LINGER && !conn->ready ? LOG_DEBUG : LOG_INFO,
+		  "connection-dropped", "reason=%s client=\"%s\"",
 		  conn->ready ? "does-not-end" : "no-handshake", conn->session.holder);
 	conn_kill(conn);
 }
@@ -458,8 +491,10 @@ static int conn_make_events(struct conn *conn)
 {
 	struct event_base *base = loop_base(conn->set->config.loop);
 
-	conn->ev_read = event_new(base, conn->fd, EV_READ | EV_PERSIST, conn_on_read, conn);
-	conn->ev_write = event_new(base, conn->fd, EV_WRITE | EV_PERSIST, conn_on_write, conn);
+	int fd = conn->stream.fd;
+
+	conn->ev_read = event_new(base, fd, EV_READ | EV_PERSIST, conn_on_socket, conn);
+	conn->ev_write = event_new(base, fd, EV_WRITE | EV_PERSIST, conn_on_socket, conn);
 	conn->ev_turn = evtimer_new(base, conn_on_turn, conn);
 	conn->ev_deadline = evtimer_new(base, conn_on_deadline, conn);
 	conn->out = evbuffer_new();
@@ -468,7 +503,9 @@ static int conn_make_events(struct conn *conn)
 		   : -ERR_NOMEM;
 }
 
-int conn_new(struct conn_set *set, const struct conn_proto *proto, int fd)
+/* In the state that it begins in. */
+static int conn_make(struct conn_set *set, const struct conn_proto *proto, int fd,
+		     enum conn_state state)
 {
 	struct conn *conn = calloc(1, sizeof(*conn));
 	struct peer peer;
@@ -481,8 +518,9 @@ int conn_new(struct conn_set *set, const struct conn_proto *proto, int fd)
 	}
 	conn->magic = CONN_MAGIC;
 	conn->set = set;
+	conn->state = state;
 	conn->proto = proto;
-	conn->fd = fd;
+	stream_open(&conn->stream, fd);
 	conn->writable = true;
 	conn->waiter.wake = conn_waiter_wake;
 	if (evutil_make_socket_nonblocking(fd) < 0 || conn_make_events(conn) < 0 ||
@@ -502,6 +540,17 @@ int conn_new(struct conn_set *set, const struct conn_proto *proto, int fd)
 	conn_set_deadline(conn, set->config.handshake_ms);
 	conn_wake(conn);
 	return 0;
+}
+
+int conn_new(struct conn_set *set, const struct conn_proto *proto, int fd)
+{
+	return conn_make(set, proto, fd, CONN_HEADER);
+}
+
+int conn_new_tls(struct conn_set *set, const struct conn_proto *proto, int fd)
+{
+	assert(set->tls);
+	return conn_make(set, proto, fd, CONN_TLS);
 }
 
 static void conn_set_on_room(void *ctx)
@@ -537,7 +586,16 @@ void conn_set_free(struct conn_set *set)
 	assert(set->nconns == 0);
 	objects_on_room(set->config.host->objs, NULL, NULL);
 	event_free(set->slow_tick);
+	tls_put(set->tls);
 	free(set);
+}
+
+void conn_set_use_tls(struct conn_set *set, struct tls *tls)
+{
+	struct tls *before = set->tls;
+
+	set->tls = tls_get(tls);
+	tls_put(before);
 }
 
 unsigned int conn_set_count(const struct conn_set *set)

@@ -5,6 +5,8 @@
  *
  * Life of a connection (the functions are those of conn.c):
  *
+ *	conn_new_tls() --> TLS --.	    and conn_start_tls() in the midst of a protocol
+ *				 v
  *	conn_new() --> HEADER -> BODY -> ADMIT -> PAYLOAD or DISCARD -> RUN --> HEADER ...
  *	                  |  a fault of the frame, the peer's end, a stop: conn_finish()
  *	                  v
@@ -34,6 +36,7 @@
 struct conn_proto;
 struct conn_set;
 struct loop;
+struct tls;
 
 /* The protocols that a connection may speak. */
 extern const struct conn_proto conn_frames; /* cowd's own: docs/protocol.md */
@@ -63,6 +66,12 @@ bool conn_set_is_full(const struct conn_set *set);
 
 /* Takes over a connected socket, whatever the outcome.  -ERR_NOMEM. */
 int conn_new(struct conn_set *set, const struct conn_proto *proto, int fd) LOOP_FN MUST_CHECK;
+
+/* The same, but that TLS comes first. */
+int conn_new_tls(struct conn_set *set, const struct conn_proto *proto, int fd) LOOP_FN MUST_CHECK;
+
+/* The context of all handshakes that begin from here on: another reference to it. */
+void conn_set_use_tls(struct conn_set *set, struct tls *tls) LOOP_FN;
 
 /* Every connection finishes what is in flight, sends it, and closes. */
 void conn_set_stop(struct conn_set *set) LOOP_FN;

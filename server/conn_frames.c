@@ -45,6 +45,23 @@ static enum conn_step frames_fault(struct conn *conn, int err, const char *about
 	return STEP_WAIT;
 }
 
+/* Whether the peer begins as TLS does: a record of a handshake, of any version. */
+static bool frames_is_tls(const uint8_t *bytes)
+{
+	return bytes[0] == 22 && bytes[1] == 3;
+}
+
+/* There is no answer that it would understand. */
+static enum conn_step frames_refuse_tls(struct conn *conn)
+{
+	log_event(LOG_WARN, "protocol-error",
+		  "client=\"%s\" error=FRAME_MAGIC reason=\"the client speaks TLS, which is not "
+		  "spoken at this address\"",
+		  conn->session.holder);
+	conn_finish(conn);
+	return STEP_WAIT;
+}
+
 static enum conn_step frames_header(struct conn *conn)
 {
 	struct frame_in *in = conn->own;
@@ -55,6 +72,8 @@ static enum conn_step frames_header(struct conn *conn)
 	err = wire_header_decode(conn->in + conn->in_pos, WIRE_MAGIC_REQUEST,
 				 conn->ready ? WIRE_BODY_MAX : WIRE_BODY_HELLO_MAX,
 				 conn->ready ? WIRE_PAYLOAD_MAX : 0, &in->header);
+	if (err == -ERR_FRAME_MAGIC && frames_is_tls(conn->in + conn->in_pos))
+		return frames_refuse_tls(conn);
 	if (err == 0)
 		err = dispatch_check(&conn->session, &in->header);
 	if (err < 0)

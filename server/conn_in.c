@@ -28,19 +28,18 @@
 
 ssize_t conn_recv(struct conn *conn, const struct iovec *iov, int niov)
 {
-	return readv(conn->fd, iov, niov);
+	return stream_readv(&conn->stream, iov, niov);
 }
 
 /* The outcome of a read of at most "room" bytes; true when there are some. */
 static bool conn_got(struct conn *conn, ssize_t n, size_t room)
 {
-	if (n < 0 && errno == EINTR)
-		return false; /* still readable: the event comes again */
 	if (n < 0 && errno == EAGAIN) {
 		conn->readable = false;
 		return false;
 	}
 	if (n < 0) {
+		conn_tls_failed(conn);
 		conn_kill(conn);
 		return false;
 	}
@@ -49,8 +48,7 @@ static bool conn_got(struct conn *conn, ssize_t n, size_t room)
 		conn_finish(conn);
 		return false;
 	}
-	if ((size_t)n < room)
-		conn->readable = false;
+	conn->readable = (size_t)n == room || stream_is_pending(&conn->stream);
 	conn->turn_bytes -= n;
 	conn->moved_bytes += (uint64_t)n;
 	return true;
@@ -317,6 +315,8 @@ static enum conn_step conn_step(struct conn *conn)
 		return conn_step_discard(conn);
 	case CONN_RUN:
 		return conn->proto->run(conn);
+	case CONN_TLS:
+		return conn_step_tls(conn);
 	case CONN_FINISHING:
 	case CONN_LINGER:
 	case CONN_DEAD:

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "common/log.h"
+#include "common/stream.h"
 #include "server/conn.h"
 #include "server/gate.h"
 #include "server/session.h"
@@ -33,6 +34,7 @@ enum conn_state {
 	CONN_PAYLOAD,
 	CONN_DISCARD,
 	CONN_RUN,
+	CONN_TLS, /* what was to be sent goes out, then there is the handshake of TLS */
 	CONN_FINISHING,
 	CONN_LINGER,
 	CONN_DEAD,
@@ -74,6 +76,8 @@ struct conn_set {
 	struct gate recv; /* used_bytes: the sum of all reserved_bytes */
 	struct event *slow_tick;
 	struct log_rate refusals;
+	struct log_rate tls_refusals;
+	struct tls *tls; /* for handshakes that begin; NULL: there is no TLS */
 	bool stopping;
 };
 
@@ -86,11 +90,12 @@ struct conn {
 	TAILQ_ENTRY(conn) link;
 	struct gate_waiter waiter;
 	struct session session;
-	int fd;
-	bool readable; /* the socket may have more */
-	bool writable; /* the socket may take more */
+	struct stream stream;
+	bool readable; /* the stream may have more */
+	bool writable; /* the stream may take more */
 	bool eof;
-	bool ready; /* the handshake is done */
+	bool ending; /* the end of what we send is written in part */
+	bool ready;  /* the handshake is done */
 	bool in_turn;
 	bool again;	/* woken in its own turn */
 	bool limited;	/* a new request was held back by the limits of this connection */
@@ -153,8 +158,32 @@ void conn_hold(struct conn *conn);
 int conn_add(struct conn *conn, const void *data, size_t len) MUST_CHECK;
 int conn_add_pages(struct conn *conn, struct pagevec *pv) MUST_CHECK;
 
-/* Reads what the socket has: as readv(2). */
+/* Reads what the socket has: as stream_readv(). */
 ssize_t conn_recv(struct conn *conn, const struct iovec *iov, int niov) MUST_CHECK;
+
+/* The step of CONN_TLS. */
+enum conn_step conn_step_tls(struct conn *conn);
+
+/* A read or write by TLS has failed, with errno: the log says what of it is the peer's fault. */
+void conn_tls_failed(struct conn *conn);
+
+/* Whether TLS can begin, and whether it has. */
+static inline bool conn_has_tls(const struct conn *conn)
+{
+	return conn->set->tls && !conn->stream.tls;
+}
+
+static inline bool conn_is_tls(const struct conn *conn)
+{
+	return conn->stream.tls;
+}
+
+/*
+ * TLS from here on, where conn_has_tls() and nothing is in flight: what has been read and not taken is
+ * forgotten, what is to be sent goes out as it is, then there is the handshake, and CONN_HEADER after it.
+ * What the protocol itself has agreed on before is the protocol's to forget.
+ */
+void conn_start_tls(struct conn *conn);
 
 /* The handshake is done: its deadline does not hold any more. */
 void conn_set_ready(struct conn *conn);

@@ -22,9 +22,11 @@
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/conn.h"
+#include "server/credentials.h"
 #include "server/offline.h"
 #include "server/listen.h"
 #include "server/loop.h"
+#include "server/notify.h"
 #include "server/object.h"
 #include "server/options.h"
 #include "server/recover.h"
@@ -59,11 +61,13 @@ struct daemon {
 	struct session_host host;
 	struct peer_policy policy;
 	struct conn_set *conns;
+	struct credentials *credentials; /* NULL: there is no TLS */
 	struct listener *listeners[OPTIONS_LISTEN_MAX];
 	unsigned int nlisteners;
 	char default_addr[128];
 	struct event *sigterm;
 	struct event *sigint;
+	struct event *sighup;
 	struct event *drain_timer;
 	struct event *latch_timer;
 	enum daemon_phase phase;
@@ -148,28 +152,6 @@ static unsigned int set_up_descriptors(void)
 						   : CONNS_MAX;
 }
 
-/* Tells the service manager, where there is one: sd_notify(3). */
-static void notify_manager(const char *state)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	size_t len = path ? strlen(path) : 0;
-	int fd;
-
-	if (len < 2 || len >= sizeof(sun.sun_path) || (path[0] != '/' && path[0] != '@'))
-		return;
-	memcpy(sun.sun_path, path, len);
-	if (path[0] == '@')
-		sun.sun_path[0] = '\0'; /* a name that is not in the file system */
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&sun,
-		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
-		log_event(LOG_WARN, "notify", "errno=%d", errno);
-	close(fd);
-}
-
 /* Says where it serves, then READY, to whoever gave --ready-fd. */
 static int announce(const struct daemon *d, char *why, size_t why_len)
 {
@@ -231,7 +213,7 @@ static void on_signal(evutil_socket_t sig, short what, void *ctx)
 	if (d->phase != DAEMON_SERVING)
 		return;
 	log_event(LOG_INFO, "stop", "signal=%d connections=%u", (int)sig, conn_set_count(d->conns));
-	notify_manager("STOPPING=1");
+	notify_manager(NOTIFY_STOPPING);
 	object_verify_stop(d->objs); /* nothing that waits for its rate holds up the end */
 	d->phase = DAEMON_DRAINING;
 	close_listeners(d);
@@ -382,24 +364,66 @@ static int start_conns(struct daemon *d, unsigned int conns_max)
 	return d->conns ? 0 : -ERR_NOMEM;
 }
 
+static void on_credentials(void *ctx, struct tls *tls)
+{
+	struct daemon *d = ctx;
+
+	conn_set_use_tls(d->conns, tls);
+}
+
+static int start_credentials(struct daemon *d, char *why, size_t why_len)
+{
+	const struct options *o = &d->options;
+	struct credentials_config config = {.loop = d->loop,
+					    .files = {.certificates = o->tls_certificates,
+						      .psk = o->tls_psk,
+						      .allow = o->tls_allow,
+						      .allow_count = o->ntls_allow},
+					    .use = on_credentials,
+					    .ctx = d};
+	int err;
+
+	if (!o->tls_certificates && !o->tls_psk)
+		return 0;
+	err = credentials_open(&config, &d->credentials, why, why_len);
+	/* what is missing or damaged there is not the store */
+	return err == 0 || err == -ERR_PERM ? err : -ERR_IO;
+}
+
+/* Reads again what may be read again: the files of TLS. */
+static void on_sighup(evutil_socket_t sig, short what, void *ctx)
+{
+	struct daemon *d = ctx;
+
+	(void)sig;
+	(void)what;
+	if (d->credentials && d->phase == DAEMON_SERVING)
+		credentials_reload(d->credentials);
+	else
+		log_event(LOG_INFO, "reload", "reason=nothing-to-read");
+}
+
 static int start_events(struct daemon *d)
 {
 	struct event_base *base = loop_base(d->loop);
 
 	d->sigterm = evsignal_new(base, SIGTERM, on_signal, d);
 	d->sigint = evsignal_new(base, SIGINT, on_signal, d);
+	d->sighup = evsignal_new(base, SIGHUP, on_sighup, d);
 	d->drain_timer = evtimer_new(base, on_drain_timeout, d);
 	d->latch_timer = evtimer_new(base, on_latch_timeout, d);
-	if (!d->sigterm || !d->sigint || !d->drain_timer || !d->latch_timer)
+	if (!d->sigterm || !d->sigint || !d->sighup || !d->drain_timer || !d->latch_timer)
 		return -ERR_NOMEM;
-	if (event_add(d->sigterm, NULL) < 0 || event_add(d->sigint, NULL) < 0)
+	if (event_add(d->sigterm, NULL) < 0 || event_add(d->sigint, NULL) < 0 ||
+	    event_add(d->sighup, NULL) < 0)
 		return -ERR_NOMEM;
 	return 0;
 }
 
 static void free_events(struct daemon *d)
 {
-	struct event *const events[] = {d->sigterm, d->sigint, d->drain_timer, d->latch_timer};
+	struct event *const events[] = {d->sigterm, d->sigint, d->sighup, d->drain_timer,
+					d->latch_timer};
 
 	for (size_t i = 0; i < ARRAY_LEN(events); i++)
 		if (events[i])
@@ -411,6 +435,15 @@ static bool on_accept(void *ctx, int fd)
 	struct daemon *d = ctx;
 
 	if (conn_new(d->conns, &conn_frames, fd) < 0)
+		log_event(LOG_WARN, "accept", "error=NOMEM");
+	return !conn_set_is_full(d->conns);
+}
+
+static bool on_accept_tls(void *ctx, int fd)
+{
+	struct daemon *d = ctx;
+
+	if (conn_new_tls(d->conns, &conn_frames, fd) < 0)
 		log_event(LOG_WARN, "accept", "error=NOMEM");
 	return !conn_set_is_full(d->conns);
 }
@@ -442,6 +475,7 @@ static int start_listeners(struct daemon *d, char *why, size_t why_len)
 				       .insecure_plaintext = d->options.insecure_plaintext,
 				       .everybody = d->policy.nusers > 0,
 				       .accept = on_accept,
+				       .accept_tls = on_accept_tls,
 				       .ctx = d};
 	int err = 0;
 
@@ -471,7 +505,7 @@ static int run(struct daemon *d, char *why, size_t why_len)
 		close_listeners(d);
 		return err;
 	}
-	notify_manager("READY=1");
+	notify_manager(NOTIFY_READY);
 	log_event(LOG_INFO, "ready", "store=\"%s\" incarnation=%" PRIu64, d->options.store,
 		  d->host.incarnation);
 	err = loop_run(d->loop);
@@ -524,7 +558,10 @@ static int serve(struct daemon *d, char *why, size_t why_len, struct dev *(*wrap
 		goto fail_free_objects;
 	err = start_events(d);
 	if (err == 0)
+		err = start_credentials(d, why, why_len);
+	if (err == 0)
 		err = run(d, why, why_len);
+	credentials_close(d->credentials);
 	free_events(d);
 	conn_set_free(d->conns);
 fail_free_objects:

@@ -29,6 +29,7 @@ struct listener {
 	struct evconnlistener *ev;
 	struct event *retry;
 	bool full; /* paused by its owner */
+	bool tls;
 	char addr[LISTEN_ADDR_BYTES];
 	const char *path; /* in addr: of a unix socket, or NULL */
 	dev_t dev;	  /* what path was when it was made */
@@ -44,7 +45,7 @@ static void listener_on_accept(struct evconnlistener *ev, evutil_socket_t fd, st
 
 	(void)sa;
 	(void)len;
-	if (l->config.accept(l->config.ctx, fd))
+	if ((l->tls ? l->config.accept_tls : l->config.accept)(l->config.ctx, fd))
 		return;
 	l->full = true;
 	evconnlistener_disable(ev);
@@ -230,14 +231,15 @@ static void tcp_name(struct listener *l, int fd)
 	socklen_t len = sizeof(ss);
 	char host[NI_MAXHOST] = "?";
 	char port[NI_MAXSERV] = "?";
+	const char *kind = l->tls ? "tls" : "tcp";
 
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
 		(void)getnameinfo((struct sockaddr *)&ss, len, host, sizeof(host), port,
 				  sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
 	if (ss.ss_family == AF_INET6)
-		snprintf(l->addr, sizeof(l->addr), "tcp:[%.100s]:%.8s", host, port);
+		snprintf(l->addr, sizeof(l->addr), "%s:[%.100s]:%.8s", kind, host, port);
 	else
-		snprintf(l->addr, sizeof(l->addr), "tcp:%.100s:%.8s", host, port);
+		snprintf(l->addr, sizeof(l->addr), "%s:%.100s:%.8s", kind, host, port);
 }
 
 static int listen_tcp(struct listener *l, const char *text, int *fd_out, char *why, size_t why_len)
@@ -245,6 +247,7 @@ static int listen_tcp(struct listener *l, const char *text, int *fd_out, char *w
 	const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
 				       .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
 	struct addrinfo *ai = NULL;
+	const char *kind = l->tls ? "tls" : "tcp";
 	const char *port = NULL;
 	char host[NI_MAXHOST];
 	int err = 0;
@@ -252,25 +255,25 @@ static int listen_tcp(struct listener *l, const char *text, int *fd_out, char *w
 	int rc;
 
 	if (!tcp_split(text, host, sizeof(host), &port)) {
-		snprintf(why, why_len, "'tcp:%s' is not tcp:HOST:PORT", text);
+		snprintf(why, why_len, "'%s:%s' is not %s:HOST:PORT", kind, text, kind);
 		return -ERR_INVAL;
 	}
 	rc = getaddrinfo(host, port, &hints, &ai);
 	if (rc != 0) {
-		snprintf(why, why_len, "no address for 'tcp:%s': %s", text, gai_strerror(rc));
+		snprintf(why, why_len, "no address for '%s:%s': %s", kind, text, gai_strerror(rc));
 		return -ERR_INVAL;
 	}
-	if (!l->config.insecure_plaintext && !addr_is_loopback(ai->ai_addr)) {
+	if (!l->tls && !l->config.insecure_plaintext && !addr_is_loopback(ai->ai_addr)) {
 		snprintf(why, why_len,
 			 "tcp:%s is not a loopback address and the protocol is not encrypted: "
-			 "give --insecure-plaintext to allow it",
+			 "give tls:, or --insecure-plaintext to allow it",
 			 text);
 		err = -ERR_PERM;
 	} else {
 		fd = tcp_bind(ai);
 		if (fd < 0) {
 			err = errno == EADDRINUSE ? -ERR_BUSY : err_from_errno(errno);
-			snprintf(why, why_len, "cannot listen on tcp:%s: %s", text,
+			snprintf(why, why_len, "cannot listen on %s:%s: %s", kind, text,
 				 strerror(errno));
 		}
 	}
@@ -289,6 +292,9 @@ static int listener_socket(struct listener *l, const char *addr, int *fd, char *
 	if (strncmp(addr, "unix:", 5) == 0)
 		return listen_unix(l, addr + 5, fd, why, why_len);
 	if (strncmp(addr, "tcp:", 4) == 0)
+		return listen_tcp(l, addr + 4, fd, why, why_len);
+	l->tls = l->config.accept_tls && strncmp(addr, "tls:", 4) == 0;
+	if (l->tls)
 		return listen_tcp(l, addr + 4, fd, why, why_len);
 	snprintf(why, why_len, "'%s' is neither unix:PATH nor tcp:HOST:PORT", addr);
 	return -ERR_INVAL;

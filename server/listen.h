@@ -20,11 +20,12 @@ struct listen_config {
 	bool everybody;		 /* may connect to a unix socket: who it is will be looked at */
 	/* Takes over a connected socket.  False: accept no more until listener_resume(). */
 	bool (*accept)(void *ctx, int fd);
+	bool (*accept_tls)(void *ctx, int fd); /* on tls: addresses; NULL: there are none */
 	void *ctx;
 };
 
 /*
- * Listens on "unix:PATH" or "tcp:HOST:PORT" (HOST an address, a name, or [::1]; a name's first
+ * Listens on "unix:PATH", "tcp:HOST:PORT" or "tls:HOST:PORT" (HOST an address, a name, or [::1]; a name's first
  * address is taken; port 0: any).  A socket file that nobody listens on is replaced.  On failure
  * "why" says what was wrong with what: -ERR_INVAL (no such address), -ERR_BUSY (somebody listens
  * there), -ERR_EXIST (the path is no socket), -ERR_PERM (not loopback), -ERR_NOMEM, -ERR_NOENT,

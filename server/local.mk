@@ -35,6 +35,9 @@ libserver_la_SOURCES = \
 	server/conn_frames.c \
 	server/conn_in.c \
 	server/conn_priv.h \
+	server/conn_tls.c \
+	server/credentials.c \
+	server/credentials.h \
 	server/daemon.c \
 	server/daemon.h \
 	server/dev.h \
@@ -101,6 +104,8 @@ libserver_la_SOURCES = \
 	server/map_value.c \
 	server/mapper.c \
 	server/mapper.h \
+	server/notify.c \
+	server/notify.h \
 	server/object.h \
 	server/object_claim.c \
 	server/object_claim.h \

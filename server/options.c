@@ -33,6 +33,9 @@ enum {
 	OPT_VERIFY_RATE,
 	OPT_INSECURE,
 	OPT_ALLOW_USER,
+	OPT_TLS_CERTIFICATES,
+	OPT_TLS_PSK,
+	OPT_TLS_ALLOW,
 	OPT_READY_FD,
 };
 
@@ -51,6 +54,9 @@ static const struct option table[] = {
     {"verify-rate", required_argument, NULL, OPT_VERIFY_RATE},
     {"insecure-plaintext", no_argument, NULL, OPT_INSECURE},
     {"allow-user", required_argument, NULL, OPT_ALLOW_USER},
+    {"tls-certificates", required_argument, NULL, OPT_TLS_CERTIFICATES},
+    {"tls-psk", required_argument, NULL, OPT_TLS_PSK},
+    {"tls-allow", required_argument, NULL, OPT_TLS_ALLOW},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
@@ -74,12 +80,17 @@ const char *options_help(void)
 	       "                        keep the data in this file or block device; dax: in a "
 	       "file\n"
 	       "                        that is mapped, on persistent memory\n"
-	       "  --listen unix:PATH|tcp:HOST:PORT\n"
+	       "  --listen unix:PATH|tcp:HOST:PORT|tls:HOST:PORT\n"
 	       "                        serve there; may be given up to 16 times\n"
-	       "  --insecure-plaintext  allow TCP addresses other than loopback\n"
+	       "  --insecure-plaintext  allow TCP addresses other than loopback without TLS\n"
 	       "  --allow-user USER|UID\n"
 	       "                        a user who may use the unix sockets, beside root and the\n"
 	       "                        user of the server; may be given several times\n"
+	       "  --tls-certificates DIR\n"
+	       "                        the server's certificate and key, and its clients' CA\n"
+	       "  --tls-psk FILE        the keys that the server shares with clients\n"
+	       "  --tls-allow NAME      a client who may use TLS; default: all who can show a\n"
+	       "                        certificate or have a key; may be given several times\n"
 	       "  --cache SIZE          memory for blocks (default 256M)\n"
 	       "  --workers N           threads for device I/O (default 4)\n"
 	       "  --writeback-ms N      the longest time a write stays only in memory\n"
@@ -228,12 +239,22 @@ static bool optarg_begins(const char *text)
 
 static int take_listen(struct options *o, char *why, size_t why_len)
 {
-	if (!optarg_begins("unix:") && !optarg_begins("tcp:")) {
-		snprintf(why, why_len, "--listen: '%s' is neither unix:PATH nor tcp:HOST:PORT",
+	if (!optarg_begins("unix:") && !optarg_begins("tcp:") && !optarg_begins("tls:")) {
+		snprintf(why, why_len,
+			 "--listen: '%s' is none of unix:PATH, tcp:HOST:PORT and tls:HOST:PORT",
 			 optarg);
 		return -ERR_INVAL;
 	}
 	return take_more("listen", o->listen, &o->nlisten, OPTIONS_LISTEN_MAX, why, why_len);
+}
+
+static int take_path(const char *name, const char **out, char *why, size_t why_len)
+{
+	*out = optarg;
+	if (optarg[0] != '\0')
+		return 0;
+	snprintf(why, why_len, "--%s needs a path", name);
+	return -ERR_INVAL;
 }
 
 /* Who may use the server, and how. */
@@ -246,6 +267,13 @@ static int take_access(struct options *o, int opt, char *why, size_t why_len)
 	case OPT_ALLOW_USER:
 		return take_more("allow-user", o->allow_user, &o->nallow_user, OPTIONS_ALLOW_MAX,
 				 why, why_len);
+	case OPT_TLS_CERTIFICATES:
+		return take_path("tls-certificates", &o->tls_certificates, why, why_len);
+	case OPT_TLS_PSK:
+		return take_path("tls-psk", &o->tls_psk, why, why_len);
+	case OPT_TLS_ALLOW:
+		return take_more("tls-allow", o->tls_allow, &o->ntls_allow, OPTIONS_ALLOW_MAX, why,
+				 why_len);
 	default: /* OPT_LISTEN */
 		return take_listen(o, why, why_len);
 	}
@@ -340,8 +368,16 @@ static bool any_begins(const char *const *list, unsigned int n, const char *text
 /* Whether who may connect, and how, fits together; NULL, or what does not. */
 static const char *options_access_fault(const struct options *o)
 {
+	bool credentials = o->tls_certificates || o->tls_psk;
+	bool tls = any_begins(o->listen, o->nlisten, "tls:");
 	bool sockets = o->nlisten == 0 || any_begins(o->listen, o->nlisten, "unix:");
 
+	if (tls && !credentials)
+		return "--listen tls: needs --tls-certificates or --tls-psk";
+	if (o->ntls_allow > 0 && !credentials)
+		return "--tls-allow needs --tls-certificates or --tls-psk";
+	if (credentials && !tls)
+		return "nothing uses --tls-certificates and --tls-psk: give --listen tls:";
 	if (o->nallow_user > 0 && !sockets)
 		return "--allow-user is about unix sockets, and none is served";
 	return NULL;

@@ -36,6 +36,10 @@ struct options {
 	bool insecure_plaintext;
 	const char *allow_user[OPTIONS_ALLOW_MAX]; /* names and numbers */
 	unsigned int nallow_user;
+	const char *tls_certificates; /* a directory; NULL: not given */
+	const char *tls_psk;	      /* a file; NULL: not given */
+	const char *tls_allow[OPTIONS_ALLOW_MAX];
+	unsigned int ntls_allow; /* 0: everybody whom the credentials let in */
 	uint64_t cache_bytes;
 	unsigned int workers;
 	unsigned int writeback_ms;

@@ -22,6 +22,19 @@ void session_init(struct session *session, const struct session_host *host, sess
 	snprintf(session->holder, sizeof(session->holder), "%s", session->peer);
 }
 
+void session_set_identity(struct session *session, const char *name)
+{
+	char safe[SESSION_NAME_BYTES];
+	size_t len = strlen(session->peer);
+
+	session_escape(safe, sizeof(safe), name);
+	for (char *p = safe; *p; p++)
+		if (*p == '"' || *p == '\'')
+			*p = '_';
+	snprintf(session->peer + len, sizeof(session->peer) - len, " '%s'", safe);
+	snprintf(session->holder, sizeof(session->holder), "%s", session->peer);
+}
+
 void session_hurry(struct session *session)
 {
 	for (uint32_t i = 0; i < session->nslots; i++)

@@ -29,7 +29,9 @@
 #include "server/peer.h"
 
 #define SESSION_HANDLES_MAX  1024u
-#define SESSION_HOLDER_BYTES (PEER_TEXT_BYTES + MSG_AGENT_BYTES * 4 + 8)
+#define SESSION_NAME_BYTES   128u /* of an identity, as it is shown */
+#define SESSION_PEER_BYTES   (PEER_TEXT_BYTES + SESSION_NAME_BYTES + 4)
+#define SESSION_HOLDER_BYTES (SESSION_PEER_BYTES + MSG_AGENT_BYTES * 4 + 8)
 
 enum session_state {
 	SESSION_NEW,   /* nothing but HELLO */
@@ -78,9 +80,9 @@ struct session {
 	const struct session_host *host;
 	session_reply_fn reply;
 	enum session_state state;
-	uint64_t features;		  /* negotiated */
-	char refusal[PEER_REFUSAL_BYTES]; /* why the peer may not use the server; "": it may */
-	char peer[PEER_TEXT_BYTES];
+	uint64_t features;		   /* negotiated */
+	char refusal[PEER_REFUSAL_BYTES];  /* why the peer may not use the server; "": it may */
+	char peer[SESSION_PEER_BYTES];	   /* and its identity, where it has one */
 	char holder[SESSION_HOLDER_BYTES]; /* peer and agent, for messages to other clients */
 	LIST_HEAD(, request) requests;
 	uint32_t nrequests;
@@ -141,6 +143,9 @@ struct request {
 /* peer says who the client is ("pid 4711 uid 0", "127.0.0.1:5022"); copied, cut to fit. */
 void session_init(struct session *session, const struct session_host *host, session_reply_fn reply,
 		  const char *peer);
+
+/* The client has proved that it is this one: goes with what is said of it. */
+void session_set_identity(struct session *session, const char *name);
 
 /* The client has gone: requests that wait for their time do so no longer. */
 void session_hurry(struct session *session);

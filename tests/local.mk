@@ -48,6 +48,7 @@ unit_tests = \
 	tests/unit/test_common \
 	tests/unit/test_conn \
 	tests/unit/test_conn_limits \
+	tests/unit/test_conn_tls \
 	tests/unit/test_copy \
 	tests/unit/test_cowctl \
 	tests/unit/test_cowctl_clone \
@@ -189,6 +190,7 @@ integration_scripts = \
 	tests/integration/test_examples.sh \
 	tests/integration/test_export.sh \
 	tests/integration/test_repair.sh \
+	tests/integration/test_tls.sh \
 	tests/integration/test_verify.sh \
 	tests/integration/test_versions.sh \
 	$(NULL)
@@ -218,6 +220,7 @@ thread_tests = \
 	tests/unit/test_common \
 	tests/unit/test_conn \
 	tests/unit/test_conn_limits \
+	tests/unit/test_conn_tls \
 	tests/unit/test_copy \
 	tests/unit/test_fetch \
 	tests/unit/test_freeload \
@@ -364,6 +367,7 @@ libtest_la_SOURCES = \
 	tests/unit/ranges_fixture.h \
 	tests/unit/session_fixture.h \
 	tests/unit/store_fixture.h \
+	tests/unit/conn_tls_fixture.h \
 	tests/unit/tls_fixture.h \
 	tests/unit/write_all_fixture.h \
 	tests/unit/writeback_fixture.h \
@@ -389,6 +393,7 @@ tests_unit_test_dispatch_ranges_SOURCES = $(fake_engine) tests/unit/test_dispatc
 tests_unit_test_dispatch_group_SOURCES = $(fake_engine) tests/unit/test_dispatch_group.c
 tests_unit_test_session_SOURCES = $(fake_engine) tests/unit/test_session.c
 tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c
+tests_unit_test_conn_tls_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_tls.c
 tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c
 
 # It is cut off at any fold, and made to fold often.

@@ -6,7 +6,7 @@
 # $store and $socket are in it; cowctl (the function) talks to the daemon.
 
 failed=0 cases=0 daemon='' dir='' out='' err='' status=0
-export tcp=''
+export tcp='' tls=''
 
 # begin: makes the directory; whatever happens the daemon ends and the directory goes.
 begin() {
@@ -39,16 +39,17 @@ result() {
 	printf 'status: %s\nstdout: %s\nstderr: %s\n' "$status" "$out" "$err" | sed 's/^/# /'
 }
 
-# start_daemon [ARG...]: starts it and waits until it is ready; TCP's address is in $tcp.
+# start_daemon [ARG...]: starts it and waits until it is ready; TCP's address is in $tcp, TLS's in $tls.
 start_daemon() {
 	local line ready=no
 	[ -p "$dir/ready" ] || mkfifo "$dir/ready"
 	"$COWD" --store "$store" --listen "unix:$socket" --listen tcp:127.0.0.1:0 \
 		--ready-fd 9 "$@" 9>"$dir/ready" 2>>"$dir/log" </dev/null &
-	daemon=$! tcp=''
+	daemon=$! tcp='' tls=''
 	while read -r line; do
 		case $line in
 		'LISTEN tcp:'*) tcp=${line#LISTEN tcp:} ;;
+		'LISTEN tls:'*) tls=${line#LISTEN tls:} ;;
 		READY) ready=yes ;;
 		esac
 	done <"$dir/ready"

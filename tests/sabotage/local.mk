@@ -174,6 +174,15 @@ sabotage_patches = \
 	tests/sabotage/972-stream-keys-change-for-ever.patch \
 	tests/sabotage/973-client-begun-forgotten.patch \
 	tests/sabotage/974-client-pending-forgotten.patch \
+	tests/sabotage/961-peer-not-looked-at.patch \
+	tests/sabotage/962-peer-refused-goes-on.patch \
+	tests/sabotage/963-tls-injected-bytes.patch \
+	tests/sabotage/964-tls-reply-after-handshake.patch \
+	tests/sabotage/965-tls-without-deadline.patch \
+	tests/sabotage/966-tls-old-context.patch \
+	tests/sabotage/967-tls-log-unbounded.patch \
+	tests/sabotage/968-tls-end-unsaid.patch \
+	tests/sabotage/969-credentials-broken-used.patch \
 	$(NULL)
 
 # Not part of check: minutes, by building and running what sees each of them.

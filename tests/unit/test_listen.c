@@ -42,6 +42,7 @@ struct fixture {
 	struct listen_config config;
 	int accepted[MAX_CLIENTS];
 	unsigned int naccepted;
+	unsigned int by_tls;
 	unsigned int full_at; /* that many accepted: no more */
 };
 
@@ -355,6 +356,35 @@ static void test_tcp_port_0_gets_a_real_one(void **state)
 	close(client);
 }
 
+static bool on_accept_tls(void *ctx, int fd)
+{
+	struct fixture *fx = ctx;
+
+	fx->by_tls++;
+	return on_accept(ctx, fd);
+}
+
+static void test_tls_is_told_apart_and_may_be_beyond_loopback(void **state)
+{
+	struct fixture *fx = *state;
+	struct listener *l;
+	int client;
+
+	assert_refused(fx, "tls:127.0.0.1:0", -ERR_INVAL, "tls:127.0.0.1:0"); /* not asked for */
+	fx->config.accept_tls = on_accept_tls;
+	l = must_listen(fx, "tls:0.0.0.0:0");
+	assert_memory_equal(listener_addr(l), "tls:0.0.0.0:", 12);
+	listener_close(l);
+	l = must_listen(fx, "tls:127.0.0.1:0");
+	assert_memory_equal(listener_addr(l), "tls:127.0.0.1:", 14);
+	client = connect_tcp(port_of(l));
+	run_until_accepted(fx, 1);
+	assert_int_equal(fx->by_tls, 1);
+	listener_close(l);
+	close(client);
+	assert_refused(fx, "tls:nowhere", -ERR_INVAL, "tls:HOST:PORT");
+}
+
 static void test_tcp_beyond_loopback_is_refused(void **state)
 {
 	static const char *const addrs[] = {"tcp:0.0.0.0:0", "tcp:[::]:0", "tcp:192.0.2.1:0",
@@ -607,6 +637,7 @@ int main(void)
 	    CASE(test_tcp_port_0_gets_a_real_one),
 	    CASE(test_tcp_beyond_loopback_is_refused),
 	    CASE(test_tcp_beyond_loopback_where_that_is_allowed),
+	    CASE(test_tls_is_told_apart_and_may_be_beyond_loopback),
 	    CASE(test_bad_addresses),
 	    CASE(test_tcp_host_longer_than_any),
 	    CASE(test_full_pauses_until_resumed),

@@ -146,7 +146,8 @@ static void test_bad_values_are_named(void **state)
 	    {"--workers", "-1"},	{"--writeback-ms", ""},	   {"--writeback-ms", "600001"},
 	    {"--verify-rate", "65535"}, {"--verify-rate", "fast"}, {"--ready-fd", "-1"},
 	    {"--log", "loud"},		{"--listen", "foo:1"},	   {"--device", "dax:"},
-	    {"--device", ""},		{"--allow-user", ""},
+	    {"--device", ""},		{"--allow-user", ""},	   {"--listen", "tls"},
+	    {"--tls-psk", ""},		{"--tls-allow", ""},	   {"--tls-certificates", ""},
 	};
 	struct options o;
 
@@ -178,8 +179,10 @@ static void test_what_is_missing_or_contradicts(void **state)
 static void test_init_and_check_take_nothing_about_serving(void **state)
 {
 	static const char *const options[] = {
-	    "--listen=unix:/a",	   "--cache=256M",     "--workers=4",	       "--ready-fd=7",
-	    "--writeback-ms=1000", "--verify-rate=1M", "--insecure-plaintext", "--allow-user=0"};
+	    "--listen=unix:/a",	     "--cache=256M",	    "--workers=4",
+	    "--ready-fd=7",	     "--writeback-ms=1000", "--verify-rate=1M",
+	    "--insecure-plaintext",  "--allow-user=0",	    "--tls-psk=/p",
+	    "--tls-certificates=/c", "--tls-allow=a"};
 	struct options o;
 
 	(void)state;
@@ -248,6 +251,35 @@ static void test_users_are_about_unix_sockets(void **state)
 	    PARSE(&o, "--store=/s", "--listen=tcp:h:1", "--allow-user=7", "--listen=unix:/a"), 0);
 }
 
+static void test_tls_needs_credentials_and_they_need_a_use(void **state)
+{
+	static const struct {
+		const char *args[2];
+		const char *why;
+	} cases[] = {
+	    {{"--listen=tls:h:1"}, "--listen tls: needs --tls-certificates or --tls-psk"},
+	    {{"--tls-allow=a"}, "--tls-allow needs --tls-certificates or --tls-psk"},
+	    {{"--tls-psk=/p"}, "nothing uses"},
+	    {{"--tls-certificates=/c", "--listen=tcp:h:1"}, "nothing uses"},
+	};
+	struct options o;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *args[4] = {"cowd", "--store=/s", cases[i].args[0], cases[i].args[1]};
+
+		assert_int_equal(parse(&o, args, args[3] ? 4 : 3), -ERR_INVAL);
+		assert_memory_equal(why, cases[i].why, strlen(cases[i].why));
+	}
+	assert_int_equal(PARSE(&o, "--store=/s", "--listen=tls:[::1]:7118", "--tls-certificates=/c",
+			       "--tls-psk", "/p", "--tls-allow=one", "--tls-allow", "two"),
+			 0);
+	assert_string_equal(o.tls_certificates, "/c");
+	assert_string_equal(o.tls_psk, "/p");
+	assert_int_equal(o.ntls_allow, 2);
+	assert_string_equal(o.tls_allow[1], "two");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +294,7 @@ int main(void)
 	    cmocka_unit_test(test_repair_goes_with_check),
 	    cmocka_unit_test(test_listen_has_a_limit),
 	    cmocka_unit_test(test_users_are_about_unix_sockets),
+	    cmocka_unit_test(test_tls_needs_credentials_and_they_need_a_use),
 	};
 
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
