@@ -7,6 +7,8 @@ libcommon_la_SOURCES += \
 	proto/msg_group.c \
 	proto/msg_priv.h \
 	proto/msg_store.c \
+	proto/nbd.c \
+	proto/nbd.h \
 	proto/wire.c \
 	proto/wire.h \
 	$(NULL)

@@ -102,6 +102,7 @@ unit_tests = \
 	tests/unit/test_map_usage \
 	tests/unit/test_msg \
 	tests/unit/test_name \
+	tests/unit/test_nbd_wire \
 	tests/unit/test_object \
 	tests/unit/test_object_adopt \
 	tests/unit/test_object_cache \
@@ -196,6 +197,7 @@ integration_scripts = \
 	$(NULL)
 
 fuzz_tests = \
+	tests/fuzz/fuzz_nbd \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_wire \
 	$(NULL)
@@ -542,6 +544,7 @@ tests_fsstack_load_SOURCES = \
 	tests/fsstack/stack.h \
 	$(NULL)
 
+tests_fuzz_fuzz_nbd_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_nbd.c
 tests_fuzz_fuzz_record_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_record.c
 tests_fuzz_fuzz_wire_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_wire.c
 fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
