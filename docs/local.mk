@@ -3,5 +3,6 @@
 EXTRA_DIST += \
 	docs/diff-stream.md \
 	docs/durability.md \
+	docs/nbd.md \
 	docs/protocol.md \
 	$(NULL)

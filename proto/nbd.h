@@ -173,7 +173,7 @@ int nbd_export_reply_encode(uint8_t *buf, size_t len, uint64_t size, uint16_t fl
 	X(WRITE_ZEROES, 6) \
 	X(BLOCK_STATUS, 7)
 
-enum nbd_cmd {
+enum nbd_cmd_type {
 #define X(name, num) NBD_CMD_##name = num,
 	NBD_CMDS(X)
 #undef X
@@ -199,9 +199,10 @@ enum nbd_cmd {
 #define NBD_REPLY_TYPE_ERROR		0x8001u
 #define NBD_REPLY_TYPE_ERROR_OFFSET	0x8002u
 
-#define NBD_STATE_HOLE	1u /* of base:allocation */
-#define NBD_STATE_ZERO	2u
-#define NBD_STATE_DIRTY 1u /* of qemu:dirty-bitmap:... */
+#define NBD_STATE_HOLE	 1u /* of base:allocation */
+#define NBD_STATE_ZERO	 2u
+#define NBD_STATE_DIRTY	 1u /* of qemu:dirty-bitmap:... */
+#define NBD_STATE_SHARED 1u /* of cowd:shared */
 
 /* Error numbers. */
 #define NBD_EPERM     1u

@@ -205,6 +205,8 @@ static void conn_reap(struct conn *conn)
 		session_hurry(&conn->session);
 	if (conn->session.nrequests > 0)
 		return;
+	if (conn->proto->end && !conn->proto->end(conn))
+		return;
 	log_event(LOG_DEBUG, "disconnect", "client=\"%s\"", conn->session.holder);
 	session_fini(&conn->session);
 	TAILQ_REMOVE(&set->conns, conn, link);
@@ -393,7 +395,7 @@ static short conn_wants(const struct conn *conn)
 {
 	bool held = conn->waiter.gate != NULL;
 	bool unsent = evbuffer_get_length(conn->out) > 0;
-	bool read = conn->state < CONN_FINISHING && !held && !conn->limited;
+	bool read = conn->state < CONN_FINISHING && !held && !conn->limited && !conn->waiting;
 
 	if (conn->state == CONN_LINGER)
 		return POLLIN;

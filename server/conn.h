@@ -37,6 +37,7 @@ struct conn_proto;
 struct conn_set;
 struct loop;
 struct tls;
+struct nbd_config;
 
 /* The protocols that a connection may speak. */
 extern const struct conn_proto conn_frames; /* cowd's own: docs/protocol.md */
@@ -50,6 +51,7 @@ struct conn_config {
 	uint64_t recv_budget_bytes; /* of all: payloads being received */
 	unsigned int handshake_ms;  /* from the connection to a good HELLO */
 	unsigned int linger_ms;
+	const struct nbd_config *nbd; /* of NBD's connections; NULL: as it is by default */
 	unsigned int slow_ms;	      /* the time in which a holder of the budgets must move */
 	void (*on_closed)(void *ctx); /* a connection has gone, completely */
 	void *ctx;

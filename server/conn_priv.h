@@ -56,6 +56,9 @@ struct conn_proto {
 	/* Makes and frees conn->own.  -ERR_NOMEM. */
 	int (*open)(struct conn *conn);
 	void (*close)(struct conn *conn);
+	/* The connection is dead, and everything is answered: asks for what is to be done before its
+	 * handles close, or NULL.  False: it has, and is called again when that is answered. */
+	bool (*end)(struct conn *conn);
 	/* The steps of CONN_HEADER and CONN_BODY.  They end in CONN_ADMIT, with conn->req and
 	 * conn->payload_len, or with a message that needed no request in CONN_HEADER. */
 	enum conn_step (*header)(struct conn *conn);
@@ -98,6 +101,7 @@ struct conn {
 	bool ready;  /* the handshake is done */
 	bool in_turn;
 	bool again;	/* woken in its own turn */
+	bool waiting;	/* the protocol waits for an answer, before it takes more input */
 	bool limited;	/* a new request was held back by the limits of this connection */
 	bool out_full;	/* between CONN_OUT_HIGH and CONN_OUT_LOW: on the way down */
 	bool reading;	/* ev_read is added */

@@ -5,6 +5,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@
 #include "server/offline.h"
 #include "server/listen.h"
 #include "server/loop.h"
+#include "server/nbd.h"
 #include "server/notify.h"
 #include "server/object.h"
 #include "server/options.h"
@@ -35,6 +37,7 @@
 #define DAEMON_AGENT "cowd/" PACKAGE_VERSION
 
 #define HANDSHAKE_MS  10000u
+#define NBD_PORT      "10809"
 #define LINGER_MS     2000u
 #define SLOW_MS	      5000u
 #define DRAIN_SECONDS 10
@@ -62,8 +65,10 @@ struct daemon {
 	struct peer_policy policy;
 	struct conn_set *conns;
 	struct credentials *credentials; /* NULL: there is no TLS */
-	struct listener *listeners[OPTIONS_LISTEN_MAX];
+	struct nbd_config nbd;
+	struct listener *listeners[2 * OPTIONS_LISTEN_MAX];
 	unsigned int nlisteners;
+	unsigned int first_nbd; /* of these: the ones from here on are NBD's */
 	char default_addr[128];
 	struct event *sigterm;
 	struct event *sigint;
@@ -167,7 +172,8 @@ static int announce(const struct daemon *d, char *why, size_t why_len)
 		return -ERR_INVAL;
 	}
 	for (unsigned int i = 0; i < d->nlisteners; i++)
-		fprintf(out, "LISTEN %s\n", listener_addr(d->listeners[i]));
+		fprintf(out, "LISTEN %s%s\n", i < d->first_nbd ? "" : "nbd+",
+			listener_addr(d->listeners[i]));
 	fprintf(out, "READY\n");
 	ok = !ferror(out);
 	if (fclose(out) != 0)
@@ -353,6 +359,7 @@ static int start_conns(struct daemon *d, unsigned int conns_max)
 	    .conns_max = conns_max,
 	    .send_budget_bytes = budget_bytes(d->options.cache_bytes),
 	    .recv_budget_bytes = budget_bytes(d->options.cache_bytes),
+	    .nbd = &d->nbd,
 	    .handshake_ms = HANDSHAKE_MS,
 	    .linger_ms = LINGER_MS,
 	    .slow_ms = SLOW_MS,
@@ -360,6 +367,7 @@ static int start_conns(struct daemon *d, unsigned int conns_max)
 	    .ctx = d,
 	};
 
+	d->nbd.clones = d->options.nbd_clones;
 	d->conns = conn_set_new(&config);
 	return d->conns ? 0 : -ERR_NOMEM;
 }
@@ -430,13 +438,21 @@ static void free_events(struct daemon *d)
 			event_free(events[i]);
 }
 
-static bool on_accept(void *ctx, int fd)
+static bool begin_conn(struct daemon *d, const struct conn_proto *proto, int fd)
 {
-	struct daemon *d = ctx;
-
-	if (conn_new(d->conns, &conn_frames, fd) < 0)
+	if (conn_new(d->conns, proto, fd) < 0)
 		log_event(LOG_WARN, "accept", "error=NOMEM");
 	return !conn_set_is_full(d->conns);
+}
+
+static bool on_accept(void *ctx, int fd)
+{
+	return begin_conn(ctx, &conn_frames, fd);
+}
+
+static bool on_accept_nbd(void *ctx, int fd)
+{
+	return begin_conn(ctx, &conn_nbd, fd);
 }
 
 static bool on_accept_tls(void *ctx, int fd)
@@ -469,6 +485,34 @@ static int default_address(struct daemon *d, char *why, size_t why_len)
 	return 0;
 }
 
+static int start_listener(struct daemon *d, const struct listen_config *config, const char *addr,
+			  char *why, size_t why_len)
+{
+	struct listener **listener = &d->listeners[d->nlisteners];
+	int err = listener_open(config, addr, listener, why, why_len);
+
+	if (err < 0)
+		return err;
+	d->nlisteners++;
+	log_event(LOG_INFO, "listening", "address=\"%s\" protocol=%s", listener_addr(*listener),
+		  config->accept == on_accept ? "cow" : "nbd");
+	return 0;
+}
+
+/* An address without a port gets NBD's. */
+static int start_nbd_listener(struct daemon *d, const struct listen_config *config,
+			      const char *addr, char *why, size_t why_len)
+{
+	const char *host = strncmp(addr, "tcp:", 4) == 0 ? addr + 4 : NULL;
+	const char *end = host && host[0] == '[' ? strchr(host, ']') : host;
+	char text[NI_MAXHOST + 16];
+
+	if (!end || strchr(end, ':'))
+		return start_listener(d, config, addr, why, why_len);
+	snprintf(text, sizeof(text), "%.*s:%s", NI_MAXHOST, addr, NBD_PORT);
+	return start_listener(d, config, text, why, why_len);
+}
+
 static int start_listeners(struct daemon *d, char *why, size_t why_len)
 {
 	struct listen_config config = {.loop = d->loop,
@@ -481,13 +525,12 @@ static int start_listeners(struct daemon *d, char *why, size_t why_len)
 
 	if (d->options.nlisten == 0)
 		err = default_address(d, why, why_len);
-	for (unsigned int i = 0; err == 0 && i < d->options.nlisten; i++) {
-		err = listener_open(&config, d->options.listen[i], &d->listeners[i], why, why_len);
-		if (err < 0)
-			break;
-		d->nlisteners++;
-		log_event(LOG_INFO, "listening", "address=\"%s\"", listener_addr(d->listeners[i]));
-	}
+	for (unsigned int i = 0; err == 0 && i < d->options.nlisten; i++)
+		err = start_listener(d, &config, d->options.listen[i], why, why_len);
+	d->first_nbd = d->nlisteners;
+	config.accept = on_accept_nbd;
+	for (unsigned int i = 0; err == 0 && i < d->options.nnbd; i++)
+		err = start_nbd_listener(d, &config, d->options.nbd[i], why, why_len);
 	/* what is missing or there already is not the store */
 	return err == 0 || err == -ERR_BUSY || err == -ERR_PERM ? err : -ERR_IO;
 }

@@ -104,6 +104,16 @@ libserver_la_SOURCES = \
 	server/map_value.c \
 	server/mapper.c \
 	server/mapper.h \
+	server/nbd.c \
+	server/nbd.h \
+	server/nbd_cmds.c \
+	server/nbd_export.c \
+	server/nbd_list.c \
+	server/nbd_meta.c \
+	server/nbd_opts.c \
+	server/nbd_priv.h \
+	server/nbd_reply.c \
+	server/nbd_status.c \
 	server/notify.c \
 	server/notify.h \
 	server/object.h \

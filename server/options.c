@@ -36,6 +36,8 @@ enum {
 	OPT_TLS_CERTIFICATES,
 	OPT_TLS_PSK,
 	OPT_TLS_ALLOW,
+	OPT_NBD,
+	OPT_NBD_CLONES,
 	OPT_READY_FD,
 };
 
@@ -57,6 +59,8 @@ static const struct option table[] = {
     {"tls-certificates", required_argument, NULL, OPT_TLS_CERTIFICATES},
     {"tls-psk", required_argument, NULL, OPT_TLS_PSK},
     {"tls-allow", required_argument, NULL, OPT_TLS_ALLOW},
+    {"nbd", required_argument, NULL, OPT_NBD},
+    {"nbd-clones", no_argument, NULL, OPT_NBD_CLONES},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
     {"version", no_argument, NULL, OPT_VERSION},
     {"help", no_argument, NULL, OPT_HELP},
@@ -82,6 +86,9 @@ const char *options_help(void)
 	       "                        that is mapped, on persistent memory\n"
 	       "  --listen unix:PATH|tcp:HOST:PORT|tls:HOST:PORT\n"
 	       "                        serve there; may be given up to 16 times\n"
+	       "  --nbd unix:PATH|tcp:HOST[:PORT]\n"
+	       "                        serve NBD clients there; may be given up to 16 times\n"
+	       "  --nbd-clones          let NBD clients make clones that go with the connection\n"
 	       "  --insecure-plaintext  allow TCP addresses other than loopback without TLS\n"
 	       "  --allow-user USER|UID\n"
 	       "                        a user who may use the unix sockets, beside root and the\n"
@@ -257,6 +264,16 @@ static int take_path(const char *name, const char **out, char *why, size_t why_l
 	return -ERR_INVAL;
 }
 
+static int take_nbd(struct options *o, char *why, size_t why_len)
+{
+	if (!optarg_begins("unix:") && !optarg_begins("tcp:")) {
+		snprintf(why, why_len, "--nbd: '%s' is neither unix:PATH nor tcp:HOST[:PORT]",
+			 optarg);
+		return -ERR_INVAL;
+	}
+	return take_more("nbd", o->nbd, &o->nnbd, OPTIONS_LISTEN_MAX, why, why_len);
+}
+
 /* Who may use the server, and how. */
 static int take_access(struct options *o, int opt, char *why, size_t why_len)
 {
@@ -274,6 +291,11 @@ static int take_access(struct options *o, int opt, char *why, size_t why_len)
 	case OPT_TLS_ALLOW:
 		return take_more("tls-allow", o->tls_allow, &o->ntls_allow, OPTIONS_ALLOW_MAX, why,
 				 why_len);
+	case OPT_NBD:
+		return take_nbd(o, why, why_len);
+	case OPT_NBD_CLONES:
+		o->nbd_clones = true;
+		return 0;
 	default: /* OPT_LISTEN */
 		return take_listen(o, why, why_len);
 	}
@@ -370,7 +392,8 @@ static const char *options_access_fault(const struct options *o)
 {
 	bool credentials = o->tls_certificates || o->tls_psk;
 	bool tls = any_begins(o->listen, o->nlisten, "tls:");
-	bool sockets = o->nlisten == 0 || any_begins(o->listen, o->nlisten, "unix:");
+	bool sockets = o->nlisten == 0 || any_begins(o->listen, o->nlisten, "unix:") ||
+		       any_begins(o->nbd, o->nnbd, "unix:");
 
 	if (tls && !credentials)
 		return "--listen tls: needs --tls-certificates or --tls-psk";
@@ -378,6 +401,8 @@ static const char *options_access_fault(const struct options *o)
 		return "--tls-allow needs --tls-certificates or --tls-psk";
 	if (credentials && !tls)
 		return "nothing uses --tls-certificates and --tls-psk: give --listen tls:";
+	if (o->nbd_clones && o->nnbd == 0)
+		return "--nbd-clones needs --nbd";
 	if (o->nallow_user > 0 && !sockets)
 		return "--allow-user is about unix sockets, and none is served";
 	return NULL;

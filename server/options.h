@@ -40,6 +40,9 @@ struct options {
 	const char *tls_psk;	      /* a file; NULL: not given */
 	const char *tls_allow[OPTIONS_ALLOW_MAX];
 	unsigned int ntls_allow; /* 0: everybody whom the credentials let in */
+	const char *nbd[OPTIONS_LISTEN_MAX];
+	unsigned int nnbd;
+	bool nbd_clones;
 	uint64_t cache_bytes;
 	unsigned int workers;
 	unsigned int writeback_ms;

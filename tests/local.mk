@@ -102,6 +102,8 @@ unit_tests = \
 	tests/unit/test_map_usage \
 	tests/unit/test_msg \
 	tests/unit/test_name \
+	tests/unit/test_nbd \
+	tests/unit/test_nbd_cmds \
 	tests/unit/test_nbd_wire \
 	tests/unit/test_object \
 	tests/unit/test_object_adopt \
@@ -394,6 +396,9 @@ tests_unit_test_dispatch_SOURCES = $(fake_engine) tests/unit/test_dispatch.c
 tests_unit_test_dispatch_ranges_SOURCES = $(fake_engine) tests/unit/test_dispatch_ranges.c
 tests_unit_test_dispatch_group_SOURCES = $(fake_engine) tests/unit/test_dispatch_group.c
 tests_unit_test_session_SOURCES = $(fake_engine) tests/unit/test_session.c
+nbd_client = $(fake_client) tests/lib/nbd_peer.c tests/lib/nbd_peer.h
+tests_unit_test_nbd_cmds_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd_cmds.c
+tests_unit_test_nbd_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd.c
 tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c
 tests_unit_test_conn_tls_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_tls.c
 tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c

@@ -70,6 +70,11 @@ void fake_set_crowded(struct objects *objs, bool crowded)
 		objs->on_room(objs->room_ctx);
 }
 
+void fake_set_holes(struct objects *objs)
+{
+	objs->holes = true;
+}
+
 size_t fake_direct(const struct objects *objs)
 {
 	return objs->ndirect;
@@ -178,6 +183,12 @@ int object_close(struct handle *handle)
 	return err;
 }
 
+/* As the engine reads a hole. */
+static bool all_zeros(const uint8_t *p, size_t len)
+{
+	return p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
+}
+
 void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, object_read_cb cb,
 		 void *ctx)
 {
@@ -198,10 +209,13 @@ void object_read(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, 
 
 		assert(err == 0);
 		for (uint32_t i = 0; i < due->pv.npages; i++) {
-			due->pv.pages[i] = page_new(objs->pages);
-			assert(due->pv.pages[i]);
 			pagevec_span(&due->pv, i, &off, &len);
-			memcpy(due->pv.pages[i]->data + off, from, len);
+			due->pv.pages[i] = objs->holes && all_zeros(from, len)
+					       ? page_zero(objs->pages)
+					       : page_new(objs->pages);
+			assert(due->pv.pages[i]);
+			if (!page_is_zero(due->pv.pages[i]))
+				memcpy(due->pv.pages[i]->data + off, from, len);
 			from += len;
 		}
 	}

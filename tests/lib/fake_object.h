@@ -27,6 +27,9 @@ void fake_set_close_err(struct objects *objs, int err);
 /* Begins or ends a crowd; the end is told. */
 void fake_set_crowded(struct objects *objs, bool crowded);
 
+/* From now on a block of zeros is read as the engine reads a hole. */
+void fake_set_holes(struct objects *objs);
+
 /* Reads and writes that were direct, by handle or by call. */
 size_t fake_direct(const struct objects *objs);
 

@@ -64,6 +64,7 @@ struct objects {
 	struct page_pool *pages;
 	bool hold;
 	bool crowded;
+	bool holes;
 	int fail;
 	int close_err;
 	void (*on_room)(void *ctx);

@@ -101,8 +101,7 @@ uint64_t frame_send(struct frame_client *c, uint16_t op, const void *body, size_
 	return c->last_id;
 }
 
-/* All of len bytes; false at the end of the stream before the first. */
-static bool recv_all(struct frame_client *c, void *buf, size_t len)
+bool frame_recv_raw(struct frame_client *c, void *buf, size_t len)
 {
 	uint8_t *p = buf;
 	time_t since = now_s();
@@ -130,17 +129,17 @@ bool frame_recv(struct frame_client *c, struct frame *f)
 	struct wire_header *h = &f->header;
 
 	f->payload = NULL;
-	if (!recv_all(c, head, sizeof(head)))
+	if (!frame_recv_raw(c, head, sizeof(head)))
 		return false;
 	assert_int_equal(
 	    wire_header_decode(head, WIRE_MAGIC_REPLY, WIRE_BODY_MAX, WIRE_PAYLOAD_MAX, h), 0);
 	assert_int_equal(h->flags, 0);
-	assert_true(recv_all(c, f->body, h->body_len));
+	assert_true(frame_recv_raw(c, f->body, h->body_len));
 	assert_int_equal(h->body_crc, crc32c(0, f->body, h->body_len));
 	if (h->payload_len > 0) {
 		f->payload = malloc(h->payload_len);
 		assert_non_null(f->payload);
-		assert_true(recv_all(c, f->payload, h->payload_len));
+		assert_true(frame_recv_raw(c, f->payload, h->payload_len));
 	}
 	assert_int_equal(h->payload_crc, c->crc ? crc32c(0, f->payload, h->payload_len) : 0);
 	return true;

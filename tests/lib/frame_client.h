@@ -38,6 +38,9 @@ void frame_settle(struct event_base *base);
 /* Sends bytes as they are; false when the server has closed. */
 bool frame_send_raw(struct frame_client *c, const void *buf, size_t len);
 
+/* Receives all of len bytes; false at the end of the stream before the first. */
+bool frame_recv_raw(struct frame_client *c, void *buf, size_t len) MUST_CHECK;
+
 /* Writes a well-formed request into buf, which has room; returns its length. */
 size_t frame_build(struct frame_client *c, uint8_t *buf, uint16_t op, uint64_t id, const void *body,
 		   size_t body_len, const void *payload, size_t payload_len);
