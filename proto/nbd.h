@@ -84,6 +84,7 @@ enum nbd_opt {
 #define NBD_FLAG_SEND_TRIM	      (1u << 5)
 #define NBD_FLAG_SEND_WRITE_ZEROES    (1u << 6)
 #define NBD_FLAG_SEND_DF	      (1u << 7)
+#define NBD_FLAG_SEND_RESIZE	      (1u << 9)
 #define NBD_FLAG_CAN_MULTI_CONN	      (1u << 8)
 #define NBD_FLAG_SEND_CACHE	      (1u << 10)
 #define NBD_FLAG_SEND_FAST_ZERO	      (1u << 11)
@@ -171,7 +172,8 @@ int nbd_export_reply_encode(uint8_t *buf, size_t len, uint64_t size, uint16_t fl
 	X(TRIM, 4)         \
 	X(CACHE, 5)        \
 	X(WRITE_ZEROES, 6) \
-	X(BLOCK_STATUS, 7)
+	X(BLOCK_STATUS, 7) \
+	X(RESIZE, 8)
 
 enum nbd_cmd_type {
 #define X(name, num) NBD_CMD_##name = num,

@@ -218,6 +218,26 @@ static void write_zeroes_answered(struct nbd *nbd, struct nbd_cmd *cmd,
 	change_answered(nbd, cmd, reply);
 }
 
+/* ---- sizes ----------------------------------------------------------------------------------- */
+
+/* Its offset is the size that is asked for. */
+static int resize_begin(struct nbd *nbd, struct nbd_cmd *cmd, struct request **req)
+{
+	struct msg_resize m = {
+	    .handle = nbd->handle, .flags = MSG_RESIZE_SHRINK, .size_bytes = cmd->in.offset};
+	uint8_t body[sizeof(m)];
+
+	return nbd_cmd_begin(nbd, cmd, WIRE_OP_RESIZE, body,
+			     msg_resize_encode(body, sizeof(body), &m), 0, req);
+}
+
+static void resize_answered(struct nbd *nbd, struct nbd_cmd *cmd, const struct session_reply *reply)
+{
+	if (!cmd->syncing)
+		nbd->size_bytes = cmd->in.offset;
+	change_answered(nbd, cmd, reply);
+}
+
 /* ---- reading ahead --------------------------------------------------------------------------- */
 
 static uint32_t cache_len(const struct nbd_cmd *cmd)
@@ -260,6 +280,7 @@ static const struct nbd_cmd_row rows[] = {
 			      write_zeroes_begin, write_zeroes_answered},
     [NBD_CMD_BLOCK_STATUS] = {NBD_CMD_FLAG_REQ_ONE, false, NBD_EINVAL, nbd_status_begin,
 			      nbd_status_answered},
+    [NBD_CMD_RESIZE] = {0, true, 0, resize_begin, resize_answered},
 };
 
 void nbd_cmd_answered(struct nbd *nbd, struct nbd_cmd *cmd, const struct session_reply *reply)
@@ -320,6 +341,10 @@ static uint32_t nbd_judge_special(const struct nbd *nbd, const struct nbd_reques
 		*why = nbd->ncontexts == 0 ? "no context was negotiated" : "the range is empty";
 		return NBD_EINVAL;
 	}
+	if (in->type == NBD_CMD_RESIZE && in->offset > WIRE_OBJECT_SIZE_MAX) {
+		*why = err_text(-ERR_TOO_LARGE);
+		return NBD_ENOSPC;
+	}
 	if (fast && (in->flags & NBD_CMD_FLAG_NO_HOLE)) {
 		*why = "zeros that take space are written like data";
 		return NBD_ENOTSUP;
@@ -327,10 +352,26 @@ static uint32_t nbd_judge_special(const struct nbd *nbd, const struct nbd_reques
 	return 0;
 }
 
+/* Where the export ends: for writes where the object does, if it has become shorter since, so that who does
+ * not know of that makes it no longer. */
+static uint64_t nbd_end_of(const struct nbd *nbd, bool writes)
+{
+	const struct session_slot *slot = NULL;
+	uint64_t size;
+
+	if (writes)
+		slot = session_slot_find(&nbd->conn->session, nbd->handle);
+	if (!slot)
+		return nbd->size_bytes;
+	size = object_size(slot->handle);
+	return size < nbd->size_bytes ? size : nbd->size_bytes;
+}
+
 /* 0, or an error number. */
 static uint32_t nbd_judge(const struct nbd *nbd, const struct nbd_request *in, const char **why)
 {
 	const struct nbd_cmd_row *row;
+	uint64_t end;
 
 	*why = "no such command";
 	if (in->type >= NBD_CMD_END || !rows[in->type].begin)
@@ -343,11 +384,11 @@ static uint32_t nbd_judge(const struct nbd *nbd, const struct nbd_request *in, c
 	if (row->writes && (nbd->flags & NBD_FLAG_READ_ONLY))
 		return NBD_EPERM;
 	*why = "a range where none belongs";
-	if (row->beyond == 0 && (in->offset != 0 || in->len != 0))
+	if (row->beyond == 0 && (in->len != 0 || (in->offset != 0 && in->type != NBD_CMD_RESIZE)))
 		return NBD_EINVAL;
 	*why = "beyond the end of the export";
-	if (row->beyond != 0 &&
-	    (in->offset > nbd->size_bytes || in->len > nbd->size_bytes - in->offset))
+	end = nbd_end_of(nbd, row->writes);
+	if (row->beyond != 0 && (in->offset > end || in->len > end - in->offset))
 		return row->beyond;
 	return nbd_judge_special(nbd, in, why);
 }
@@ -410,10 +451,8 @@ static enum conn_step nbd_cmd_take(struct nbd *nbd, struct nbd_request *in)
 		nbd->phase = NBD_LEAVING;
 		return STEP_ON;
 	}
-	if (payload > NBD_PAYLOAD_MAX) {
-		nbd_header_error(nbd, in, NBD_EINVAL, "longer than the largest payload");
+	if (payload > NBD_PAYLOAD_MAX) /* a client that still sends would not see an answer */
 		return nbd_refuse(nbd, -ERR_FRAME_LEN);
-	}
 	if (nbd->extended && in->type == NBD_CMD_WRITE && payload == 0 && in->len > 0)
 		return nbd_cmd_refuse(nbd, in, NBD_EINVAL, why, 0);
 	if (payload > 0 && in->type != NBD_CMD_WRITE)

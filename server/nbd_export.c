@@ -84,7 +84,8 @@ static uint16_t export_flags(const struct nbd *nbd)
 	if (export_is_readonly(nbd))
 		flags |= NBD_FLAG_READ_ONLY;
 	else
-		flags |= NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
+		flags |= NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO |
+			 NBD_FLAG_SEND_RESIZE;
 	if (!nbd->export.clone) /* of that each connection has another */
 		flags |= NBD_FLAG_CAN_MULTI_CONN;
 	if (nbd_has_chunks(nbd))

@@ -191,7 +191,7 @@ static void test_info_tells_and_opens_nothing(void **state)
 	p = nbd_peer_greet(fx, 3);
 	assert_int_equal(nbd_peer_go(&p, 6, "a"), ACK);
 	assert_int_equal(p.size, SIZE);
-	assert_int_equal(p.flags, 0xd6d); /* no DF without structured replies */
+	assert_int_equal(p.flags, 0xf6d); /* no DF without structured replies */
 	assert_string_equal(p.names, "a\nan object\n");
 	assert_int_equal(p.nreplies, 4);
 	assert_int_equal(nbd_peer_opt(&p, 6, "\0\0\0\1a\0\0", 7), ACK);
@@ -202,7 +202,7 @@ static void test_info_tells_and_opens_nothing(void **state)
 	assert_int_equal(fake_open_handles(fx->objs), 0);
 	assert_int_equal(nbd_peer_opt(&p, 8, NULL, 0), ACK);
 	assert_int_equal(nbd_peer_go(&p, 7, "a"), ACK);
-	assert_int_equal(p.flags, 0xded);
+	assert_int_equal(p.flags, 0xfed);
 	assert_int_equal(fake_open_handles(fx->objs), 1);
 	close(p.c.fd);
 }
@@ -236,7 +236,7 @@ static void test_exports_that_there_are_not(void **state)
 
 static void test_export_name_with_and_without_zeroes(void **state)
 {
-	uint8_t want[134] = {0, 0, 0, 0, 0, 1, 0, 0, 0x0d, 0x6d};
+	uint8_t want[134] = {0, 0, 0, 0, 0, 1, 0, 0, 0x0f, 0x6d};
 	struct peer_fixture *fx = *state;
 
 	make(fx, "a");
@@ -430,7 +430,7 @@ static void test_a_clone_goes_with_its_connection(void **state)
 	p[0] = nbd_peer_greet(fx, 3);
 	assert_int_equal(nbd_peer_go(&p[0], 6, "+clone:a@v"), ACK);
 	assert_string_equal(p[0].names, "+clone:a@v\na version, read-only\n");
-	assert_int_equal(p[0].flags, 0xc6d); /* another one for each connection, and writable */
+	assert_int_equal(p[0].flags, 0xe6d); /* another one for each connection, and writable */
 	assert_int_equal(nbd_peer_go(&p[0], 6, "+clone:b"), ERR_UNKNOWN_);
 	assert_objects(fx, 1);
 	assert_int_equal(nbd_peer_go(&p[0], 7, "+clone:a@v"), ACK);
