@@ -368,6 +368,7 @@ static int start_conns(struct daemon *d, unsigned int conns_max)
 	};
 
 	d->nbd.clones = d->options.nbd_clones;
+	d->nbd.tls = (enum nbd_tls)d->options.nbd_tls;
 	d->conns = conn_set_new(&config);
 	return d->conns ? 0 : -ERR_NOMEM;
 }
@@ -529,6 +530,8 @@ static int start_listeners(struct daemon *d, char *why, size_t why_len)
 		err = start_listener(d, &config, d->options.listen[i], why, why_len);
 	d->first_nbd = d->nlisteners;
 	config.accept = on_accept_nbd;
+	if (d->options.nbd_tls == OPTIONS_NBD_TLS_REQUIRE)
+		config.insecure_plaintext = true; /* nothing but STARTTLS is answered there */
 	for (unsigned int i = 0; err == 0 && i < d->options.nnbd; i++)
 		err = start_nbd_listener(d, &config, d->options.nbd[i], why, why_len);
 	/* what is missing or there already is not the store */

@@ -233,8 +233,10 @@ static int resize_begin(struct nbd *nbd, struct nbd_cmd *cmd, struct request **r
 
 static void resize_answered(struct nbd *nbd, struct nbd_cmd *cmd, const struct session_reply *reply)
 {
-	if (!cmd->syncing)
+	if (!cmd->syncing) {
+		nbd->old_bytes = nbd->size_bytes;
 		nbd->size_bytes = cmd->in.offset;
+	}
 	change_answered(nbd, cmd, reply);
 }
 
@@ -367,6 +369,11 @@ static uint64_t nbd_end_of(const struct nbd *nbd, bool writes)
 	return size < nbd->size_bytes ? size : nbd->size_bytes;
 }
 
+static bool nbd_is_within(const struct nbd_request *in, uint64_t end)
+{
+	return in->offset <= end && in->len <= end - in->offset;
+}
+
 /* 0, or an error number. */
 static uint32_t nbd_judge(const struct nbd *nbd, const struct nbd_request *in, const char **why)
 {
@@ -388,8 +395,8 @@ static uint32_t nbd_judge(const struct nbd *nbd, const struct nbd_request *in, c
 		return NBD_EINVAL;
 	*why = "beyond the end of the export";
 	end = nbd_end_of(nbd, row->writes);
-	if (row->beyond != 0 && (in->offset > end || in->len > end - in->offset))
-		return row->beyond;
+	if (row->beyond != 0 && !nbd_is_within(in, end))
+		return nbd_is_within(in, nbd->old_bytes) ? NBD_ENOSPC : row->beyond;
 	return nbd_judge_special(nbd, in, why);
 }
 

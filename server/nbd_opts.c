@@ -69,13 +69,20 @@ static enum conn_step opt_starttls(struct nbd *nbd, const uint8_t *data, uint32_
 {
 	(void)data;
 	(void)len;
-	return nbd_opt_error(nbd, NBD_REP_ERR_POLICY, "this server has no TLS");
+	if (conn_is_tls(nbd->conn))
+		return nbd_opt_error(nbd, NBD_REP_ERR_INVALID, "this connection has TLS already");
+	if (nbd_config(nbd)->tls == NBD_TLS_OFF || !conn_has_tls(nbd->conn))
+		return nbd_opt_error(nbd, NBD_REP_ERR_POLICY, "this server has no TLS");
+	(void)nbd_opt_ack(nbd);
+	nbd_forget(nbd);
+	conn_start_tls(nbd->conn);
+	return STEP_ON;
 }
 
 /* Without the TLS that it must have, this connection gets nothing. */
 static bool nbd_needs_tls(const struct nbd *nbd)
 {
-	return nbd_config(nbd)->tls == NBD_TLS_REQUIRE;
+	return nbd_config(nbd)->tls == NBD_TLS_REQUIRE && !conn_is_tls(nbd->conn);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */

@@ -101,6 +101,7 @@ struct nbd {
 	/* Transmission. */
 	uint32_t handle;
 	uint64_t size_bytes; /* as advertised */
+	uint64_t old_bytes;  /* that before the last RESIZE; 0: there was none */
 	uint16_t flags;
 	char clone[NAME_OBJECT_MAX + 1]; /* to be removed at the end; "" */
 	int ending;			 /* the step of that */

@@ -37,6 +37,7 @@ enum {
 	OPT_TLS_PSK,
 	OPT_TLS_ALLOW,
 	OPT_NBD,
+	OPT_NBD_TLS,
 	OPT_NBD_CLONES,
 	OPT_READY_FD,
 };
@@ -60,6 +61,7 @@ static const struct option table[] = {
     {"tls-psk", required_argument, NULL, OPT_TLS_PSK},
     {"tls-allow", required_argument, NULL, OPT_TLS_ALLOW},
     {"nbd", required_argument, NULL, OPT_NBD},
+    {"nbd-tls", required_argument, NULL, OPT_NBD_TLS},
     {"nbd-clones", no_argument, NULL, OPT_NBD_CLONES},
     {"ready-fd", required_argument, NULL, OPT_READY_FD},
     {"version", no_argument, NULL, OPT_VERSION},
@@ -88,6 +90,8 @@ const char *options_help(void)
 	       "                        serve there; may be given up to 16 times\n"
 	       "  --nbd unix:PATH|tcp:HOST[:PORT]\n"
 	       "                        serve NBD clients there; may be given up to 16 times\n"
+	       "  --nbd-tls off|on|require\n"
+	       "                        TLS for NBD clients (default: on with credentials)\n"
 	       "  --nbd-clones          let NBD clients make clones that go with the connection\n"
 	       "  --insecure-plaintext  allow TCP addresses other than loopback without TLS\n"
 	       "  --allow-user USER|UID\n"
@@ -274,6 +278,25 @@ static int take_nbd(struct options *o, char *why, size_t why_len)
 	return take_more("nbd", o->nbd, &o->nnbd, OPTIONS_LISTEN_MAX, why, why_len);
 }
 
+static int take_nbd_tls(struct options *o, char *why, size_t why_len)
+{
+	static const char *const names[] = {
+	    [OPTIONS_NBD_TLS_OFF] = "off",
+	    [OPTIONS_NBD_TLS_ON] = "on",
+	    [OPTIONS_NBD_TLS_REQUIRE] = "require",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(optarg, names[i]) == 0) {
+			o->nbd_tls = (enum options_nbd_tls)i;
+			o->nbd_tls_given = true;
+			return 0;
+		}
+	}
+	snprintf(why, why_len, "--nbd-tls: '%s' is none of off, on and require", optarg);
+	return -ERR_INVAL;
+}
+
 /* Who may use the server, and how. */
 static int take_access(struct options *o, int opt, char *why, size_t why_len)
 {
@@ -293,6 +316,8 @@ static int take_access(struct options *o, int opt, char *why, size_t why_len)
 				 why_len);
 	case OPT_NBD:
 		return take_nbd(o, why, why_len);
+	case OPT_NBD_TLS:
+		return take_nbd_tls(o, why, why_len);
 	case OPT_NBD_CLONES:
 		o->nbd_clones = true;
 		return 0;
@@ -399,13 +424,24 @@ static const char *options_access_fault(const struct options *o)
 		return "--listen tls: needs --tls-certificates or --tls-psk";
 	if (o->ntls_allow > 0 && !credentials)
 		return "--tls-allow needs --tls-certificates or --tls-psk";
-	if (credentials && !tls)
-		return "nothing uses --tls-certificates and --tls-psk: give --listen tls:";
+	if (o->nbd_tls_given && o->nnbd == 0)
+		return "--nbd-tls needs --nbd";
+	if (o->nbd_tls != OPTIONS_NBD_TLS_OFF && !credentials)
+		return "--nbd-tls on and require need --tls-certificates or --tls-psk";
+	if (credentials && !tls && o->nbd_tls == OPTIONS_NBD_TLS_OFF)
+		return "nothing uses --tls-certificates and --tls-psk: give --listen tls: or --nbd";
 	if (o->nbd_clones && o->nnbd == 0)
 		return "--nbd-clones needs --nbd";
 	if (o->nallow_user > 0 && !sockets)
 		return "--allow-user is about unix sockets, and none is served";
 	return NULL;
+}
+
+/* Where there are credentials NBD clients may use them. */
+static void options_complete(struct options *o)
+{
+	if (!o->nbd_tls_given && o->nnbd > 0 && (o->tls_certificates || o->tls_psk))
+		o->nbd_tls = OPTIONS_NBD_TLS_ON;
 }
 
 /* What only all the options together show. */
@@ -474,6 +510,7 @@ int options_parse(int argc, char *const *argv, struct options *options, char *wh
 		snprintf(why, why_len, "'%s' is not an option: see cowd --help", argv[optind]);
 		err = -ERR_INVAL;
 	}
+	options_complete(&o);
 	if (err == 0)
 		err = options_judge(&o, why, why_len);
 	if (err == 0)

@@ -23,6 +23,8 @@
 
 enum options_action { OPTIONS_SERVE, OPTIONS_INIT, OPTIONS_CHECK, OPTIONS_VERSION, OPTIONS_HELP };
 
+enum options_nbd_tls { OPTIONS_NBD_TLS_OFF, OPTIONS_NBD_TLS_ON, OPTIONS_NBD_TLS_REQUIRE };
+
 /* Strings point into argv. */
 struct options {
 	enum options_action action;
@@ -42,6 +44,8 @@ struct options {
 	unsigned int ntls_allow; /* 0: everybody whom the credentials let in */
 	const char *nbd[OPTIONS_LISTEN_MAX];
 	unsigned int nnbd;
+	enum options_nbd_tls nbd_tls;
+	bool nbd_tls_given;
 	bool nbd_clones;
 	uint64_t cache_bytes;
 	unsigned int workers;

@@ -280,6 +280,48 @@ static void test_tls_needs_credentials_and_they_need_a_use(void **state)
 	assert_string_equal(o.tls_allow[1], "two");
 }
 
+static void test_nbd_has_tls_where_there_are_credentials(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, "--store=/s", "--nbd=unix:/n", "--nbd=tcp:[::1]"), 0);
+	assert_int_equal(o.nnbd, 2);
+	assert_string_equal(o.nbd[1], "tcp:[::1]");
+	assert_int_equal(o.nbd_tls, OPTIONS_NBD_TLS_OFF);
+	assert_false(o.nbd_clones);
+	assert_int_equal(PARSE(&o, "--store=/s", "--nbd=unix:/n", "--tls-psk=/p", "--nbd-clones"),
+			 0);
+	assert_int_equal(o.nbd_tls, OPTIONS_NBD_TLS_ON);
+	assert_true(o.nbd_clones);
+	assert_int_equal(
+	    PARSE(&o, "--store=/s", "--nbd=unix:/n", "--tls-psk=/p", "--nbd-tls=require"), 0);
+	assert_int_equal(o.nbd_tls, OPTIONS_NBD_TLS_REQUIRE);
+	assert_int_equal(PARSE(&o, "--store=/s", "--nbd=unix:/n", "--nbd-tls=off", "--tls-psk=/p",
+			       "--listen=tls:h:1"),
+			 0);
+	assert_int_equal(o.nbd_tls, OPTIONS_NBD_TLS_OFF);
+}
+
+static void test_nbd_that_does_not_fit_together(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, "--store=/s", "--nbd=tls:h:1"), -ERR_INVAL);
+	assert_int_equal(PARSE(&o, "--store=/s", "--nbd=udp:h"), -ERR_INVAL);
+	assert_int_equal(PARSE(&o, "--store=/s", "--nbd=unix:/n", "--nbd-tls=maybe"), -ERR_INVAL);
+	assert_int_equal(PARSE(&o, "--store=/s", "--nbd-tls=off"), -ERR_INVAL);
+	assert_non_null(strstr(why, "--nbd-tls needs --nbd"));
+	assert_int_equal(PARSE(&o, "--store=/s", "--nbd-clones"), -ERR_INVAL);
+	assert_non_null(strstr(why, "--nbd-clones needs --nbd"));
+	assert_int_equal(PARSE(&o, "--store=/s", "--nbd=unix:/n", "--nbd-tls=on"), -ERR_INVAL);
+	assert_non_null(strstr(why, "--nbd-tls on and require need"));
+	assert_int_equal(PARSE(&o, "--store=/s", "--nbd=unix:/n", "--nbd-tls=off", "--tls-psk=/p"),
+			 -ERR_INVAL);
+	assert_non_null(strstr(why, "nothing uses"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +337,8 @@ int main(void)
 	    cmocka_unit_test(test_listen_has_a_limit),
 	    cmocka_unit_test(test_users_are_about_unix_sockets),
 	    cmocka_unit_test(test_tls_needs_credentials_and_they_need_a_use),
+	    cmocka_unit_test(test_nbd_has_tls_where_there_are_credentials),
+	    cmocka_unit_test(test_nbd_that_does_not_fit_together),
 	};
 
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL);
