@@ -161,6 +161,8 @@ void conn_finish(struct conn *conn)
 		return;
 	conn->state = CONN_FINISHING;
 	conn_drop_partial(conn);
+	if (conn->proto->finish)
+		conn->proto->finish(conn);
 	conn_account(conn);
 }
 

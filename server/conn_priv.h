@@ -56,6 +56,8 @@ struct conn_proto {
 	/* Makes and frees conn->own.  -ERR_NOMEM. */
 	int (*open)(struct conn *conn);
 	void (*close)(struct conn *conn);
+	/* Nothing more is taken: answers what would wait for another turn; or NULL. */
+	void (*finish)(struct conn *conn);
 	/* The connection is dead, and everything is answered: asks for what is to be done before its
 	 * handles close, or NULL.  False: it has, and is called again when that is answered. */
 	bool (*end)(struct conn *conn);

@@ -44,6 +44,11 @@ static void nbd_close(struct conn *conn)
 	free(nbd);
 }
 
+static void nbd_finish(struct conn *conn)
+{
+	nbd_cmds_finish(nbd_of(conn));
+}
+
 static bool nbd_end(struct conn *conn)
 {
 	return nbd_export_end(nbd_of(conn));
@@ -203,6 +208,7 @@ static int nbd_reply(struct conn *conn, const struct session_reply *reply)
 const struct conn_proto conn_nbd = {
     .open = nbd_open,
     .close = nbd_close,
+    .finish = nbd_finish,
     .end = nbd_end,
     .header = nbd_header,
     .run = nbd_run,

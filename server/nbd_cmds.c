@@ -521,6 +521,14 @@ static struct nbd_cmd *nbd_cmd_next(struct nbd *nbd)
 	return cmd;
 }
 
+void nbd_cmds_finish(struct nbd *nbd)
+{
+	struct nbd_cmd *cmd;
+
+	while ((cmd = nbd_cmd_next(nbd)) != NULL)
+		nbd_cmd_error(nbd, cmd, NBD_ESHUTDOWN, err_text(-ERR_SHUTDOWN));
+}
+
 enum conn_step nbd_cmd_leaving(struct nbd *nbd)
 {
 	struct nbd_cmd *again = nbd_cmd_next(nbd);

@@ -210,6 +210,9 @@ void nbd_cmds_init(struct nbd *nbd);
 enum conn_step nbd_cmd_header(struct nbd *nbd);
 enum conn_step nbd_cmd_leaving(struct nbd *nbd);
 
+/* Nothing more is taken: those that would go on are answered. */
+void nbd_cmds_finish(struct nbd *nbd);
+
 /* The command's request is complete. */
 enum conn_step nbd_cmd_run(struct nbd *nbd);
 
