@@ -15,6 +15,7 @@
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/object_epoch.h"
+#include "server/object_io.h"
 #include "server/object_promise.h"
 #include "server/object_table.h"
 #include "server/object_tie.h"
@@ -111,6 +112,7 @@ int object_close(struct handle *handle)
 	TAILQ_REMOVE(&obj->handles, handle, link);
 	tie_group_leave(handle);
 	free(handle);
+	object_expire_closed(obj);
 	object_put(obj);
 	return err;
 }

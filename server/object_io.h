@@ -14,6 +14,13 @@ void object_retry_parked(struct objects *objs) LOOP_FN;
 /* Removes what has expired and is not in use, one after another. */
 void object_expire(struct objects *objs) LOOP_FN;
 
+/* Has its time come?  That it is in use keeps it all the same. */
+bool object_has_expired(const struct map_obj *info);
+
+/* A handle of it has been closed: if that was the last one and its time has come, it is removed without
+ * waiting for the timer. */
+void object_expire_closed(struct object *obj) LOOP_FN;
+
 /*
  * Who replaces content of an object in the map, rather than through the cache, closes its gate: writes
  * that have not been applied wait until it is opened again.  waiter->ready is called when the gate is

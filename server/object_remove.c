@@ -225,17 +225,12 @@ static void remove_next(struct remove_op *rm)
 	worker_submit(rm->name.objs->pool, &rm->job);
 }
 
-static bool remove_has_expired(const struct map_obj *info)
-{
-	return info->expires_ns != 0 && info->expires_ns <= clock_wall_ns();
-}
-
 static LOOP_FN void remove_found(struct name_op *op, int err)
 {
 	const struct map_obj *info = &op->lookup.info;
 	uint64_t only = remove_of(op)->only;
 
-	if (err == 0 && only != 0 && (info->id != only || !remove_has_expired(info)))
+	if (err == 0 && only != 0 && (info->id != only || !object_has_expired(info)))
 		err = -ERR_NOENT; /* it was renamed meanwhile, or given more time */
 	if (err == 0 && info->nversions > 0 && !op->flag)
 		err = -ERR_HAS_VERSIONS;
@@ -289,6 +284,24 @@ struct expire_op {
 
 static void expire_next(struct expire_op *op);
 
+bool object_has_expired(const struct map_obj *info)
+{
+	return info->expires_ns != 0 && info->expires_ns <= clock_wall_ns();
+}
+
+/* From the first one again, where one of those that were passed by has been closed meanwhile. */
+static void expire_end(struct expire_op *op, bool stop)
+{
+	struct objects *objs = op->objs;
+	bool again = objs->expire_again && !stop;
+
+	objs->expiring = false;
+	objs->expire_again = false;
+	free(op);
+	if (again)
+		object_expire(objs);
+}
+
 static WORKER_FN void expire_run(struct worker_job *job)
 {
 	struct expire_op *op = CONTAINER_OF(job, struct expire_op, job);
@@ -318,7 +331,8 @@ static LOOP_FN void expire_removed(void *ctx, int err)
 
 	if (err == 0)
 		expire_log(op);
-	expire_next(op); /* what is in use is looked at again at the next tick */
+	/* what is in use is looked at again when it is closed, and at the next tick */
+	expire_next(op);
 }
 
 static LOOP_FN void expire_done(struct worker_job *job)
@@ -326,8 +340,7 @@ static LOOP_FN void expire_done(struct worker_job *job)
 	struct expire_op *op = CONTAINER_OF(job, struct expire_op, job);
 
 	if (op->err < 0 || op->expires_ns > clock_wall_ns() || op->objs->wb.stopping) {
-		op->objs->expiring = false;
-		free(op);
+		expire_end(op, op->objs->wb.stopping);
 		return;
 	}
 	remove_begin(op->objs, op->info.name, op->oid, true, expire_removed, op);
@@ -336,13 +349,23 @@ static LOOP_FN void expire_done(struct worker_job *job)
 static void expire_next(struct expire_op *op)
 {
 	if (op->objs->wb.stopping || op->objs->latched) {
-		op->objs->expiring = false;
-		free(op);
+		expire_end(op, true);
 		return;
 	}
 	op->job.run = expire_run;
 	op->job.done = expire_done;
 	worker_submit(op->objs->pool, &op->job);
+}
+
+void object_expire_closed(struct object *obj)
+{
+	struct objects *objs = obj->objs;
+
+	ASSERT_LOOP();
+	if (!TAILQ_EMPTY(&obj->handles) || !object_has_expired(&obj->info))
+		return;
+	objs->expire_again = objs->expiring; /* it may have been passed by */
+	object_expire(objs);
 }
 
 void object_expire(struct objects *objs)

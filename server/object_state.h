@@ -320,7 +320,8 @@ struct objects {
 	struct mutate_list parked; /* writes that wait for space or memory, in order */
 	struct event *timer;
 	bool latched;
-	bool expiring; /* what has expired is being removed */
+	bool expiring;	   /* what has expired is being removed */
+	bool expire_again; /* one that has expired was closed since that began */
 	bool checking;
 	TAILQ_HEAD(, object_walk) walks;   /* the first is under way, the others wait for it */
 	TAILQ_HEAD(, unshare_op) unshares; /* likewise */

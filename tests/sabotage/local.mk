@@ -111,6 +111,7 @@ sabotage_patches = \
 	tests/sabotage/717-remove-while-open.patch \
 	tests/sabotage/718-claim-granted-to-two.patch \
 	tests/sabotage/719-epoch-newest-place-counts.patch \
+	tests/sabotage/720-expire-closed-forgotten.patch \
 	tests/sabotage/801-writeback-short.patch \
 	tests/sabotage/802-writeback-error-dropped.patch \
 	tests/sabotage/803-writeback-reservation-twice.patch \

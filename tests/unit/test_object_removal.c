@@ -191,6 +191,99 @@ static void a_version_that_is_open_outlives_its_time(void **state)
 	assert_true(exists(e, "a"));
 }
 
+/* A throw-away clone: of "base", it has expired, and it is open.  There is no timer. */
+static struct handle *open_expired_clone(struct engine *e, const char *name)
+{
+	const struct object_attrs attrs = {.ttl_ms = 1};
+	struct result res = {0};
+
+	object_clone(e->objs, "base", name, &attrs, engine_info_cb, &res);
+	assert_int_equal(engine_wait(e, &res), 0);
+	while (clock_wall_ns() < res.info.expires_ns)
+		;
+	return engine_open(e, name);
+}
+
+/* By the last close alone, and not by one before it. */
+static void a_clone_that_has_expired_goes_when_it_is_closed(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h;
+	struct handle *ro;
+
+	make(e, "base", 2, 7);
+	h = open_expired_clone(e, "a");
+	assert_int_equal(open_as(e, "a", true, &ro), 0);
+	assert_int_equal(engine_write_blk(e, h, 0, 1), 0);
+	assert_int_equal(object_close(h), 0);
+	engine_settle(e);
+	assert_true(exists(e, "a"));
+	assert_int_equal(engine_blk_byte(e, ro, 0), 1);
+	assert_int_equal(engine_blk_byte(e, ro, 1), 7);
+	assert_int_equal(object_close(ro), 0);
+	while (exists(e, "a"))
+		engine_turn(e);
+	assert_int_equal(byte_of(e, "base", 0), 7);
+}
+
+/* What was open when the walk through the expired ones came by is closed while that is at another. */
+static void what_is_closed_while_another_one_expires_is_not_forgotten(void **state)
+{
+	struct engine *e = *state;
+	struct handle *first;
+	struct handle *second;
+	uint64_t syncs;
+
+	make(e, "base", 1, 7);
+	first = open_expired_clone(e, "first");
+	second = open_expired_clone(e, "second");
+	syncs = gate_dev_calls(e->gate, GATE_SYNC);
+	gate_dev_hold(e->gate, GATE_SYNC);
+	assert_int_equal(object_close(second), 0);
+	engine_wait_calls(e, GATE_SYNC, syncs + 1);
+	assert_int_equal(object_close(first), 0);
+	gate_dev_open(e->gate, GATE_SYNC);
+	while (exists(e, "first") || exists(e, "second"))
+		engine_turn(e);
+}
+
+/* And not before its new time either, though others go meanwhile. */
+static void a_clone_that_is_given_more_time_while_open_stays(void **state)
+{
+	const struct object_edit edit = {.set_ttl = true, .ttl_ms = 3600000};
+	struct engine *e = *state;
+	struct result res = {0};
+	struct handle *h;
+
+	make(e, "base", 1, 7);
+	h = open_expired_clone(e, "a");
+	object_set(e->objs, "a", &edit, engine_info_cb, &res);
+	assert_int_equal(engine_wait(e, &res), 0);
+	assert_true(res.info.expires_ns > clock_wall_ns());
+	assert_int_equal(object_close(h), 0);
+	assert_int_equal(object_close(open_expired_clone(e, "b")), 0);
+	while (exists(e, "b"))
+		engine_turn(e);
+	crash(e);
+	assert_int_equal(byte_of(e, "a", 0), 7);
+}
+
+/* Whoever comes first, the one who asks or the time: it is gone with the answer. */
+static void a_clone_is_removed_explicitly_when_it_is_closed(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h;
+	int err;
+
+	make(e, "base", 1, 7);
+	h = open_expired_clone(e, "a");
+	assert_int_equal(engine_remove(e, "a"), -ERR_BUSY);
+	assert_int_equal(object_close(h), 0);
+	err = engine_remove(e, "a");
+	assert_true(err == 0 || err == -ERR_NOENT);
+	assert_false(exists(e, "a"));
+}
+
 /* ---- removals that fail ---------------------------------------------------------------------- */
 
 /* What fails is answered at once, and so before what is durable has reached the map: it counts. */
@@ -416,6 +509,10 @@ int main(void)
 	    TIMED(an_expired_object_that_is_open_keeps_its_versions),
 	    TIMED(a_version_expires_by_itself),
 	    TIMED(a_version_that_is_open_outlives_its_time),
+	    UNTIMED(a_clone_that_has_expired_goes_when_it_is_closed),
+	    UNTIMED(what_is_closed_while_another_one_expires_is_not_forgotten),
+	    UNTIMED(a_clone_that_is_given_more_time_while_open_stays),
+	    UNTIMED(a_clone_is_removed_explicitly_when_it_is_closed),
 	    TIMED(a_failed_removal_keeps_what_is_not_in_the_map),
 	    UNTIMED(a_failed_removal_gives_nothing_up),
 	    UNTIMED(a_failed_removal_of_what_was_tied_changes_nothing),
