@@ -55,6 +55,7 @@ extern const struct out_column cmd_du_columns[CMD_DU_COLUMNS];
 /* cmd_server.c */
 int cmd_ping(struct ctl *ctl);
 int cmd_version(struct ctl *ctl);
+int cmd_server(struct ctl *ctl);
 int cmd_check(struct ctl *ctl);
 
 /* cmd_map.c */

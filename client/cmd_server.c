@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Commands that are about the server: ping, version, check. */
+/* Commands that are about the server: ping, version, server, check. */
 #include "client/cmd.h"
 
 #include <inttypes.h>
@@ -74,6 +74,64 @@ int cmd_version(struct ctl *ctl)
 	else
 		(void)printf("server not reachable: %s\n", cow_error(ctl->cow));
 	return CTL_OK;
+}
+
+/* ---- server ---------------------------------------------------------------------------------- */
+
+/* "off", "on" or "require", as the server's option has it. */
+static const char *service_nbd_tls(const struct cow_service *service)
+{
+	switch (service->nbd_tls) {
+	case COW_NBD_TLS_ON:
+		return "on";
+	case COW_NBD_TLS_REQUIRE:
+		return "require";
+	default:
+		return "off";
+	}
+}
+
+static json_object *service_json(const struct cow_service *service)
+{
+	json_object *obj = out_json_new();
+	json_object *addrs = json_object_new_array();
+
+	for (size_t i = 0; i < service->naddrs; i++)
+		(void)json_object_array_add(addrs, out_json_text(service->addrs[i]));
+	out_json_add(obj, "agent", out_json_text(service->agent));
+	out_json_add(obj, "incarnation", json_object_new_uint64(service->incarnation));
+	out_json_add(obj, "uptime_ms", json_object_new_uint64(service->uptime_ms));
+	out_json_add(obj, "addresses", addrs);
+	out_json_add(obj, "nbd_tls", out_json_text(service_nbd_tls(service)));
+	return obj;
+}
+
+static void service_print(const struct cow_service *service)
+{
+	(void)printf("%s, start %" PRIu64 " on this store, up for %" PRIu64 " s\n", service->agent,
+		     service->incarnation, service->uptime_ms / 1000);
+	for (size_t i = 0; i < service->naddrs; i++)
+		(void)printf("%s\n", service->addrs[i]);
+	(void)printf("TLS for NBD: %s\n", service_nbd_tls(service));
+}
+
+int cmd_server(struct ctl *ctl)
+{
+	struct cow_service service;
+	int status = CTL_OK;
+	int err = ctl_connect(ctl);
+
+	if (err != 0)
+		return err;
+	err = cow_get_service(ctl->cow, &service);
+	if (err < 0)
+		return ctl_fail_cow(ctl, err, NULL);
+	if (ctl->json)
+		status = out_json_print(ctl, service_json(&service));
+	else
+		service_print(&service);
+	cow_service_clear(&service);
+	return status;
 }
 
 /* ---- check ----------------------------------------------------------------------------------- */

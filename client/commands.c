@@ -114,6 +114,7 @@ const struct ctl_command commands[] = {
      cmd_verify},
     {"check", NULL, "", "have the server check its metadata", 0, 0, NONE, cmd_check},
     {"ping", NULL, "", "measure one exchange with the server", 0, 0, NONE, cmd_ping},
+    {"server", NULL, "", "show what the server is and where it listens", 0, 0, NONE, cmd_server},
     {"version", NULL, "", "show the versions of cowctl and of the server", 0, 0, NONE, cmd_version},
     {"help", NULL, "[COMMAND]", "show how to use a command", 0, 2, NONE, cmd_help},
 };

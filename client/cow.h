@@ -37,6 +37,7 @@ extern "C" {
 #define COW_HAVE_LABELS	  1 /* labels, times to live */
 #define COW_HAVE_VERSIONS 1 /* versions, children, rename, reset */
 #define COW_HAVE_USAGE	  1 /* usage, reaping */
+#define COW_HAVE_SERVICE  1 /* what the server is and where it listens */
 #define COW_HAVE_CHECK	  1
 #define COW_HAVE_SET	  1 /* changing labels, times to live, read-only */
 #define COW_HAVE_MAP	  1
@@ -414,6 +415,29 @@ int cow_get_reaping(cow_t *cow, uint64_t *bytes);
  */
 int cow_check(cow_t *cow, struct cow_report *report);
 void cow_report_clear(struct cow_report *report);
+
+enum {
+	COW_NBD_TLS_OFF = 0,	 /* NBD is served without TLS only */
+	COW_NBD_TLS_ON = 1,	 /* with and without */
+	COW_NBD_TLS_REQUIRE = 2, /* with TLS only */
+};
+
+/* What the server is, and where it can be reached. */
+struct cow_service {
+	char agent[64]; /* its name and version */
+	uint64_t incarnation;
+	uint64_t uptime_ms; /* since it began to serve */
+	unsigned int nbd_tls;
+	const char **addrs; /* where it listens; see cow_service_clear() */
+	size_t naddrs;
+};
+
+/*
+ * Asks the server what it is and where it listens: "unix:PATH", "tcp:HOST:PORT", "tls:HOST:PORT", and for
+ * NBD "nbd+unix:PATH", "nbd+tcp:HOST:PORT".  *service is to be cleared with cow_service_clear().
+ */
+int cow_get_service(cow_t *cow, struct cow_service *service);
+void cow_service_clear(struct cow_service *service);
 
 #define COW_OPEN_READONLY 1u
 #define COW_OPEN_DIRECT	  2u /* each read and write of the handle is COW_IO_DIRECT */

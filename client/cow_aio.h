@@ -24,6 +24,7 @@ struct cow_info;
 struct cow_pair;
 struct cow_range;
 struct cow_report;
+struct cow_service;
 struct cow_statfs;
 struct cow_usage;
 struct cow_verified;
@@ -163,6 +164,8 @@ int cow_aio_get_usage(cow_t *cow, const char *const *specs, size_t count, struct
 		      const struct cow_aio *how, uint64_t *id);
 int cow_aio_get_reaping(cow_t *cow, uint64_t *bytes, const struct cow_aio *how, uint64_t *id);
 int cow_aio_check(cow_t *cow, struct cow_report *report, const struct cow_aio *how, uint64_t *id);
+int cow_aio_get_service(cow_t *cow, struct cow_service *service, const struct cow_aio *how,
+			uint64_t *id);
 
 #ifdef __cplusplus
 }

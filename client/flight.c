@@ -50,6 +50,7 @@ static unsigned int flight_traits(enum wire_op op)
 	case WIRE_OP_CHILDREN:
 	case WIRE_OP_USAGE:
 	case WIRE_OP_REAPING:
+	case WIRE_OP_SERVER:
 		return FLIGHT_REPEAT;
 	case WIRE_OP_HELLO:
 	case WIRE_OP_CREATE:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* libcow's questions about the store as a whole, and about what objects use of it. */
+/* libcow's questions about the store as a whole, what objects use of it, and its server. */
 #include "client/cow.h"
 
 #include <stdio.h>
@@ -13,6 +13,8 @@
 #include "client/names.h"
 #include "common/err.h"
 
+_Static_assert(MSG_NBD_TLS_ON == COW_NBD_TLS_ON && MSG_NBD_TLS_REQUIRE == COW_NBD_TLS_REQUIRE,
+	       "handed on as it comes");
 _Static_assert(MSG_USAGE_MAX == COW_USAGE_MAX, "the protocol's limit is told to callers");
 
 /* ---- space ----------------------------------------------------------------------------------- */
@@ -190,6 +192,58 @@ void cow_report_clear(struct cow_report *report)
 	report->ntexts = 0;
 }
 
+/* ---- the server ------------------------------------------------------------------------------ */
+
+static int store_decode_service(void *ctx, const uint8_t *body, size_t len)
+{
+	return msg_server_reply_decode(body, len, ctx);
+}
+
+/* One piece of memory: the pointers, then what they point to. */
+static int store_fill_service(const struct msg_server_reply *m, struct cow_service *service)
+{
+	const char **addrs = malloc(m->count * (sizeof(*addrs) + sizeof(m->addrs[0])) + 1);
+	struct msg_addr *copies = (struct msg_addr *)(addrs + m->count);
+
+	if (!addrs)
+		return -ERR_NOMEM;
+	for (size_t i = 0; i < m->count; i++) {
+		copies[i] = m->addrs[i];
+		addrs[i] = copies[i].text;
+	}
+	*service = (struct cow_service){
+	    .incarnation = m->incarnation,
+	    .uptime_ms = m->uptime_ms,
+	    .nbd_tls = m->nbd_tls,
+	    .addrs = addrs,
+	    .naddrs = m->count,
+	};
+	memcpy(service->agent, m->agent, sizeof(service->agent));
+	return 0;
+}
+
+int cow_get_service(cow_t *cow, struct cow_service *service)
+{
+	struct msg_server_reply m;
+	struct call call;
+	int err;
+
+	call_init(&call, WIRE_OP_SERVER);
+	call.decode = store_decode_service;
+	call.ctx = &m;
+	err = call_run(cow, &call, 0);
+	if (err == 0 && store_fill_service(&m, service) < 0)
+		err = errors_set(cow, -ERR_NOMEM, "");
+	return err;
+}
+
+void cow_service_clear(struct cow_service *service)
+{
+	free(service->addrs);
+	service->addrs = NULL;
+	service->naddrs = 0;
+}
+
 /* ---- asynchronous twins ---------------------------------------------------------------------- */
 
 static int store_submit(cow_t *cow, const struct aio_kind *kind, void *out,
@@ -251,6 +305,22 @@ int cow_aio_check(cow_t *cow, struct cow_report *report, const struct cow_aio *h
 					     .finish = store_finish_check};
 
 	return store_submit(cow, &kind, report, how, id);
+}
+
+static int64_t store_finish_service(struct aio *aio)
+{
+	return store_fill_service(aio->state, aio->out);
+}
+
+int cow_aio_get_service(cow_t *cow, struct cow_service *service, const struct cow_aio *how,
+			uint64_t *id)
+{
+	static const struct aio_kind kind = {.op = WIRE_OP_SERVER,
+					     .decode = store_decode_service,
+					     .state_bytes = sizeof(struct msg_server_reply),
+					     .finish = store_finish_service};
+
+	return store_submit(cow, &kind, service, how, id);
 }
 
 /* The body, which may be too long to lie within the call, stands behind the reply. */

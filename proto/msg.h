@@ -446,6 +446,26 @@ struct msg_check_reply {
 	struct msg_error texts[MSG_CHECK_TEXTS_MAX]; /* sentences about the first differences */
 };
 
+#define MSG_NBD_TLS_OFF	    0u /* NBD is served without TLS only */
+#define MSG_NBD_TLS_ON	    1u /* with and without */
+#define MSG_NBD_TLS_REQUIRE 2u /* with TLS only */
+
+#define MSG_ADDRS_MAX  32u
+#define MSG_ADDR_BYTES 256u
+
+struct msg_addr {
+	char text[MSG_ADDR_BYTES]; /* "unix:PATH", "nbd+tcp:HOST:PORT"... */
+};
+
+struct msg_server_reply {
+	uint64_t incarnation; /* as of msg_hello_reply */
+	uint64_t uptime_ms;
+	uint32_t nbd_tls; /* MSG_NBD_TLS_* */
+	char agent[MSG_AGENT_BYTES];
+	uint16_t count;
+	struct msg_addr addrs[MSG_ADDRS_MAX]; /* where it listens */
+};
+
 #define MSG_DECLARE(type)                                                             \
 	int type##_encode(uint8_t *buf, size_t len, const struct type *m) MUST_CHECK; \
 	int type##_decode(const uint8_t *buf, size_t len, struct type *m) MUST_CHECK
@@ -491,11 +511,12 @@ MSG_DECLARE(msg_set);
 MSG_DECLARE(msg_usage_reply);
 MSG_DECLARE(msg_reaping_reply);
 MSG_DECLARE(msg_check_reply);
+MSG_DECLARE(msg_server_reply);
 
 #undef MSG_DECLARE
 
-/* CREATE, INFO, CLONE, SNAP, RESET and SET answer with a msg_info.  PING, STATFS, REAPING and CHECK ask
- * with an empty body; PING, CLOSE, READ (its payload is what was read), WRITE, FSYNC, RESIZE, ZERO, REMOVE,
+/* CREATE, INFO, CLONE, SNAP, RESET and SET answer with a msg_info.  PING, STATFS, REAPING, CHECK and SERVER
+ * ask with an empty body; PING, CLOSE, READ (its payload is what was read), WRITE, FSYNC, RESIZE, ZERO, REMOVE,
  * RENAME, TIE, FSYNC_ALL and CLONE_ALL answer with one. */
 
 /* A list reply, built entry by entry.  "used" starts at MSG_LIST_HEAD_BYTES. */

@@ -94,10 +94,37 @@ static void msg_check_reply_get(struct cursor *c, struct msg_check_reply *m)
 		c->bad = true;
 }
 
+static void msg_server_reply_put(struct cursor *c, const struct msg_server_reply *m)
+{
+	cursor_put_u64(c, m->incarnation);
+	cursor_put_u64(c, m->uptime_ms);
+	cursor_put_u32(c, m->nbd_tls);
+	cursor_put_str(c, m->agent);
+	cursor_put_u16(c, m->count);
+	if (m->count > MSG_ADDRS_MAX)
+		c->bad = true;
+	for (uint16_t i = 0; i < m->count && !c->bad; i++)
+		cursor_put_str(c, m->addrs[i].text);
+}
+
+static void msg_server_reply_get(struct cursor *c, struct msg_server_reply *m)
+{
+	m->incarnation = cursor_u64(c);
+	m->uptime_ms = cursor_u64(c);
+	m->nbd_tls = cursor_u32(c);
+	cursor_get_str(c, m->agent, sizeof(m->agent));
+	m->count = cursor_u16(c);
+	if (m->count > MSG_ADDRS_MAX || m->nbd_tls > MSG_NBD_TLS_REQUIRE)
+		c->bad = true;
+	for (uint16_t i = 0; i < m->count && !c->bad; i++)
+		cursor_get_str(c, m->addrs[i].text, sizeof(m->addrs[i].text));
+}
+
 MSG_DEFINE(msg_statfs_reply)
 MSG_DEFINE(msg_usage_reply)
 MSG_DEFINE(msg_reaping_reply)
 MSG_DEFINE(msg_check_reply)
+MSG_DEFINE(msg_server_reply)
 
 int msg_usage_encode(uint8_t *buf, size_t len, const char *const *specs, uint32_t count)
 {

@@ -69,7 +69,8 @@
 	X(CLONE_ALL, 33)   \
 	X(UNSHARE, 34)     \
 	X(WRITE_ALL, 35)   \
-	X(VERIFY, 36)
+	X(VERIFY, 36)      \
+	X(SERVER, 37)
 
 enum wire_op {
 #define X(name, num) WIRE_OP_##name = num,

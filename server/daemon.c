@@ -36,6 +36,8 @@
 
 #define DAEMON_AGENT "cowd/" PACKAGE_VERSION
 
+_Static_assert(2 * OPTIONS_LISTEN_MAX <= MSG_ADDRS_MAX, "a reply has room for where it listens");
+
 #define HANDSHAKE_MS  10000u
 #define NBD_PORT      "10809"
 #define LINGER_MS     2000u
@@ -190,6 +192,7 @@ static void close_listeners(struct daemon *d)
 	for (unsigned int i = 0; i < d->nlisteners; i++)
 		listener_close(d->listeners[i]);
 	d->nlisteners = 0;
+	d->host.naddrs = 0; /* they were the listeners' */
 }
 
 static void on_flushed(void *ctx, int err)
@@ -369,6 +372,7 @@ static int start_conns(struct daemon *d, unsigned int conns_max)
 
 	d->nbd.clones = d->options.nbd_clones;
 	d->nbd.tls = (enum nbd_tls)d->options.nbd_tls;
+	d->host.nbd_tls = d->options.nbd_tls;
 	d->conns = conn_set_new(&config);
 	return d->conns ? 0 : -ERR_NOMEM;
 }
@@ -495,6 +499,8 @@ static int start_listener(struct daemon *d, const struct listen_config *config, 
 	if (err < 0)
 		return err;
 	d->nlisteners++;
+	d->host.addrs[d->host.naddrs++] = (struct session_addr){
+	    .text = listener_addr(*listener), .nbd = config->accept == on_accept_nbd};
 	log_event(LOG_INFO, "listening", "address=\"%s\" protocol=%s", listener_addr(*listener),
 		  config->accept == on_accept ? "cow" : "nbd");
 	return 0;
@@ -551,6 +557,7 @@ static int run(struct daemon *d, char *why, size_t why_len)
 		close_listeners(d);
 		return err;
 	}
+	d->host.started_ms = clock_now_ms();
 	notify_manager(NOTIFY_READY);
 	log_event(LOG_INFO, "ready", "store=\"%s\" incarnation=%" PRIu64, d->options.store,
 		  d->host.incarnation);

@@ -149,6 +149,7 @@ static const struct dispatch_row rows[] = {
     {WIRE_OP_WRITE_ALL, SESSION_READY, true, dispatch_decode_write_all, dispatch_prepare_write_all,
      dispatch_write_all},
     {WIRE_OP_VERIFY, SESSION_READY, false, verify_decode, dispatch_prepare_verify, dispatch_verify},
+    {WIRE_OP_SERVER, SESSION_READY, false, empty_decode, dispatch_prepare_large, dispatch_server},
 };
 
 _Static_assert(ARRAY_LEN(rows) == WIRE_OP_END - 1, "every operation has a row");

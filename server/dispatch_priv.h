@@ -139,5 +139,6 @@ int dispatch_decode_usage(struct request *req, const uint8_t *body, size_t len);
 void dispatch_usage(struct request *req);
 void dispatch_reaping(struct request *req);
 void dispatch_check_store(struct request *req);
+void dispatch_server(struct request *req);
 
 #endif

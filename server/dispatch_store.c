@@ -3,8 +3,10 @@
  * dispatch_store.c: the operations on the store as a whole, or on many objects at once.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "proto/msg.h"
 #include "server/blk.h"
@@ -174,4 +176,26 @@ static void check_cb(void *ctx, int err, const struct object_check *check)
 void dispatch_check_store(struct request *req)
 {
 	object_check(req->session->host->objs, check_cb, req);
+}
+
+/* ---- the server ------------------------------------------------------------------------------ */
+
+void dispatch_server(struct request *req)
+{
+	const struct session_host *host = req->session->host;
+	struct msg_server_reply msg = {.incarnation = host->incarnation,
+				       .uptime_ms = clock_now_ms() - host->started_ms,
+				       .nbd_tls = host->nbd_tls};
+	uint8_t body[sizeof(msg) + 2 * MSG_ADDRS_MAX]; /* a length takes one byte more than a NUL */
+	int n;
+
+	snprintf(msg.agent, sizeof(msg.agent), "%s", host->agent);
+	for (uint16_t i = 0; i < host->naddrs && i < MSG_ADDRS_MAX; i++) {
+		snprintf(msg.addrs[i].text, sizeof(msg.addrs[i].text), "%s%s",
+			 host->addrs[i].nbd ? "nbd+" : "", host->addrs[i].text);
+		msg.count++;
+	}
+	n = msg_server_reply_encode(body, sizeof(body), &msg);
+	assert(n > 0);
+	dispatch_finish(req, 0, body, (size_t)n, NULL, 0);
 }

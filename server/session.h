@@ -39,12 +39,22 @@ enum session_state {
 	SESSION_OVER,  /* nothing: it was refused */
 };
 
+/* Where the server listens. */
+struct session_addr {
+	const char *text; /* "unix:PATH"...; its owner's */
+	bool nbd;
+};
+
 /* What all sessions of a server share; read only. */
 struct session_host {
 	struct objects *objs;
 	uint8_t store_uuid[16];
 	uint64_t incarnation;
-	const char *agent; /* the server's name and version */
+	const char *agent;   /* the server's name and version */
+	uint64_t started_ms; /* clock_now_ms(), when it began to serve */
+	uint32_t nbd_tls;    /* MSG_NBD_TLS_* */
+	uint16_t naddrs;
+	struct session_addr addrs[MSG_ADDRS_MAX];
 };
 
 struct request;

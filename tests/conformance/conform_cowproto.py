@@ -290,6 +290,8 @@ def result(verb, reply):
     elif message == "msg_readv_reply":
         lens = ",".join(str(one["len"]) for one in fields["entries"])
         fields = {"data": reply.payload, "len": len(reply.payload), "lens": lens}
+    elif message == "msg_server_reply":
+        fields = dict(fields, addrs=",".join(one["text"] for one in fields["entries"]))
     elif message == "msg_generations":
         fields = {f"generation{i}": one["generation"] for i, one in enumerate(fields["entries"])}
     elif verb == "read":
@@ -300,6 +302,10 @@ def result(verb, reply):
 def call_simple(run, number, verb, args):
     fields, payload = request(run, verb, args)
     return result(verb, run.conn(number).call(verb.upper(), fields, payload))
+
+
+def call_service(run, number, _, args):
+    return call_simple(run, number, "server", args)
 
 
 def call_hello(run, number, verb, args):
@@ -604,7 +610,7 @@ CALLS = {
     "hello": call_hello, "open": call_open, "close": call_close,
     "list": call_list, "versions": call_list, "children": call_list,
     "extents": call_extents, "diff": call_diff, "clone_range": call_clone_range,
-    "unshare": call_unshare, "verify": call_verify,
+    "unshare": call_unshare, "verify": call_verify, "service": call_service,
     "send": call_send, "await": call_await, "burst": call_burst, "scatter": call_scatter,
     "tieall": call_tieall, "writeall": call_writeall, "raw": call_raw, "twins": call_twins,
     "cut": call_cut, "drop": call_drop,

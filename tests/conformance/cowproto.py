@@ -244,6 +244,8 @@ MESSAGES = {
     "msg_reaping_reply": [("reaping_bytes", U64)],
     "msg_check_reply": [("differences", U64), ("objects", U64), ("nodes", U64), ("mapped_bytes", U64),
                         ("shared_bytes", U64), ("free_bytes", U64), ("ntexts", Number(2, most=64))],
+    "msg_server_reply": [("incarnation", U64), ("uptime_ms", U64), ("nbd_tls", Number(4, most=2)),
+                         ("agent", Str(63)), ("count", Number(2, most=32))],
     "msg_zero": [("handle", U32), ("flags", flags(1)), ("offset", U64), ("len", U64)],
     "msg_clone_range": [("src", U32), ("dst", U32), ("src_offset", U64), ("dst_offset", U64),
                         ("len", U64)],
@@ -272,7 +274,8 @@ MESSAGES = {
     "msg_error": [("text", Str(511))],
 }
 COUNTS = {"msg_list_reply": "count", "msg_extents_reply": "count", "msg_usage": "count",
-          "msg_check_reply": "ntexts", "msg_readv": "count", "msg_readv_reply": "count",
+          "msg_check_reply": "ntexts", "msg_server_reply": "count",
+          "msg_readv": "count", "msg_readv_reply": "count",
           "msg_writev": "count", "msg_diff_reply": "count", "msg_handles": "count",
           "msg_verify_reply": "count", "msg_clone_all": "count", "msg_write_all": "count", "msg_generations": "count"}
 ENTRIES = {
@@ -281,6 +284,7 @@ ENTRIES = {
                           ("flags", Number(2, most=2))],
     "msg_usage": [("name", NAME)],
     "msg_check_reply": [("text", Str(511))],
+    "msg_server_reply": [("text", Str(255))],
     "msg_readv": [("offset", U64), ("len", U32)],
     "msg_readv_reply": [("len", U32)],
     "msg_writev": [("offset", U64), ("len", U32)],
@@ -382,6 +386,7 @@ OPERATIONS = {
     "UNSHARE": Operation(34, "msg_unshare", "msg_unshare_reply"),
     "WRITE_ALL": Operation(35, "msg_write_all", "msg_generations", sends=True),
     "VERIFY": Operation(36, "msg_verify", "msg_verify_reply"),
+    "SERVER": Operation(37, None, "msg_server_reply"),
 }
 
 

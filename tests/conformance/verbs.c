@@ -325,6 +325,7 @@ static const struct {
     {"rename", verbs_call_rename, NULL},
     {"reset", verbs_call_reset, NULL},
     {"resize", verbs_call_resize, NULL},
+    {"service", verbs_call_service, NULL},
     {"set", verbs_call_set, NULL},
     {"snap", verbs_call_snap, NULL},
     {"statfs", verbs_call_statfs, NULL},

@@ -314,3 +314,28 @@ int verbs_call_check(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 	cow_report_clear(&report);
 	return 0;
 }
+
+int verbs_call_service(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
+		       struct verbs_result *r)
+{
+	struct cow_service service;
+	int code = (int)VERBS_CALL(cow, cow_get_service, cow_aio_get_service, cow, &service);
+	char addrs[1024] = "";
+	size_t len = 0;
+
+	(void)run;
+	(void)a;
+	if (code < 0)
+		return code;
+	verbs_has_number(r, "incarnation", service.incarnation);
+	verbs_has_number(r, "uptime_ms", service.uptime_ms);
+	verbs_has_number(r, "nbd_tls", service.nbd_tls);
+	verbs_has_number(r, "count", service.naddrs);
+	verbs_has_text(r, "agent", service.agent);
+	for (size_t i = 0; i < service.naddrs && len < sizeof(addrs); i++)
+		len += (size_t)snprintf(addrs + len, sizeof(addrs) - len, "%s%s", i > 0 ? "," : "",
+					service.addrs[i]);
+	verbs_has_text(r, "addrs", addrs);
+	cow_service_clear(&service);
+	return 0;
+}

@@ -119,6 +119,8 @@ int verbs_call_resize(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 int verbs_call_set(struct verbs_run *run, cow_t *cow, struct verbs_args *a, struct verbs_result *r);
 int verbs_call_snap(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		    struct verbs_result *r);
+int verbs_call_service(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
+		       struct verbs_result *r);
 int verbs_call_statfs(struct verbs_run *run, cow_t *cow, struct verbs_args *a,
 		      struct verbs_result *r);
 int verbs_call_unshare(struct verbs_run *run, cow_t *cow, struct verbs_args *a,

@@ -153,7 +153,7 @@ static void op_set(struct answer *a)
 	size_t len;
 	DECODE(msg_set, m);
 
-	MUST((m.flags & ~MSG_SET_RESERVED) == 0 && m.expect.len == 0,
+	MUST((m.flags & ~(MSG_SET_RESERVED | MSG_SET_TTL)) == 0 && m.expect.len == 0,
 	     "an edit that is not known here");
 	e = known(a, m.name);
 	if (!e)
@@ -165,6 +165,8 @@ static void op_set(struct answer *a)
 	e->info.labels = labels;
 	if (m.flags & MSG_SET_RESERVED)
 		e->info.reserved_bytes = m.reserved_bytes;
+	if (m.flags & MSG_SET_TTL)
+		fake_set_ttl(a->st, e, m.ttl_ms);
 	answer_info(a, e);
 }
 
@@ -448,6 +450,11 @@ static void op_check(struct answer *a)
 	a->len = msg_check_reply_encode(a->body, sizeof(a->body), &a->st->report);
 }
 
+static void op_server(struct answer *a)
+{
+	a->len = msg_server_reply_encode(a->body, sizeof(a->body), &a->st->server);
+}
+
 /* ---- data ------------------------------------------------------------------------------------ */
 
 struct fake_entry *fake_answer_entry(struct answer *a, uint32_t handle)
@@ -508,6 +515,7 @@ static void (*const ops[WIRE_OP_END])(struct answer *a) = {
     [WIRE_OP_USAGE] = op_usage,
     [WIRE_OP_REAPING] = op_reaping,
     [WIRE_OP_CHECK] = op_check,
+    [WIRE_OP_SERVER] = op_server,
     [WIRE_OP_ZERO] = fake_op_zero,
     [WIRE_OP_CLONE_RANGE] = fake_op_clone_range,
     [WIRE_OP_READV] = fake_op_readv,

@@ -58,11 +58,12 @@ struct fake_store {
 	uint64_t verify_max;   /* bytes that one VERIFY does; 0: all */
 	struct msg_damage damages[4]; /* what it finds, where it comes by */
 	uint32_t ndamages;
-	bool damages_anywhere;	       /* or where it does not */
-	uint32_t list_max;	       /* entries of a page; 0: as many as fit */
-	uint64_t reaping;	       /* what REAPING answers */
-	uint64_t reap_step;	       /* and by how much it is less the next time */
-	struct msg_check_reply report; /* what CHECK answers */
+	bool damages_anywhere;		/* or where it does not */
+	uint32_t list_max;		/* entries of a page; 0: as many as fit */
+	uint64_t reaping;		/* what REAPING answers */
+	uint64_t reap_step;		/* and by how much it is less the next time */
+	struct msg_check_reply report;	/* what CHECK answers */
+	struct msg_server_reply server; /* what SERVER answers */
 
 	/* What it saw. */
 	bool over_batch; /* more CLONEs were in flight than clone_batch */

@@ -20,8 +20,8 @@ ELSEWHERE = {
     "LIMIT": ("more memory or commit than one client asks for: tests/unit", "USAGE", "CLONE_ALL", "SET"),
 }
 
-# Verbs of the script that send an operation with a lot in it.
-MANY = {"scatter": "writev", "tieall": "tie"}
+# Verbs of the script that are not called as the operation that they send.
+MANY = {"scatter": "writev", "tieall": "tie", "service": "server"}
 
 
 def cells(line):

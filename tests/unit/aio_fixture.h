@@ -42,6 +42,7 @@ struct aio_fixture {
 	struct cow_statfs statfs;
 	struct cow_usage usage;
 	struct cow_report report;
+	struct cow_service service;
 	uint64_t reaping;
 	struct cow_extent ext[8];
 	struct cow_diff diff;
@@ -421,6 +422,16 @@ static void undo_check(fx_t *fx)
 	cow_report_clear(&fx->report);
 }
 
+static int begin_service(fx_t *fx, how_t *how, uint64_t *id)
+{
+	return cow_aio_get_service(fx->cow, &fx->service, how, id);
+}
+
+static void undo_service(fx_t *fx)
+{
+	cow_service_clear(&fx->service);
+}
+
 static const struct aio_call aio_calls[] = {
     {"ping", AIO_REPEATS, NULL, begin_ping, NULL},
     {"open", AIO_REPEATS, NULL, begin_open, undo_open},
@@ -464,6 +475,7 @@ static const struct aio_call aio_calls[] = {
     {"get_usage", AIO_REPEATS, NULL, begin_usage, NULL},
     {"get_reaping", AIO_REPEATS, NULL, begin_reaping, NULL},
     {"check", 0, NULL, begin_check, undo_check},
+    {"get_service", AIO_REPEATS, NULL, begin_service, undo_service},
 };
 
 /* ---- running them ---------------------------------------------------------------------------- */
@@ -518,6 +530,8 @@ static void fixture_make_store(fx_t *fx, uint32_t inflight_max)
 	fx->st = fake_store_new();
 	fx->st->hello = fake_hello_reply();
 	fx->st->hello.inflight_max = inflight_max;
+	fx->st->server.count = 1;
+	(void)snprintf(fx->st->server.addrs[0].text, sizeof(fx->st->server.addrs[0].text), "u");
 	fx->st->report.ntexts = 1;
 	(void)snprintf(fx->st->report.texts[0].text, sizeof(fx->st->report.texts[0].text), "x");
 	fx->st->list_max = 2;

@@ -169,9 +169,15 @@ static void test_aio_store(void **state)
 	struct cow_statfs st;
 	struct cow_usage usage;
 	struct cow_report report;
+	struct cow_service service;
 	uint64_t bytes = 0;
 
 	fake_store_fill(fx->st, "a", 3);
+	fx->st->server = (struct msg_server_reply){.uptime_ms = 11,
+						   .nbd_tls = 1,
+						   .agent = "x/1",
+						   .count = 2,
+						   .addrs = {{"unix:/a"}, {"tcp:b:1"}}};
 	fx->st->reaping = 5;
 	fx->st->report.nodes = 9;
 	assert_int_equal(RUN(fx, cow_aio_ping, fx->cow), 0);
@@ -184,6 +190,13 @@ static void test_aio_store(void **state)
 	assert_int_equal(RUN(fx, cow_aio_check, fx->cow, &report), 0);
 	assert_int_equal(report.nodes, 9);
 	cow_report_clear(&report);
+	assert_int_equal(RUN(fx, cow_aio_get_service, fx->cow, &service), 0);
+	assert_int_equal(service.uptime_ms, 11);
+	assert_int_equal(service.nbd_tls, COW_NBD_TLS_ON);
+	assert_string_equal(service.agent, "x/1");
+	assert_int_equal(service.naddrs, 2);
+	assert_string_equal(service.addrs[1], "tcp:b:1");
+	cow_service_clear(&service);
 }
 
 /* The arrays are gone before the calls have ended: they are copied. */

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "server/dispatch.h"
 #include "server/gate.h"
@@ -371,6 +372,39 @@ static void test_extents_and_space(void **state)
 	assert_int_equal(st.journal_used_bytes, 13);
 }
 
+static void test_the_server_tells_where_it_listens(void **state)
+{
+	struct fixture *fx = *state;
+	struct msg_server_reply reply;
+	char path[MSG_ADDR_BYTES + 8];
+
+	memset(path, 'p', sizeof(path) - 1);
+	path[sizeof(path) - 1] = '\0';
+	fixture_ready(fx);
+	fx->host.incarnation = 7;
+	fx->host.started_ms = clock_now_ms();
+	fx->host.nbd_tls = MSG_NBD_TLS_REQUIRE;
+	assert_int_equal(fixture_run(fx, WIRE_OP_SERVER, NULL, 0), 0);
+	assert_int_equal(msg_server_reply_decode(fx->body, fx->body_len, &reply), 0);
+	assert_int_equal(reply.count, 0);
+	fx->host.naddrs = MSG_ADDRS_MAX;
+	for (unsigned int i = 0; i < MSG_ADDRS_MAX; i++)
+		fx->host.addrs[i] = (struct session_addr){.text = path};
+	fx->host.addrs[0].text = "unix:/run/x";
+	fx->host.addrs[1] = (struct session_addr){.text = "tcp:[::]:10809", .nbd = true};
+	assert_int_equal(fixture_run(fx, WIRE_OP_SERVER, NULL, 0), 0);
+	assert_int_equal(msg_server_reply_decode(fx->body, fx->body_len, &reply), 0);
+	assert_int_equal(reply.incarnation, 7);
+	assert_in_range(reply.uptime_ms, 0, 600000);
+	assert_int_equal(reply.nbd_tls, MSG_NBD_TLS_REQUIRE);
+	assert_string_equal(reply.agent, "cowd/test");
+	assert_int_equal(reply.count, MSG_ADDRS_MAX);
+	assert_string_equal(reply.addrs[0].text, "unix:/run/x");
+	assert_string_equal(reply.addrs[1].text, "nbd+tcp:[::]:10809");
+	assert_int_equal(strlen(reply.addrs[31].text), MSG_ADDR_BYTES - 1); /* cut */
+	assert_int_equal(fixture_run(fx, WIRE_OP_SERVER, (const uint8_t *)"x", 1), ERR_INVAL);
+}
+
 /* ---- gates ----------------------------------------------------------------------------------- */
 
 struct waiter {
@@ -467,6 +501,7 @@ int main(void)
 	    TEST(test_a_list_fills_its_body_and_goes_on),
 	    TEST(test_differences),
 	    TEST(test_extents_and_space),
+	    TEST(test_the_server_tells_where_it_listens),
 	    cmocka_unit_test(test_a_gate_lets_nobody_pass_who_comes_later),
 	    cmocka_unit_test(test_a_gate_passes_the_too_large_alone_and_nobody_when_shut),
 	};

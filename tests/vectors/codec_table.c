@@ -167,6 +167,14 @@ static const struct codec_field fields_msg_check_reply[] = {
     F(msg_check_reply, ntexts, NUM),
 };
 
+static const struct codec_field fields_msg_server_reply[] = {
+    F(msg_server_reply, incarnation, NUM), F(msg_server_reply, uptime_ms, NUM),
+    F(msg_server_reply, nbd_tls, NUM),	   F(msg_server_reply, agent, STR),
+    F(msg_server_reply, count, NUM),
+};
+
+static const struct codec_field fields_msg_addr[] = {F(msg_addr, text, STR)};
+
 static const struct codec_field fields_msg_read[] = {
     F(msg_read, handle, NUM),
     F(msg_read, flags, NUM),
@@ -371,6 +379,7 @@ static const struct codec_field fields_msg_statfs_reply[] = {
 
 PLAIN_MESSAGES(ANY_TYPE)
 ANY_TYPE(msg_check_reply)
+ANY_TYPE(msg_server_reply)
 ANY_TYPE(msg_readv)
 ANY_TYPE(msg_readv_reply)
 ANY_TYPE(msg_verify_reply)
@@ -600,6 +609,16 @@ const struct codec codecs[] = {
 	.entries = FIELDS(msg_error),
 	.entry_offset = offsetof(struct msg_check_reply, texts),
 	.entry_bytes = sizeof(struct msg_error),
+    },
+    {
+	.name = "msg_server_reply",
+	.struct_bytes = sizeof(struct msg_server_reply),
+	.encode = any_msg_server_reply_encode,
+	.decode = any_msg_server_reply_decode,
+	.fields = FIELDS(msg_server_reply),
+	.entries = FIELDS(msg_addr),
+	.entry_offset = offsetof(struct msg_server_reply, addrs),
+	.entry_bytes = sizeof(struct msg_addr),
     },
     {
 	.name = "msg_readv",

@@ -219,6 +219,12 @@ def check_reply(numbers, *texts):
             + [(f"{i}.text", "str", t) for i, t in enumerate(texts)])
 
 
+def server_reply(incarnation, uptime, nbd_tls, agent, *addrs):
+    return ([("incarnation", U64, incarnation), ("uptime_ms", U64, uptime),
+             ("nbd_tls", U32, nbd_tls), ("agent", "str", agent), ("count", U16, len(addrs))]
+            + [(f"{i}.text", "str", a) for i, a in enumerate(addrs)])
+
+
 def read(h, offset, length, flags=0):
     return [("handle", U32, h), ("flags", U32, flags), ("offset", U64, offset),
             ("len", U32, length)]
@@ -464,6 +470,11 @@ MESSAGES = [
     ("msg_check_reply", check_reply((0, 12, 345, 2**38, 2**37, 2**39))),
     ("msg_check_reply", check_reply((2, 1, 2, 3, 4, 5), "node_7:_count_2,_found_3", "t" * 511)),
     ("msg_check_reply", check_reply((65, 1, 2, 3, 4, 5), *(f"difference_{i}" for i in range(64)))),
+    ("msg_server_reply", server_reply(1, 0, 0, "")),
+    ("msg_server_reply", server_reply(17, 86400000, 2, "cowd/0.1", "unix:/run/cowd/cowd.sock",
+                                      "tcp:127.0.0.1:7117", "tls:[::]:7118",
+                                      "nbd+unix:/run/cowd/nbd.sock", "nbd+tcp:0.0.0.0:10809")),
+    ("msg_server_reply", server_reply(TOP64, TOP64, 1, "a" * 63, *("u" * 255 for _ in range(32)))),
 ]
 
 
@@ -537,6 +548,9 @@ def frames():
     frame("reaping", REQUEST, 22, 14)
     frame("reaping-reply", REPLY, 22, 14, kind="msg_reaping_reply", fields=reaping_reply(8192))
     frame("check", REQUEST, 23, 15)
+    frame("server", REQUEST, 37, 23)
+    frame("server-reply", REPLY, 37, 23, kind="msg_server_reply",
+          fields=server_reply(17, 5000, 1, "cowd/0.1", "unix:/run/cowd/cowd.sock"))
     frame("set", REQUEST, 26, 17, kind="msg_set",
           fields=setting("vm-1", 1, 60000, "os=debian|tier|", "owner|"))
     frame("set-reply", REPLY, 26, 17, kind="msg_info", fields=info("", *CLONE))
@@ -624,6 +638,13 @@ def bad_messages():
         "count-over-the-maximum-and-the-texts")
     bad("msg_check_reply", pack(check_reply([0] * 6, "t" * 512)), "text-too-long")
     bad("msg_check_reply", struct.pack("<6QH", *([0] * 6), TOP32 >> 16), "count-over-the-texts")
+    bad("msg_server_reply", pack(server_reply(1, 0, 0, "", *("u" for _ in range(33)))),
+        "count-over-the-maximum")
+    bad("msg_server_reply", pack(server_reply(1, 0, 3, "")), "unknown-mode")
+    bad("msg_server_reply", pack(server_reply(1, 0, 0, "", "u" * 256)), "address-too-long")
+    bad("msg_server_reply", pack(server_reply(1, 0, 0, "a" * 64)), "agent-too-long")
+    bad("msg_server_reply", pack(server_reply(1, 0, 0, ""))[:-2] + struct.pack(U16, 1),
+        "count-over-the-addresses")
     bad("msg_open", pack(opening("vm-1", 4)), "unknown-flag")
     bad("msg_open", pack(opening(LONG + "n", 0)), "name-too-long")
     bad("msg_list", pack(listing(LONG + "n", "", "", 0)), "prefix-too-long")
