@@ -52,7 +52,9 @@
 	X(UNLESS, "unless", 0, "KEY", "only if it has no label of this key")                       \
 	X(SUMMARY, "summary", 's', NULL, "show the totals only")                                   \
 	X(ALL, "all", 0, NULL, "all objects and versions of the store")                            \
-	X(RATE, "rate", 0, "SIZE", "read no more than this a second (default: no limit)")
+	X(RATE, "rate", 0, "SIZE", "read no more than this a second (default: no limit)")          \
+	X(NAME, "name", 0, "NAME", "what the clone is called (default: a new name)")               \
+	X(KEEP, "keep-on-failure", 0, NULL, "keep the clone if the command fails")
 
 enum args_id {
 #define X(id, name, letter, value, help) ARGS_##id,

@@ -24,6 +24,9 @@ extern const struct out_column cmd_get_columns[CMD_GET_COLUMNS];
 /* cmd_clone.c */
 int cmd_clone(struct ctl *ctl);
 
+/* cmd_with.c */
+int cmd_with_clone(struct ctl *ctl);
+
 /* cmd_snap.c */
 int cmd_snap_add(struct ctl *ctl);
 int cmd_snap_rename(struct ctl *ctl);

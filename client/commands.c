@@ -19,6 +19,7 @@
 #define ATTRS	  (LABEL | ARGS_BIT(ARGS_TTL))
 #define CREATE	  (ATTRS | ARGS_BIT(ARGS_RESERVE))
 #define CLONE	  (ATTRS | ARGS_BIT(ARGS_COPIES) | ARGS_BIT(ARGS_PROGRESS))
+#define WITH	  (ATTRS | ARGS_BIT(ARGS_NAME) | ARGS_BIT(ARGS_KEEP))
 #define SHRINK	  ARGS_BIT(ARGS_SHRINK)
 #define YES	  ARGS_BIT(ARGS_YES)
 #define EXCHANGE  ARGS_BIT(ARGS_EXCHANGE)
@@ -44,6 +45,10 @@ const struct ctl_command commands[] = {
      "make DST an instant copy of SRC, or make COUNT of them", 2, 2, CLONE, cmd_clone},
     {"clone-all", NULL, "[--ttl=TIME] [--label=KEY=VALUE]... SRC DST [SRC DST]...",
      "make copies of several objects, of one point in time", 2, MANY, ATTRS, cmd_clone_all},
+    {"with-clone", NULL,
+     "[--ttl=TIME] [--label=KEY=VALUE]... [--name=NAME] [--keep-on-failure] SRC -- COMMAND "
+     "[ARG]...",
+     "run a command with a clone of SRC, which is then removed", 2, MANY, WITH, cmd_with_clone},
     {"tree", NULL, "[-o FIELDS] [-H] [OBJ]", "show what was cloned from what", 0, 1, TABLE,
      cmd_tree},
     {"children", NULL, "[-r] [-l] [-o FIELDS] [-H] OBJ", "list the clones of an object or version",
@@ -149,6 +154,9 @@ static const struct {
     {cmd_ls,
      ARGS_LABEL,
      {"label", 0, "KEY[=VALUE]", "only what has this label, with any or this value"}},
+    {cmd_with_clone,
+     ARGS_TTL,
+     {"ttl", 0, "TIME", "how long the clone outlives cowctl (default 1m)"}},
     {cmd_children, ARGS_RECURSIVE, {"recursive", 'r', NULL, "with the clones of its versions"}},
 };
 

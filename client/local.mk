@@ -87,6 +87,7 @@ libctl_la_SOURCES = \
 	client/cmd_tree.c \
 	client/cmd_unshare.c \
 	client/cmd_verify.c \
+	client/cmd_with.c \
 	client/cmd_write_all.c \
 	client/commands.c \
 	client/commands.h \
@@ -115,6 +116,8 @@ libctl_la_SOURCES = \
 	client/place.h \
 	client/progress.c \
 	client/progress.h \
+	client/reach.c \
+	client/reach.h \
 	client/show.c \
 	client/show.h \
 	client/specs.c \

@@ -53,6 +53,7 @@ unit_tests = \
 	tests/unit/test_cowctl \
 	tests/unit/test_cowctl_clone \
 	tests/unit/test_cowctl_errors \
+	tests/unit/test_cowctl_with \
 	tests/unit/test_dev \
 	tests/unit/test_diffstream \
 	tests/unit/test_dev_mapped \
@@ -145,6 +146,7 @@ unit_tests = \
 	tests/unit/test_progress \
 	tests/unit/test_record \
 	tests/unit/test_record_refused \
+	tests/unit/test_reach \
 	tests/unit/test_readahead \
 	tests/unit/test_recover \
 	tests/unit/test_recover_crash \
@@ -197,6 +199,7 @@ integration_scripts = \
 	tests/integration/test_tls.sh \
 	tests/integration/test_verify.sh \
 	tests/integration/test_versions.sh \
+	tests/integration/test_with_clone.sh \
 	$(NULL)
 
 fuzz_tests = \

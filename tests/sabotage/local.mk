@@ -160,6 +160,8 @@ sabotage_patches = \
 	tests/sabotage/934-client-close-says-nothing.patch \
 	tests/sabotage/935-client-too-many-at-once.patch \
 	tests/sabotage/937-diff-without-end.patch \
+	tests/sabotage/938-server-nbd-unmarked.patch \
+	tests/sabotage/939-with-clone-immortal.patch \
 	tests/sabotage/941-check-counts-ignored.patch \
 	tests/sabotage/951-tls-verify-off.patch \
 	tests/sabotage/952-tls-no-certificate-needed.patch \
@@ -195,6 +197,7 @@ sabotage_patches = \
 	tests/sabotage/967-tls-log-unbounded.patch \
 	tests/sabotage/968-tls-end-unsaid.patch \
 	tests/sabotage/969-credentials-broken-used.patch \
+	tests/sabotage/942-with-clone-impatient.patch \
 	$(NULL)
 
 # Not part of check: minutes, by building and running what sees each of them.
