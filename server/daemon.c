@@ -36,6 +36,9 @@
 
 #define DAEMON_AGENT "cowd/" PACKAGE_VERSION
 
+_Static_assert(OPTIONS_NBD_TLS_ON == MSG_NBD_TLS_ON &&
+		   OPTIONS_NBD_TLS_REQUIRE == MSG_NBD_TLS_REQUIRE,
+	       "told as it is");
 _Static_assert(2 * OPTIONS_LISTEN_MAX <= MSG_ADDRS_MAX, "a reply has room for where it listens");
 
 #define HANDSHAKE_MS  10000u

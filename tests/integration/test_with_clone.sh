@@ -224,6 +224,33 @@ says 'and it is said what becomes of the clone' 'the clone goes after 60 s'
 start_daemon --writeback-ms 100
 good 'which is mortal' cowctl rm left
 
+# ---- by NBD --------------------------------------------------------------------------------------
+
+check 'the daemon ends' stop_daemon
+start_daemon --writeback-ms 100 --nbd "unix:$dir/nbd" --nbd tcp:127.0.0.1:0
+good 'a URI of NBD' cowctl with-clone --name=a/ö golden -- \
+	sh -c 'echo "$NBD_URI" && nbdcopy "$NBD_URI" - | head -c 300000 | cmp - "$0" && nbdcopy -- "$0" "$NBD_URI"' "$dir/data"
+check 'names the clone on the socket' [ "$out" = "nbd+unix:///a/%C3%B6?socket=$dir/nbd" ]
+check 'which is gone' gone
+good 'and by TCP' cowctl -u "cow://$tcp" with-clone golden -- sh -c 'nbdinfo --size "$NBD_URI"; echo "$NBD_URI"'
+says 'it has the data' '300000'
+says 'at the port of NBD' 'nbd://127.0.0.1:'
+check 'no clone is left' gone
+
+# A client of NBD that has the clone open until the pipe that it fills is closed.
+holder='trap "" TERM; nbdcopy "$NBD_URI" - >"$1" 2>/dev/null & head -c 1 <"$1" >"$2"; echo $$ >"$0"'
+exec 8<>"$dir/full"
+begun --ttl=1s --name=orphan golden -- sh -c "$holder" "$dir/said" "$dir/full" "$dir/one" 8>&-
+kill -KILL $with
+wait $with 2>/dev/null
+good 'another one that lives a little longer' cowctl create --ttl=2s later 4k
+kept=0
+check 'has gone' gone later
+kept=1
+good 'and one that is used by NBD is there' cowctl info orphan
+exec 8>&-
+check 'until it is used no more' gone
+
 # ---- two of them ---------------------------------------------------------------------------------
 
 good 'two at once have two clones' cowctl with-clone golden -- \
