@@ -202,6 +202,23 @@ integration_scripts = \
 	tests/integration/test_with_clone.sh \
 	$(NULL)
 
+# NBD with the clients that people have: what is the daemon's work, and what is mostly theirs.
+nbd_tests = \
+	tests/nbd/test_api.py \
+	tests/nbd/test_clones.py \
+	tests/nbd/test_conns.py \
+	tests/nbd/test_protocol.py \
+	$(NULL)
+nbd_client_tests = \
+	tests/nbd/test_backup.sh \
+	tests/nbd/test_copy.sh \
+	tests/nbd/test_fio.sh \
+	tests/nbd/test_fs.sh \
+	tests/nbd/test_info.sh \
+	tests/nbd/test_qemu.sh \
+	tests/nbd/test_tls.sh \
+	$(NULL)
+
 fuzz_tests = \
 	tests/fuzz/fuzz_nbd \
 	tests/fuzz/fuzz_record \
@@ -269,6 +286,7 @@ thread_tests = \
 	tests/unit/test_writeback_inline \
 	tests/integration/test_conns \
 	tests/integration/test_faults \
+	tests/nbd/test_conns.py \
 	$(NULL)
 
 lint_tests = \
@@ -291,8 +309,8 @@ lint_tests = \
 	$(NULL)
 
 run_tests = $(unit_tests) $(fuzz_tests) $(sim_tests) $(sweep_tests) $(record_tests) $(corrupt_tests) \
-	$(integration_tests) $(integration_scripts) $(conformance_tests) $(conformance_scripts)
-TESTS = $(lint_tests) $(run_tests) $(fsstack_tests)
+	$(integration_tests) $(integration_scripts) $(conformance_tests) $(conformance_scripts) $(nbd_tests)
+TESTS = $(lint_tests) $(run_tests) $(fsstack_tests) $(nbd_client_tests)
 
 if HAVE_CMOCKA
 check_PROGRAMS += $(unit_tests) $(fuzz_tests) $(sim_tests) $(sweep_tests) $(record_tests) $(corrupt_tests) \
@@ -621,9 +639,11 @@ check-lint: all
 check-long: all
 	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=10000000 TEST_RECORDED=100000 TEST_STARTED=1000 \
 		TEST_SWEEP=all TEST_CORRUPT=0 TEST_ROUNDS=40 TEST_MOUNTS=required TEST_TIMEOUT=14400 \
+		TEST_NBD_OPS=200000 TEST_NBD_KILLS=100 TEST_NBD_NOISE=50000 TEST_FIO=512 TEST_CRASHES=40 \
 		$(MAKE) $(AM_MAKEFLAGS) check \
 		TESTS='$(sim_tests) $(sweep_tests) $(record_tests) $(corrupt_tests) $(fsstack_tests) \
-			tests/integration/test_model tests/integration/test_kill tests/integration/test_group'
+			tests/integration/test_model tests/integration/test_kill tests/integration/test_group \
+			tests/nbd/test_conns.py tests/nbd/test_protocol.py tests/nbd/test_fio.sh tests/nbd/test_fs.sh'
 .PHONY: check-run check-threads check-lint check-long
 
 installcheck-local:
@@ -635,6 +655,8 @@ EXTRA_DIST += \
 	$(fsstack_tests) \
 	$(integration_scripts) \
 	$(lint_tests) \
+	$(nbd_tests) \
+	$(nbd_client_tests) \
 	$(conformance_scripts) \
 	tests/README.md \
 	tests/sim/cases.txt \
@@ -650,6 +672,14 @@ EXTRA_DIST += \
 	tests/lib/deps.sh \
 	tests/lint/layers.txt \
 	tests/lint/lint.py \
+	tests/nbd/commits.py \
+	tests/nbd/disk.sh \
+	tests/nbd/handles.py \
+	tests/nbd/lib.sh \
+	tests/nbd/maps.py \
+	tests/nbd/raw.py \
+	tests/nbd/starttls.py \
+	tests/nbd/world.py \
 	tests/vectors/gen.py \
 	tests/vectors/protocol.txt \
 	$(NULL)

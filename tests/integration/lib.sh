@@ -6,7 +6,7 @@
 # $store and $socket are in it; cowctl (the function) talks to the daemon.
 
 failed=0 cases=0 daemon='' dir='' out='' err='' status=0
-export tcp='' tls=''
+export tcp='' tls='' nbd_tcp=''
 
 # begin: makes the directory; whatever happens the daemon ends and the directory goes.
 begin() {
@@ -39,7 +39,8 @@ result() {
 	printf 'status: %s\nstdout: %s\nstderr: %s\n' "$status" "$out" "$err" | sed 's/^/# /'
 }
 
-# start_daemon [ARG...]: starts it and waits until it is ready; TCP's address is in $tcp, TLS's in $tls.
+# start_daemon [ARG...]: starts it and waits until it is ready; TCP's address is in $tcp, TLS's in $tls, that of
+# NBD in $nbd_tcp.
 start_daemon() {
 	local line ready=no
 	[ -p "$dir/ready" ] || mkfifo "$dir/ready"
@@ -50,6 +51,7 @@ start_daemon() {
 		case $line in
 		'LISTEN tcp:'*) tcp=${line#LISTEN tcp:} ;;
 		'LISTEN tls:'*) tls=${line#LISTEN tls:} ;;
+		'LISTEN nbd+tcp:'*) nbd_tcp=${line#LISTEN nbd+tcp:} ;;
 		READY) ready=yes ;;
 		esac
 	done <"$dir/ready"
