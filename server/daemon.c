@@ -472,27 +472,6 @@ static bool on_accept_tls(void *ctx, int fd)
 	return !conn_set_is_full(d->conns);
 }
 
-/* The socket in the place where clients look for it; its directory is made. */
-static int default_address(struct daemon *d, char *why, size_t why_len)
-{
-	const char *run = geteuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR");
-	char dir[96];
-
-	if (!run || run[0] != '/' || strlen(run) > sizeof(dir) - sizeof("/cowd")) {
-		snprintf(why, why_len, "$XDG_RUNTIME_DIR is no directory: give --listen");
-		return -ERR_INVAL;
-	}
-	snprintf(dir, sizeof(dir), "%s/cowd", run);
-	if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST) {
-		snprintf(why, why_len, "cannot make %s: %s", dir, strerror(errno));
-		return err_from_errno(errno);
-	}
-	snprintf(d->default_addr, sizeof(d->default_addr), "unix:%s/cowd.sock", dir);
-	d->options.listen[0] = d->default_addr;
-	d->options.nlisten = 1;
-	return 0;
-}
-
 static int start_listener(struct daemon *d, const struct listen_config *config, const char *addr,
 			  char *why, size_t why_len)
 {
@@ -533,8 +512,10 @@ static int start_listeners(struct daemon *d, char *why, size_t why_len)
 				       .ctx = d};
 	int err = 0;
 
-	if (d->options.nlisten == 0)
-		err = default_address(d, why, why_len);
+	if (d->options.nlisten == 0) {
+		d->options.listen[d->options.nlisten++] = d->default_addr;
+		err = listen_default(d->default_addr, sizeof(d->default_addr), why, why_len);
+	}
 	for (unsigned int i = 0; err == 0 && i < d->options.nlisten; i++)
 		err = start_listener(d, &config, d->options.listen[i], why, why_len);
 	d->first_nbd = d->nlisteners;

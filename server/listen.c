@@ -171,6 +171,24 @@ static int listen_unix(struct listener *l, const char *path, int *fd_out, char *
 	return 0;
 }
 
+int listen_default(char *addr, size_t len, char *why, size_t why_len)
+{
+	const char *run = geteuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR");
+	char dir[96];
+
+	if (!run || run[0] != '/' || strlen(run) > sizeof(dir) - sizeof("/cowd")) {
+		snprintf(why, why_len, "$XDG_RUNTIME_DIR is no directory: give --listen");
+		return -ERR_INVAL;
+	}
+	snprintf(dir, sizeof(dir), "%s/cowd", run);
+	if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST) {
+		snprintf(why, why_len, "cannot make %s: %s", dir, strerror(errno));
+		return err_from_errno(errno);
+	}
+	snprintf(addr, len, "unix:%s/cowd.sock", dir);
+	return 0;
+}
+
 /* ---- tcp ------------------------------------------------------------------------------------- */
 
 static bool addr_is_loopback(const struct sockaddr *sa)

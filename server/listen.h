@@ -34,6 +34,12 @@ struct listen_config {
 int listener_open(const struct listen_config *config, const char *addr, struct listener **listener,
 		  char *why, size_t why_len) LOOP_FN MUST_CHECK;
 
+/*
+ * Writes the address of the socket where clients look for one, and makes its directory.  -ERR_INVAL: there
+ * is no such place; or why the directory cannot be made.
+ */
+int listen_default(char *addr, size_t len, char *why, size_t why_len) MUST_CHECK;
+
 /* Closes the socket and removes its name if it is still this one.  NULL is allowed. */
 void listener_close(struct listener *listener) LOOP_FN;
 
