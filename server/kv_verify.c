@@ -201,15 +201,19 @@ static int key_cmp(const struct verify_tree *tree, struct kv_buf a, struct kv_bu
 	return x < y ? -1 : x > y;
 }
 
-static bool key_len_fits(const struct verify_tree *tree, size_t len)
+/* A list of free pages is a commit's.  There is none with the number 0: LMDB takes it for none yet, and would
+ * take the list again and again. */
+static bool key_is_one(const struct verify_tree *tree, struct kv_buf key)
 {
-	return tree->kind == VERIFY_FREE ? len == sizeof(uint64_t) : len > 0 && len <= KV_KEY_MAX;
+	if (tree->kind == VERIFY_FREE)
+		return key.len == sizeof(uint64_t) && le64_get(key.data) != 0;
+	return key.len > 0 && key.len <= KV_KEY_MAX;
 }
 
 static bool key_fits(const struct verify_tree *tree, struct kv_buf key,
 		     const struct verify_range *range)
 {
-	return key_len_fits(tree, key.len) &&
+	return key_is_one(tree, key) &&
 	       (range->from.len == 0 || key_cmp(tree, key, range->from) >= 0) &&
 	       (range->to.len == 0 || key_cmp(tree, key, range->to) < 0);
 }

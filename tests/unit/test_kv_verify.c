@@ -21,6 +21,7 @@
 #define NKEYS	     3000u
 #define VAL_BYTES    24u
 #define HEADER_TREES 40u  /* up to HEADER_PGNO */
+#define HEADER_FREE  80u  /* the root of the tree of free pages */
 #define HEADER_PGNO  136u /* of the last page that was ever used */
 #define HEADER_TXN   144u
 
@@ -48,11 +49,17 @@ static void file_close(struct file *f)
 	close(f->fd);
 }
 
-static uint64_t file_npages(const struct file *f)
+/* The one in force. */
+static const uint8_t *file_header(const struct file *f)
 {
 	bool second = le64_get(f->bytes + PAGE + HEADER_TXN) > le64_get(f->bytes + HEADER_TXN);
 
-	return le64_get(f->bytes + (second ? PAGE : 0) + HEADER_PGNO) + 1;
+	return f->bytes + (second ? PAGE : 0);
+}
+
+static uint64_t file_npages(const struct file *f)
+{
+	return le64_get(file_header(f) + HEADER_PGNO) + 1;
 }
 
 /* ---- tables whose values tell their keys ----------------------------------------------------- */
@@ -310,6 +317,31 @@ static void a_large_value_may_have_more_pages_than_it_needs(void **state)
 	kvfix_close(&fix);
 }
 
+/* LMDB would take such a list twice, and with it the same pages. */
+static void a_list_of_free_pages_of_no_commit_is_refused(void **state)
+{
+	struct kvfix fix = {0};
+	struct file f;
+	uint8_t *commit;
+
+	(void)state;
+	kvfix_open(&fix, MAP_BYTES);
+	fill(&fix, KV_NODE, NKEYS);
+	f = file_open(&fix);
+	commit = (uint8_t *)(uintptr_t)entry_at(&f, le64_get(file_header(&f) + HEADER_FREE), 0) + 8;
+	caught_begin();
+	assert_sound(&fix);
+	assert_true(le64_get(commit) > 1);
+	le64_put(commit, 1);
+	assert_sound(&fix);
+	le64_put(commit, 0);
+	assert_int_equal(kv_verify(f.fd, true), -ERR_PAGE);
+	assert_true(caught_has("map-page", "table=free-pages"));
+	caught_end();
+	file_close(&f);
+	kvfix_close(&fix);
+}
+
 /* It is sound by itself, and has the keys that it should have. */
 static void an_older_state_of_a_page_is_refused(void **state)
 {
@@ -458,6 +490,7 @@ int main(void)
 	    cmocka_unit_test(what_folds_make_is_sound),
 	    cmocka_unit_test(another_byte_is_refused_or_harmless),
 	    cmocka_unit_test(a_large_value_may_have_more_pages_than_it_needs),
+	    cmocka_unit_test(a_list_of_free_pages_of_no_commit_is_refused),
 	    cmocka_unit_test(an_older_state_of_a_page_is_refused),
 	    cmocka_unit_test(an_older_header_that_says_it_is_newer_is_refused),
 	    cmocka_unit_test(a_header_that_was_put_back_is_no_damage),
