@@ -15,6 +15,7 @@
 #include "common/err.h"
 
 #define STREAM_RECORD 16384u /* bytes of a record of TLS */
+#define STREAM_READS  64u    /* records, which may be of one byte, in one go */
 
 /*
  * Messages that change keys cost the one who gets them more than the one who sends them: some are
@@ -326,7 +327,7 @@ static size_t stream_tls_fill(struct stream_tls *t, uint8_t *buf, size_t len, bo
 	size_t n;
 
 	*waits = false;
-	while (total < len) {
+	for (unsigned int i = 0; total < len && i < STREAM_READS; i++) {
 		int ret;
 
 		ERR_clear_error();
@@ -342,6 +343,7 @@ static size_t stream_tls_fill(struct stream_tls *t, uint8_t *buf, size_t len, bo
 		}
 		total += n;
 		t->bytes += n;
+		t->read_wants = POLLIN;
 	}
 	return total;
 }
@@ -443,6 +445,7 @@ static size_t stream_tls_put(struct stream_tls *t, const uint8_t *data, size_t l
 	errnum = errno;
 	if (ret == 1) {
 		t->begun = 0;
+		t->write_wants = POLLOUT;
 		return n;
 	}
 	wants = stream_wants(t, ret, errnum);

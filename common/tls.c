@@ -2,6 +2,7 @@
 #include "common/tls.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/err.h"
 #include "common/tls_priv.h"
@@ -65,11 +67,17 @@ static int tls_open_error(int errnum)
 
 int tls_open(const char *path, bool secret, FILE **file, char text[TLS_TEXT_MAX])
 {
-	FILE *f = fopen(path, "re");
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* it may be a pipe */
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 	struct stat st;
 
-	if (!f)
-		return tls_say(text, tls_open_error(errno), "%s: %s", path, strerror(errno));
+	if (!f) {
+		int err = tls_say(text, tls_open_error(errno), "%s: %s", path, strerror(errno));
+
+		if (fd >= 0)
+			(void)close(fd);
+		return err;
+	}
 	if (fstat(fileno(f), &st) < 0 || !S_ISREG(st.st_mode)) {
 		(void)fclose(f);
 		return tls_say(text, -ERR_INVAL, "%s: not a regular file", path);

@@ -51,6 +51,7 @@ struct tls_client_files {
 struct tls_peer {
 	char name[TLS_NAME_MAX];    /* one of its names; "" before */
 	char refused[TLS_TEXT_MAX]; /* why we refuse it, where the library does not know; "" */
+	unsigned int identities;    /* that it has come with */
 };
 
 /*

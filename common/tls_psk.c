@@ -12,8 +12,9 @@
 #include "common/err.h"
 #include "common/tls_priv.h"
 
-#define TLS_PSK_LINE_MAX (TLS_NAME_MAX + 2 * TLS_PSK_MAX + 4)
-#define TLS_PSKS_MAX	 65536u
+#define TLS_IDENTITIES_MAX 16u /* of one client */
+#define TLS_PSK_LINE_MAX   (TLS_NAME_MAX + 2 * TLS_PSK_MAX + 4)
+#define TLS_PSKS_MAX	   65536u
 
 void tls_psk_free(struct tls *tls)
 {
@@ -190,7 +191,10 @@ int tls_psk_find(SSL *ssl, const unsigned char *identity, size_t len, SSL_SESSIO
 {
 	struct tls *tls = tls_of(ssl);
 	struct tls_peer *peer = tls_peer_of(ssl);
-	const struct tls_psk *psk = tls_psk_named(tls, (const char *)identity, len);
+	/* a hello has room for thousands, and each is looked for */
+	const struct tls_psk *psk = peer->identities++ < TLS_IDENTITIES_MAX
+					? tls_psk_named(tls, (const char *)identity, len)
+					: NULL;
 
 	*sess = NULL;
 	if (!psk) {
