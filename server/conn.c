@@ -160,9 +160,9 @@ void conn_finish(struct conn *conn)
 	if (conn->state >= CONN_FINISHING)
 		return;
 	conn->state = CONN_FINISHING;
-	conn_drop_partial(conn);
 	if (conn->proto->finish)
 		conn->proto->finish(conn);
+	conn_drop_partial(conn);
 	conn_account(conn);
 }
 

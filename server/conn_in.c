@@ -88,6 +88,10 @@ bool conn_may_begin(struct conn *conn)
 
 void conn_begun(struct conn *conn, struct request *req, uint32_t payload_len)
 {
+	if (conn->state >= CONN_FINISHING) { /* what led to it has ended the connection */
+		session_request_end(req);
+		return;
+	}
 	conn->req = req;
 	conn->turn_requests--;
 	conn->payload_len = payload_len;

@@ -21,6 +21,8 @@
 void conn_start_tls(struct conn *conn)
 {
 	assert(conn_has_tls(conn) && !conn->req && conn->session.nrequests == 0);
+	if (conn->state >= CONN_FINISHING)
+		return;
 	conn->in_pos = 0;
 	conn->in_len = 0;
 	conn->state = CONN_TLS;

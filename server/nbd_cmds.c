@@ -83,8 +83,7 @@ void nbd_cmd_follow(struct nbd *nbd, struct nbd_cmd *cmd,
 		dispatch_run(req);
 }
 
-/* The next piece, in its turn; when the server stops there is none. */
-static void nbd_cmd_again(struct nbd *nbd, struct nbd_cmd *cmd)
+void nbd_cmd_again(struct nbd *nbd, struct nbd_cmd *cmd)
 {
 	if (nbd->conn->state >= CONN_FINISHING) {
 		nbd_cmd_error(nbd, cmd, NBD_ESHUTDOWN, err_text(-ERR_SHUTDOWN));
@@ -298,15 +297,26 @@ void nbd_cmd_answered(struct nbd *nbd, struct nbd_cmd *cmd, const struct session
 	nbd_cmd_error(nbd, cmd, nbd_errno((int)reply->header.status), error.text);
 }
 
+/* One that asks the engine for nothing: it is refused, or has no length. */
+static void nbd_cmd_nothing(struct nbd *nbd, struct nbd_cmd *cmd)
+{
+	if (cmd->error != 0)
+		nbd_cmd_error(nbd, cmd, cmd->error, cmd->why);
+	else if (cmd->in.type == NBD_CMD_READ)
+		nbd_cmd_data(nbd, cmd, NULL);
+	else
+		nbd_cmd_ok(nbd, cmd);
+}
+
 enum conn_step nbd_cmd_run(struct nbd *nbd)
 {
 	struct conn *conn = nbd->conn;
 	struct request *req = conn_take(conn);
 	struct nbd_cmd *cmd = &nbd->cmds[req->header.id - 1];
 
-	if (cmd->error != 0) { /* its payload is gone */
+	if (req->header.op == WIRE_OP_PING) {
 		session_request_end(req);
-		nbd_cmd_error(nbd, cmd, cmd->error, cmd->why);
+		nbd_cmd_nothing(nbd, cmd);
 	} else {
 		dispatch_run(req);
 	}
@@ -410,20 +420,17 @@ static uint64_t nbd_payload_of(const struct nbd *nbd, const struct nbd_request *
 	return in->type == NBD_CMD_WRITE ? in->len : 0;
 }
 
-/* Answers with an error, once what follows it has been thrown away. */
+/*
+ * Answers with an error, or with nothing where that is 0, once what follows it has been thrown away.  It has
+ * a request all the same, so that its answer is within the budgets.
+ */
 static enum conn_step nbd_cmd_refuse(struct nbd *nbd, const struct nbd_request *in, uint32_t error,
 				     const char *why, uint32_t payload)
 {
 	struct conn *conn = nbd->conn;
-	struct nbd_cmd *cmd;
+	struct nbd_cmd *cmd = nbd_cmd_new(nbd, in);
 	struct request *req;
 
-	conn->turn_requests--;
-	if (payload == 0) {
-		nbd_header_error(nbd, in, error, why);
-		return STEP_ON;
-	}
-	cmd = nbd_cmd_new(nbd, in);
 	cmd->error = error;
 	cmd->why = why;
 	if (nbd_cmd_begin(nbd, cmd, WIRE_OP_PING, NULL, 0, 0, &req) < 0) {
@@ -468,16 +475,8 @@ static enum conn_step nbd_cmd_take(struct nbd *nbd, struct nbd_request *in)
 	error = nbd_judge(nbd, in, &why);
 	if (error != 0)
 		return nbd_cmd_refuse(nbd, in, error, why, (uint32_t)payload);
-	if (in->len == 0 && rows[in->type].beyond != 0) { /* there is nothing to do */
-		struct nbd_cmd *cmd = nbd_cmd_new(nbd, in);
-
-		nbd->conn->turn_requests--;
-		if (in->type == NBD_CMD_READ)
-			nbd_cmd_data(nbd, cmd, NULL);
-		else
-			nbd_cmd_ok(nbd, cmd);
-		return STEP_ON;
-	}
+	if (in->len == 0 && rows[in->type].beyond != 0)
+		return nbd_cmd_refuse(nbd, in, 0, NULL, 0);
 	return nbd_cmd_go(nbd, nbd_cmd_new(nbd, in), (uint32_t)payload);
 }
 
@@ -523,8 +522,13 @@ static struct nbd_cmd *nbd_cmd_next(struct nbd *nbd)
 
 void nbd_cmds_finish(struct nbd *nbd)
 {
+	const struct conn *conn = nbd->conn;
 	struct nbd_cmd *cmd;
 
+	/* one that is there as a whole, and waits for room */
+	if (conn->req && conn->req->header.id != 0 && conn->payload_have == conn->payload_len)
+		nbd_cmd_error(nbd, &nbd->cmds[conn->req->header.id - 1], NBD_ESHUTDOWN,
+			      err_text(-ERR_SHUTDOWN));
 	while ((cmd = nbd_cmd_next(nbd)) != NULL)
 		nbd_cmd_error(nbd, cmd, NBD_ESHUTDOWN, err_text(-ERR_SHUTDOWN));
 }

@@ -11,13 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/label.h"
 #include "common/log.h"
 #include "server/dispatch.h"
 
 /* A clone that is not removed, since the server died, goes when it has expired. */
-#define CLONE_TTL_MS 5000u
+#define CLONE_TTL_MS 10000u
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -43,6 +44,10 @@ uint32_t nbd_export_set(struct nbd *nbd, struct nbd_text name, const char **why)
 	}
 	if (strlen(e->spec) > NAME_MAX_BYTES) {
 		*why = "no object has a name that long";
+		return NBD_REP_ERR_UNKNOWN;
+	}
+	if (strncmp(e->spec, NBD_CLONES, sizeof(NBD_CLONES) - 1) == 0) {
+		*why = "the clone of a connection is its own";
 		return NBD_REP_ERR_UNKNOWN;
 	}
 	return 0;
@@ -155,9 +160,13 @@ static void export_tell(struct nbd *nbd)
 
 static enum conn_step export_failed(struct nbd *nbd)
 {
+	char quoted[4 * WIRE_TEXT_MAX];
+
 	if (nbd->opt.option == NBD_OPT_EXPORT_NAME) {
-		log_event(LOG_INFO, "nbd-export", "client=\"%s\" refused=\"%s\"",
-			  nbd->conn->session.holder, nbd->why);
+		if (log_rate_pass(&nbd->conn->set->refusals, "nbd-export", clock_now_ms()))
+			log_event(LOG_INFO, "nbd-export", "client=\"%s\" refused=%s",
+				  nbd->conn->session.holder,
+				  log_quote(quoted, sizeof(quoted), nbd->why));
 		conn_finish(nbd->conn);
 		return STEP_WAIT;
 	}
@@ -170,6 +179,11 @@ static enum conn_step export_ready(struct nbd *nbd)
 	uint8_t body[NBD_EXPORT_REPLY_BYTES + NBD_EXPORT_REPLY_ZEROES];
 	int n;
 
+	if (nbd->failed && nbd->clone[0] != '\0') { /* it goes with the connection */
+		(void)export_failed(nbd);
+		conn_finish(nbd->conn);
+		return STEP_WAIT;
+	}
 	if (nbd->failed)
 		return export_failed(nbd);
 	if (!export_has_contexts(nbd))
@@ -212,7 +226,7 @@ static enum conn_step export_open(struct nbd *nbd)
 		nbd->clone[0] = '\0'; /* it was not made */
 		return export_failed(nbd);
 	}
-	snprintf(m.name, sizeof(m.name), "%s", nbd->clone[0] ? nbd->clone : nbd->export.spec);
+	snprintf(m.name, sizeof(m.name), "%s", nbd->export.clone ? nbd->clone : nbd->export.spec);
 	return nbd_ask(nbd, WIRE_OP_OPEN, body, msg_open_encode(body, sizeof(body), &m),
 		       export_opened, export_ready);
 }
@@ -240,14 +254,16 @@ static enum conn_step export_clone(struct nbd *nbd)
 		       export_cloned, export_open);
 }
 
-/* A request of the end: its answer is waited for, and not looked at. */
-static void export_request(struct nbd *nbd, uint16_t op, const uint8_t *body, int n)
+/* A request of the end: its answer is waited for, and not looked at.  False: there will be none. */
+static bool export_request(struct nbd *nbd, uint16_t op, const uint8_t *body, int n)
 {
 	struct wire_header header = {.op = op, .body_len = (uint32_t)n};
 	struct request *req;
 
-	if (n >= 0 && dispatch_begin(&nbd->conn->session, &header, body, &req) == 0)
-		dispatch_run(req);
+	if (n < 0 || dispatch_begin(&nbd->conn->session, &header, body, &req) < 0)
+		return false;
+	dispatch_run(req);
+	return true;
 }
 
 /* The handle of what is open, whether or not its OPEN could be answered; 0: nothing is. */
@@ -267,15 +283,12 @@ bool nbd_export_end(struct nbd *nbd)
 
 	if (nbd->clone[0] == '\0' || nbd->ending == 2)
 		return true;
-	if (nbd->ending++ == 0) {
-		export_request(nbd, WIRE_OP_CLOSE, body,
-			       msg_handle_encode(body, sizeof(body), &close));
-	} else {
-		snprintf(remove.name, sizeof(remove.name), "%s", nbd->clone);
-		export_request(nbd, WIRE_OP_REMOVE, body,
+	if (nbd->ending++ == 0)
+		return !export_request(nbd, WIRE_OP_CLOSE, body,
+				       msg_handle_encode(body, sizeof(body), &close));
+	snprintf(remove.name, sizeof(remove.name), "%s", nbd->clone);
+	return !export_request(nbd, WIRE_OP_REMOVE, body,
 			       msg_remove_encode(body, sizeof(body), &remove));
-	}
-	return false;
 }
 
 /* ---- the options ----------------------------------------------------------------------------- */

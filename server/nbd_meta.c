@@ -209,6 +209,7 @@ enum conn_step nbd_opt_meta(struct nbd *nbd, const uint8_t *data, uint32_t len)
 
 	if (nbd->opt.option == NBD_OPT_SET_META_CONTEXT) {
 		nbd->ncontexts = 0; /* whatever comes of this */
+		nbd->meta_name[0] = '\0';
 		if (!nbd_has_chunks(nbd))
 			return nbd_opt_error(nbd, NBD_REP_ERR_INVALID,
 					     "structured replies have to be negotiated first");

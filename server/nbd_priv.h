@@ -226,6 +226,9 @@ void nbd_cmd_end(struct nbd *nbd, struct nbd_cmd *cmd);
 int nbd_cmd_begin(struct nbd *nbd, const struct nbd_cmd *cmd, uint16_t op, const uint8_t *body,
 		  int n, uint32_t payload_len, struct request **req) MUST_CHECK;
 
+/* The next piece of a command, in its turn; when the server stops there is none. */
+void nbd_cmd_again(struct nbd *nbd, struct nbd_cmd *cmd);
+
 /* Runs the next request of a command, which "begin" makes. */
 void nbd_cmd_follow(struct nbd *nbd, struct nbd_cmd *cmd,
 		    int (*begin)(struct nbd *nbd, struct nbd_cmd *cmd, struct request **req));

@@ -138,12 +138,15 @@ static int status_of_diff(const struct session_reply *reply, struct status_runs 
 	return err;
 }
 
-/* Where the object ends before the export does, which it may since, the rest is a hole. */
+/* Where the object ends before the export does, which it may since, the rest is a hole, and the version that
+ * a bitmap is against may have had data there. */
 static void status_add_rest(struct status_runs *s, enum nbd_kind kind, const struct nbd_cmd *cmd)
 {
+	static const uint32_t flags[] = {
+	    [NBD_ALLOCATION] = NBD_STATE_HOLE | NBD_STATE_ZERO, [NBD_BITMAP] = NBD_STATE_DIRTY};
+
 	if (s->n == 0)
-		status_add(s, cmd->in.len,
-			   kind == NBD_ALLOCATION ? NBD_STATE_HOLE | NBD_STATE_ZERO : 0);
+		status_add(s, cmd->in.len, flags[kind]);
 }
 
 static int status_send(struct nbd *nbd, struct nbd_cmd *cmd, uint32_t id,
@@ -197,5 +200,5 @@ void nbd_status_answered(struct nbd *nbd, struct nbd_cmd *cmd, const struct sess
 	else if (cmd->contexts == 0)
 		nbd_cmd_end(nbd, cmd);
 	else
-		nbd_cmd_follow(nbd, cmd, nbd_status_begin);
+		nbd_cmd_again(nbd, cmd);
 }

@@ -11,7 +11,7 @@ from world import MIB, equal
 import nbd
 
 DATA = b"\x55" * MIB
-EXPIRY = 5  # seconds: what a server that died has left behind goes
+EXPIRY = 10  # seconds: what a server that died has left behind goes
 
 
 def connect(d, name):
