@@ -24,7 +24,7 @@
 #define WRITE_MAX   (3u << 20)
 #define DENSE_MAX   (8u << 20) /* the largest dense object */
 #define WINDOW_MAX  (2u << 20) /* a sparse object has data in windows of about this */
-#define OPS_DEFAULT 20000u
+#define OPS_DEFAULT 13000u
 #define OPS_PART    2u /* of them for a path that shares all but the data's way with others */
 #define RESTARTS    4u
 #define TRIM_BYTES  4096u
