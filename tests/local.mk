@@ -105,6 +105,7 @@ unit_tests = \
 	tests/unit/test_name \
 	tests/unit/test_nbd \
 	tests/unit/test_nbd_cmds \
+	tests/unit/test_nbd_limits \
 	tests/unit/test_nbd_tls \
 	tests/unit/test_nbd_wire \
 	tests/unit/test_object \
@@ -420,6 +421,7 @@ tests_unit_test_dispatch_group_SOURCES = $(fake_engine) tests/unit/test_dispatch
 tests_unit_test_session_SOURCES = $(fake_engine) tests/unit/test_session.c
 nbd_client = $(fake_client) tests/lib/nbd_peer.c tests/lib/nbd_peer.h
 tests_unit_test_nbd_cmds_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd_cmds.c
+tests_unit_test_nbd_limits_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd_limits.c
 tests_unit_test_nbd_tls_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd_tls.c
 tests_unit_test_nbd_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd.c
 tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c

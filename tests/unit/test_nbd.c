@@ -395,6 +395,37 @@ static void test_contexts_that_are_set(void **state)
 	close(p.c.fd);
 }
 
+/* The one that failed has noted a context before it did, and the one before was for the same export. */
+static void test_contexts_of_a_set_that_failed_are_not_used(void **state)
+{
+	static const char *const queries[] = {"base:allocation"};
+	static const char set[] = "\0\0\0\1a\0\0\0\2\0\0\0\x0f"
+				  "base:allocation\0\0\0\x13"
+				  "qemu:dirty-bitmap:v";
+	struct peer_fixture *fx = *state;
+	struct nbd_answer a = {0};
+	struct nbd_peer p;
+
+	make(fx, "a");
+	snap(fx, "a@v");
+	p = nbd_peer_greet(fx, 3);
+	assert_int_equal(nbd_peer_opt(&p, 11, NULL, 0), ACK);
+	assert_int_equal(nbd_peer_meta(&p, 10, "a", 1, queries), ACK);
+	assert_int_equal(p.nreplies, 1);
+	fake_hold(fx->objs, true);
+	nbd_peer_send_opt(&p, 10, set, sizeof(set) - 1);
+	frame_settle(fx->base);
+	assert_int_equal(fake_held(fx->objs), 1); /* INFO of the export */
+	fake_fail_next(fx->objs, -ERR_CSUM);	  /* and of the version */
+	fake_hold(fx->objs, false);
+	assert_int_equal(nbd_peer_opt_reply(&p, 10), ERR_UNKNOWN_);
+	assert_int_equal(p.nreplies, 1);
+	assert_int_equal(nbd_peer_go(&p, 7, "a"), ACK);
+	assert_int_equal(p.flags & 0x1000, 0); /* no BLOCK_STATUS with a payload */
+	assert_int_equal(nbd_peer_call(&p, &a, 7, 0, 0, 4096, NULL), 22);
+	close(p.c.fd);
+}
+
 /* ---- clones ---------------------------------------------------------------------------------- */
 
 static bool no_handles(void *ctx)
@@ -446,6 +477,68 @@ static void test_a_clone_goes_with_its_connection(void **state)
 	frame_wait(fx->base, no_handles, fx);
 	frame_wait(fx->base, peer_none_left, fx);
 	assert_objects(fx, 1);
+}
+
+static void start_with_clones(struct peer_fixture *fx)
+{
+	static const struct nbd_config clones = {.clones = true};
+
+	frame_wait(fx->base, peer_none_left, fx);
+	fx->config.nbd = &clones;
+	peer_reconfigure(fx);
+}
+
+/* Lets the one answer go that the engine holds back, and waits for what comes of it. */
+static void let_one_go(struct peer_fixture *fx)
+{
+	assert_int_equal(fake_held(fx->objs), 1);
+	fake_hold(fx->objs, false);
+	fake_hold(fx->objs, true);
+	frame_settle(fx->base);
+}
+
+/* What was made is the connection's until its end, so that the next GO would find it. */
+static void test_a_clone_that_cannot_be_opened_ends_it(void **state)
+{
+	static const char go[] = "\0\0\0\x08+clone:a\0\0";
+	struct peer_fixture *fx = *state;
+	struct nbd_peer p;
+
+	make(fx, "a");
+	start_with_clones(fx);
+	p = nbd_peer_greet(fx, 3);
+	fake_hold(fx->objs, true);
+	nbd_peer_send_opt(&p, 7, go, sizeof(go) - 1);
+	nbd_peer_send_opt(&p, 7, "\0\0\0\1a\0\0", 7);
+	frame_settle(fx->base);
+	let_one_go(fx);			     /* INFO */
+	fake_fail_next(fx->objs, -ERR_CSUM); /* OPEN, once CLONE is answered */
+	let_one_go(fx);
+	fake_hold(fx->objs, false);
+	assert_int_equal(nbd_peer_opt_reply(&p, 7), ERR_UNKNOWN_);
+	assert_non_null(strstr(p.text, "checksum"));
+	assert_closed(fx, &p);
+	assert_int_equal(fake_open_handles(fx->objs), 0);
+	assert_objects(fx, 1);
+}
+
+static void test_a_clone_is_no_export(void **state)
+{
+	static const char *const names[] = {"nbd-clone/7-1", "+clone:nbd-clone/7-1"};
+	struct peer_fixture *fx = *state;
+	struct nbd_peer p;
+
+	make(fx, "nbd-clone/7-1");
+	start_with_clones(fx);
+	p = nbd_peer_greet(fx, 3);
+	assert_int_equal(nbd_peer_opt(&p, 8, NULL, 0), ACK);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		assert_int_equal(nbd_peer_go(&p, 6, names[i]), ERR_UNKNOWN_);
+		assert_int_equal(nbd_peer_go(&p, 7, names[i]), ERR_UNKNOWN_);
+		assert_non_null(strstr(p.text, "its own"));
+		assert_int_equal(nbd_peer_meta(&p, 9, names[i], 0, NULL), ERR_UNKNOWN_);
+	}
+	close(p.c.fd);
 }
 
 /* ---- ends anywhere --------------------------------------------------------------------------- */
@@ -582,7 +675,10 @@ int main(void)
 	    TEST(test_list_comes_in_pages),
 	    TEST(test_contexts_that_there_are),
 	    TEST(test_contexts_that_are_set),
+	    TEST(test_contexts_of_a_set_that_failed_are_not_used),
 	    TEST(test_a_clone_goes_with_its_connection),
+	    TEST(test_a_clone_that_cannot_be_opened_ends_it),
+	    TEST(test_a_clone_is_no_export),
 	    TEST(test_a_stream_may_be_cut_at_every_byte),
 	    TEST(test_every_byte_may_be_another),
 	    TEST(test_who_goes_while_the_engine_works),

@@ -577,6 +577,7 @@ static struct nbd_peer status_peer(struct peer_fixture *fx, int how, const char 
 static void assert_status(struct peer_fixture *fx, int how)
 {
 	static const uint32_t want[] = {0, 8192, 0, 1, 8189, 1, 3, 0, 2, 8192, 1};
+	static const uint32_t shrunk[] = {0, 8192, 3, 1, 8192, 0, 2, 8192, 1};
 	struct nbd_peer p = status_peer(fx, how, "a");
 	struct nbd_answer a = {0};
 
@@ -591,8 +592,7 @@ static void assert_status(struct peer_fixture *fx, int how)
 	assert_int_equal(call(&p, STATUS, 0, 0, 4096), IO);
 	other_client_resizes(fx, "a", 0);
 	assert_int_equal(nbd_peer_call(&p, &a, STATUS, 0, 4096, 8192, NULL), 0);
-	assert_int_equal(a.status[1], 8192);
-	assert_int_equal(a.status[2], 3);
+	assert_memory_equal(a.status, shrunk, sizeof(shrunk));
 	close(p.c.fd);
 }
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char *dir;	/* as they should be */
@@ -438,6 +439,21 @@ static void test_files_that_are_something_else(void **state)
 	}
 }
 
+/* Nobody writes into it: who waited for that would wait until the alarm. */
+static void test_a_pipe_is_not_waited_for(void **state)
+{
+	char *path = in(broken, "server-key.pem");
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	(void)alarm(20);
+	expect_no_server(-ERR_INVAL, NULL, path, "not a regular file");
+	expect_no_server(-ERR_INVAL, path, path, "not a regular file");
+	(void)alarm(0);
+	free(path);
+}
+
 static void test_files_that_are_cut(void **state)
 {
 	(void)state;
@@ -551,6 +567,7 @@ int main(void)
 	    T(test_a_client_that_does_not_speak_it),
 	    T(test_files_that_are_missing),
 	    T(test_files_that_are_something_else),
+	    T(test_a_pipe_is_not_waited_for),
 	    T(test_files_that_are_cut),
 	    T(test_a_key_of_another_certificate),
 	    T(test_an_own_certificate_that_is_not_valid),

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * test_nbd_limits.c: what the answers of NBD may hold of the memory that all connections have together.
+ */
+#include "server/nbd.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/lib/nbd_peer.h"
+
+#define HEAD_BYTES 28u
+#define SENT_MAX   (4u << 20) /* far more than sockets and a connection's own share have room for */
+
+enum { READ = 0, TRIM = 4, INVAL = 22 };
+
+/* A client that asks for as much as the budget has and does not read it. */
+static struct frame_client use_up(struct peer_fixture *fx)
+{
+	struct frame_client c;
+	uint32_t h;
+
+	fx->config.send_budget_bytes = MIB;
+	peer_reconfigure(fx);
+	c = peer_connect(fx);
+	h = peer_make(fx, &c, "a", 3 * MIB);
+	SEND(&c, WIRE_OP_READ, msg_read, .handle = h, .len = 3 * MIB);
+	frame_settle(fx->base);
+	return c;
+}
+
+/* Sends one command again and again until the server takes no more; the bytes that it took. */
+static size_t send_until_full(struct nbd_peer *p, const uint8_t head[HEAD_BYTES])
+{
+	size_t sent = 0;
+	ssize_t n = 0;
+
+	while (n >= 0 && sent < SENT_MAX) {
+		size_t at = sent % HEAD_BYTES;
+
+		n = send(p->c.fd, head + at, HEAD_BYTES - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0) {
+			frame_settle(p->c.base);
+			n = send(p->c.fd, head + at, HEAD_BYTES - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+		}
+		sent += n < 0 ? 0 : (size_t)n;
+	}
+	return sent;
+}
+
+/* The command is answered at once, so that its answers are all that there is of it. */
+static void assert_waits(struct peer_fixture *fx, uint16_t type, uint64_t offset, uint32_t error)
+{
+	uint8_t head[HEAD_BYTES] = {0x25, 0x60, 0x95, 0x13};
+	struct frame_client deaf = use_up(fx);
+	struct nbd_peer p = nbd_peer_connect(fx, "a", 0);
+	struct nbd_answer a = {0};
+	size_t sent;
+
+	nbd_put(head + 6, 2, type);
+	nbd_put(head + 16, 8, offset);
+	sent = send_until_full(&p, head);
+	assert_true(sent < SENT_MAX);
+	close(deaf.fd);
+	for (size_t i = 0; i < sent / HEAD_BYTES; i++) {
+		assert_true(nbd_peer_recv(&p, &a, 0));
+		assert_int_equal(a.error, error);
+	}
+	close(p.c.fd);
+}
+
+static void test_commands_that_are_refused_wait_for_the_budget(void **state)
+{
+	assert_waits(*state, TRIM, 3 * MIB + 1, INVAL);
+}
+
+static void test_commands_of_no_length_wait_for_the_budget(void **state)
+{
+	assert_waits(*state, TRIM, 0, 0);
+}
+
+static void test_reads_of_no_length_wait_for_the_budget(void **state)
+{
+	assert_waits(*state, READ, 0, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, peer_setup, peer_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(test_commands_that_are_refused_wait_for_the_budget),
+	    TEST(test_commands_of_no_length_wait_for_the_budget),
+	    TEST(test_reads_of_no_length_wait_for_the_budget),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
