@@ -3,6 +3,8 @@
 # Clones for as long as a command runs: with-clone against a real daemon.
 # shellcheck disable=SC2154,SC2317,SC2016 # lib.sh; functions that check calls; what the command expands
 set -u
+# what is ignored from the start, as SIGHUP by nohup, no command could be told by
+[ -n "${signals_are_set-}" ] || signals_are_set=1 exec env --default-signal bash "$0"
 # shellcheck source=tests/integration/lib.sh
 . "${srcdir:-.}/tests/integration/lib.sh"
 
