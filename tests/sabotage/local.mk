@@ -176,6 +176,7 @@ sabotage_patches = \
 	tests/sabotage/971-stream-pending-forgotten.patch \
 	tests/sabotage/972-stream-keys-change-for-ever.patch \
 	tests/sabotage/973-client-begun-forgotten.patch \
+	tests/sabotage/974-client-pending-forgotten.patch \
 	tests/sabotage/950-nbd-shrunk-grows.patch \
 	tests/sabotage/951-nbd-fua-unsynced.patch \
 	tests/sabotage/952-nbd-end-by-one.patch \
