@@ -151,16 +151,23 @@ static void with_prolong_no_more(struct with *w)
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-/* From here on signals wait until with_pass_signals(), so that the clone is removed whatever comes. */
+/*
+ * From here on signals wait until with_pass_signals(), so that the clone is removed whatever comes.  What is
+ * ignored, as by nohup(1), stays so; but for SIGCHLD, which whoever ignores it has no status of.
+ */
 static int with_hold_signals(struct with *w)
 {
+	static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	const struct sigaction by_default = {.sa_handler = SIG_DFL};
+	struct sigaction now;
 	sigset_t set;
 
+	(void)sigaction(SIGCHLD, &by_default, NULL);
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGCHLD);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGHUP);
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+		if (sigaction(ends[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			(void)sigaddset(&set, ends[i]);
 	if (sigprocmask(SIG_BLOCK, &set, &w->mask) == 0)
 		w->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (w->signal_fd < 0)
@@ -250,18 +257,18 @@ static int with_start(struct with *w)
 	return err;
 }
 
-/* One from the terminal has reached the command already.  True: one has come that asks for the end. */
-static bool with_pass_signals(const struct with *w)
+/* One from the terminal has reached the command already.  The one that has asked for the end, or 0. */
+static int with_pass_signals(const struct with *w)
 {
 	struct signalfd_siginfo info;
-	bool end = false;
+	int end = 0;
 
 	while (read(w->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
 			continue;
-		end = true;
+		end = (int)info.ssi_signo;
 		if (w->pid > 0 && info.ssi_code != SI_KERNEL)
-			(void)kill(w->pid, (int)info.ssi_signo);
+			(void)kill(w->pid, end);
 	}
 	return end;
 }
@@ -348,7 +355,7 @@ static void with_remove(const struct with *w)
 			err = cow_remove_with(w->ctl->cow, w->name, COW_REMOVE_VERSIONS);
 		if (err == 0 || err == -COW_ENOENT)
 			return;
-		if (!with_may_pass(err) || clock_now_ms() >= until_ms || with_pass_signals(w))
+		if (!with_may_pass(err) || clock_now_ms() >= until_ms || with_pass_signals(w) != 0)
 			break;
 		(void)poll(&fd, 1, delay_ms);
 		delay_ms = delay_ms * 2 > (int)WITH_DELAY_MS ? (int)WITH_DELAY_MS : delay_ms * 2;
@@ -385,6 +392,14 @@ static int with_exit_status(int status)
 	return WIFSIGNALED(status) ? WITH_SIGNAL_FIRST + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* Who was told to end while the clone was made has nothing to start any more. */
+static int with_asked_to_end(const struct with *w)
+{
+	int end = with_pass_signals(w);
+
+	return end != 0 ? WITH_SIGNAL_FIRST + end : 0;
+}
+
 static int with_run(struct with *w, struct attrs *attrs)
 {
 	int status = with_make(w, attrs);
@@ -394,6 +409,8 @@ static int with_run(struct with *w, struct attrs *attrs)
 		return status; /* there is no clone */
 	if (status == 0)
 		status = with_put_environment(w);
+	if (status == 0)
+		status = with_asked_to_end(w);
 	if (status == 0)
 		status = with_start(w);
 	if (status == 0) {

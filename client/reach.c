@@ -206,9 +206,9 @@ static void reach_put_tcp(FILE *out, const char *uri, const char *uri_tls, const
 int reach_nbd(const char *uri, const struct cow_service *service, const char *object, char **nbd)
 {
 	const char *addr = reach_choose(uri, service);
+	const char *uri_tls = uri && reach_begins(uri, REACH_TLS) ? uri : NULL;
 	bool tls = service->nbd_tls == COW_NBD_TLS_REQUIRE;
-	const char *uri_tls = tls && uri && reach_begins(uri, REACH_TLS) ? uri : NULL;
-	const char *scheme = tls ? "nbds" : "nbd";
+	const char *scheme;
 	char *text = NULL;
 	size_t len;
 	FILE *out;
@@ -216,6 +216,11 @@ int reach_nbd(const char *uri, const struct cow_service *service, const char *ob
 	*nbd = NULL;
 	if (!addr)
 		return 0;
+	if (uri_tls && service->nbd_tls == COW_NBD_TLS_ON && !reach_begins(addr, REACH_NBD_UNIX))
+		tls = true; /* who has asked for it is not to send in plain text */
+	if (!tls)
+		uri_tls = NULL;
+	scheme = tls ? "nbds" : "nbd";
 	out = open_memstream(&text, &len);
 	if (!out)
 		return -ERR_NOMEM;

@@ -18,8 +18,9 @@ char *reach_uri(const char *uri, const char *object);
  * The NBD URI of the object, of one of the addresses at which the server says that it serves NBD, as seen
  * from where "uri" leads to the server: on a unix socket another one is preferred, an address of all
  * interfaces is the host of "uri", and an address of the server's own machine only is of use on that.  With
- * TLS where the server requires it, and then with the credentials of "uri".  *nbd is in memory for free(),
- * or NULL if there is no such address.  -ERR_NOMEM.
+ * TLS where the server requires it, and over a network also where it offers it to who has come by TLS; then
+ * with the credentials of "uri".  *nbd is in memory for free(), or NULL if there is no such address.
+ * -ERR_NOMEM.
  */
 int reach_nbd(const char *uri, const struct cow_service *service, const char *object, char **nbd);
 

@@ -25,7 +25,7 @@ kept=1 # golden
 
 # begun ARG...: starts with-clone behind the script's back, and waits for a line of its command: $said.
 begun() {
-	env --default-signal=INT "$COWCTL" with-clone "$@" >"$dir/with-out" 2>"$dir/with-err" 7>&- </dev/null &
+	env --default-signal=INT,QUIT "$COWCTL" with-clone "$@" >"$dir/with-out" 2>"$dir/with-err" 7>&- </dev/null &
 	with=$!
 	read -r said <"$dir/said"
 }
@@ -137,13 +137,24 @@ check 'but removed' gone
 
 # ---- signals -------------------------------------------------------------------------------------
 
-for signal in INT TERM HUP; do
+for signal in INT TERM HUP QUIT; do
 	begun golden -- bash -c 'trap "exit 5" '$signal'; echo up >"$0"; read -r _ <"$1"' "$dir/said" "$dir/go"
 	kill -$signal $with
 	ended "SIG$signal reaches the command, which ends in its way" 5
 	check 'without a word' quiet
 	check 'and its clone is gone' gone
 done
+
+# the signal has come before cowctl looks, and its command, which has it blocked, would not hear of it
+run env --block-signal=TERM sh -c 'kill -TERM $$; exec "$COWCTL" with-clone golden -- touch "$0"' "$dir/touched"
+check 'who is told to end while the clone is made has the status of that' [ "$status" = 143 ]
+check 'starts nothing' [ ! -e "$dir/touched" ]
+check 'and leaves no clone' gone
+good 'what is ignored is no end' env --ignore-signal=HUP --block-signal=HUP sh -c \
+	'kill -HUP $$; exec "$COWCTL" with-clone golden -- echo runs'
+check 'of the command neither' [ "$out" = runs ]
+good 'where children go unseen their end is seen' env --ignore-signal=CHLD "$COWCTL" with-clone golden -- true
+check 'and the clone is gone' gone
 
 # ---- who still has it open -----------------------------------------------------------------------
 

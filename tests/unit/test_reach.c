@@ -139,10 +139,13 @@ static void tls_is_used_where_it_must_be(void **state)
 	    "cows://me@far:7/x?tls-hostname=h&tls-certificates=/c&tls-psk-file=/k%26";
 
 	(void)state;
-	EXPECT_NBD(uri, COW_NBD_TLS_ON, "nbd://far:5/a%20b", "nbd+tcp:0.0.0.0:5");
-	EXPECT_NBD(uri, COW_NBD_TLS_REQUIRE,
-		   "nbds://me@far:5/a%20b?tls-certificates=/c&tls-psk-file=/k%26",
-		   "nbd+tcp:0.0.0.0:5");
+	for (unsigned int tls = COW_NBD_TLS_ON; tls <= COW_NBD_TLS_REQUIRE; tls++)
+		EXPECT_NBD(uri, tls, "nbds://me@far:5/a%20b?tls-certificates=/c&tls-psk-file=/k%26",
+			   "nbd+tcp:0.0.0.0:5");
+	EXPECT_NBD(uri, COW_NBD_TLS_OFF, "nbd://far:5/a%20b", "nbd+tcp:0.0.0.0:5");
+	EXPECT_NBD("cow://far", COW_NBD_TLS_ON, "nbd://far:5/a%20b", "nbd+tcp:0.0.0.0:5");
+	EXPECT_NBD("cows://me@localhost?tls-psk-file=/k", COW_NBD_TLS_ON,
+		   "nbd+unix:///a%20b?socket=/n", "nbd+unix:/n");
 	EXPECT_NBD("cows://far", COW_NBD_TLS_REQUIRE, "nbds://far:5/a%20b", "nbd+tcp:[::]:5");
 	EXPECT_NBD("cow://far?x", COW_NBD_TLS_REQUIRE, "nbds://far:5/a%20b", "nbd+tcp:[::]:5");
 	EXPECT_NBD("cows://me@localhost?tls-psk-file=/k", COW_NBD_TLS_REQUIRE,
