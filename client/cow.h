@@ -441,6 +441,7 @@ void cow_service_clear(struct cow_service *service);
 
 #define COW_OPEN_READONLY 1u
 #define COW_OPEN_DIRECT	  2u /* each read and write of the handle is COW_IO_DIRECT */
+#define COW_OPEN_FIXED	  4u /* writes by the handle do not make the object longer: -COW_ENOSPC */
 
 /*
  * Opens an object, or for reading only a version; *obj is to be closed with cow_close().  It stays

@@ -18,6 +18,7 @@
 
 _Static_assert(MSG_OPEN_READONLY == COW_OPEN_READONLY, "flags go out as they are");
 _Static_assert(MSG_OPEN_DIRECT == COW_OPEN_DIRECT, "flags go out as they are");
+_Static_assert(MSG_OPEN_FIXED == COW_OPEN_FIXED, "flags go out as they are");
 _Static_assert(MSG_RESIZE_SHRINK == COW_RESIZE_SHRINK, "flags go out as they are");
 
 static void object_call_init(struct call *call, enum wire_op op, cow_object_t *obj)
@@ -48,7 +49,7 @@ static int object_make(cow_t *cow, const char *spec, unsigned int flags, cow_obj
 
 	if (err < 0)
 		return err;
-	if (flags & ~(COW_OPEN_READONLY | COW_OPEN_DIRECT))
+	if (flags & ~(COW_OPEN_READONLY | COW_OPEN_DIRECT | COW_OPEN_FIXED))
 		return errors_set(cow, -ERR_INVAL, "unknown flags");
 	made = calloc(1, sizeof(*made));
 	if (!made)

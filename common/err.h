@@ -51,6 +51,7 @@
 	X(NO_PARENT, NOENT, "no such object to be a version of")                            \
 	X(NOT_FILE, INVAL, "not a regular file")                                            \
 	X(NOSPC_META, NOSPC, "no space left for metadata")                                  \
+	X(FIXED_SIZE, NOSPC, "beyond the end, and the size is fixed for this handle")       \
 	X(HAS_VERSIONS, BUSY, "the object has versions")                                    \
 	X(CHECKING, BUSY, "another check is under way")                                     \
 	X(LATE, BUSY,                                                                       \

@@ -173,7 +173,7 @@ static void msg_open_put(struct cursor *c, const struct msg_open *m)
 static void msg_open_get(struct cursor *c, struct msg_open *m)
 {
 	cursor_get_str(c, m->name, sizeof(m->name));
-	m->flags = msg_get_flags(c, MSG_OPEN_READONLY | MSG_OPEN_DIRECT);
+	m->flags = msg_get_flags(c, MSG_OPEN_READONLY | MSG_OPEN_DIRECT | MSG_OPEN_FIXED);
 }
 
 static void msg_open_reply_put(struct cursor *c, const struct msg_open_reply *m)

@@ -94,6 +94,7 @@ struct msg_create {
 
 #define MSG_OPEN_READONLY 1u
 #define MSG_OPEN_DIRECT	  2u /* each READ and WRITE of the handle is MSG_IO_DIRECT */
+#define MSG_OPEN_FIXED	  4u /* writes by the handle do not make the object longer */
 
 struct msg_open {
 	char name[MSG_NAME_BYTES];

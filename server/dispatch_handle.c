@@ -16,7 +16,8 @@
 /* An encoded reply: no field takes more bytes than its member and the length of a string. */
 #define OPEN_REPLY_BYTES_MAX (sizeof(struct msg_open_reply) + 2)
 
-static_assert(MSG_OPEN_READONLY == OBJECT_READONLY && MSG_OPEN_DIRECT == OBJECT_DIRECT,
+static_assert(MSG_OPEN_READONLY == OBJECT_READONLY && MSG_OPEN_DIRECT == OBJECT_DIRECT &&
+		  MSG_OPEN_FIXED == OBJECT_FIXED,
 	      "flags come in as they are");
 
 int dispatch_pin(struct request *req, uint32_t number)

@@ -5,7 +5,7 @@
  *
  * A command has one request under way at a time.  The one after it is run as soon as that is answered
  * where there are few of them; one that comes in many pieces waits for the step of CONN_HEADER, so that
- * others have their turn, and the budgets hold for each piece.
+ * others have their turn, of this connection too, and the budgets hold for each piece.
  */
 #include "server/nbd_priv.h"
 
@@ -364,21 +364,6 @@ static uint32_t nbd_judge_special(const struct nbd *nbd, const struct nbd_reques
 	return 0;
 }
 
-/* Where the export ends: for writes where the object does, if it has become shorter since, so that who does
- * not know of that makes it no longer. */
-static uint64_t nbd_end_of(const struct nbd *nbd, bool writes)
-{
-	const struct session_slot *slot = NULL;
-	uint64_t size;
-
-	if (writes)
-		slot = session_slot_find(&nbd->conn->session, nbd->handle);
-	if (!slot)
-		return nbd->size_bytes;
-	size = object_size(slot->handle);
-	return size < nbd->size_bytes ? size : nbd->size_bytes;
-}
-
 static bool nbd_is_within(const struct nbd_request *in, uint64_t end)
 {
 	return in->offset <= end && in->len <= end - in->offset;
@@ -388,7 +373,6 @@ static bool nbd_is_within(const struct nbd_request *in, uint64_t end)
 static uint32_t nbd_judge(const struct nbd *nbd, const struct nbd_request *in, const char **why)
 {
 	const struct nbd_cmd_row *row;
-	uint64_t end;
 
 	*why = "no such command";
 	if (in->type >= NBD_CMD_END || !rows[in->type].begin)
@@ -404,8 +388,7 @@ static uint32_t nbd_judge(const struct nbd *nbd, const struct nbd_request *in, c
 	if (row->beyond == 0 && (in->len != 0 || (in->offset != 0 && in->type != NBD_CMD_RESIZE)))
 		return NBD_EINVAL;
 	*why = "beyond the end of the export";
-	end = nbd_end_of(nbd, row->writes);
-	if (row->beyond != 0 && !nbd_is_within(in, end))
+	if (row->beyond != 0 && !nbd_is_within(in, nbd->size_bytes))
 		return nbd_is_within(in, nbd->old_bytes) ? NBD_ENOSPC : row->beyond;
 	return nbd_judge_special(nbd, in, why);
 }
@@ -520,6 +503,15 @@ static struct nbd_cmd *nbd_cmd_next(struct nbd *nbd)
 	return cmd;
 }
 
+/* Is it the turn of one that goes on?  They and those that come take turns. */
+static bool nbd_cmd_is_due(struct nbd *nbd)
+{
+	bool due = !TAILQ_EMPTY(&nbd->again) && (!nbd->went_on || TAILQ_EMPTY(&nbd->free));
+
+	nbd->went_on = due;
+	return due;
+}
+
 void nbd_cmds_finish(struct nbd *nbd)
 {
 	const struct conn *conn = nbd->conn;
@@ -549,11 +541,12 @@ enum conn_step nbd_cmd_header(struct nbd *nbd)
 {
 	struct conn *conn = nbd->conn;
 	uint32_t len = nbd->extended ? NBD_EXTENDED_REQUEST_BYTES : NBD_REQUEST_BYTES;
-	struct nbd_cmd *again = nbd_cmd_next(nbd);
 	struct nbd_request in;
 
-	if (again)
-		return nbd_cmd_go(nbd, again, 0);
+	if (nbd_cmd_is_due(nbd))
+		return nbd_cmd_go(nbd, nbd_cmd_next(nbd), 0);
+	if (!TAILQ_EMPTY(&nbd->again))
+		conn_wake(conn); /* it goes on though nothing else may come */
 	if (conn_in_avail(conn) < len)
 		return STEP_MORE;
 	if (nbd_request_decode(conn->in + conn->in_pos, nbd->extended, &in) < 0)

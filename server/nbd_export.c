@@ -219,7 +219,7 @@ static void export_opened(struct nbd *nbd, const struct session_reply *reply)
 
 static enum conn_step export_open(struct nbd *nbd)
 {
-	struct msg_open m = {.flags = export_is_readonly(nbd) ? MSG_OPEN_READONLY : 0};
+	struct msg_open m = {.flags = export_is_readonly(nbd) ? MSG_OPEN_READONLY : MSG_OPEN_FIXED};
 	uint8_t body[sizeof(m) + 2];
 
 	if (nbd->failed) {

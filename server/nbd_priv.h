@@ -108,6 +108,7 @@ struct nbd {
 	uint32_t ncmds;
 	struct nbd_cmds free;
 	struct nbd_cmds again;
+	bool went_on; /* one of them had its turn last */
 	struct nbd_cmd cmds[WIRE_INFLIGHT_MAX];
 };
 

@@ -272,6 +272,7 @@ void object_check(struct objects *objs, object_check_cb cb, void *ctx) LOOP_FN;
 enum {
 	OBJECT_READONLY = 1,
 	OBJECT_DIRECT = 2, /* all reads and writes are, as by the calls of that name */
+	OBJECT_FIXED = 4,  /* writes do not make the object longer: -ERR_FIXED_SIZE */
 };
 
 /*

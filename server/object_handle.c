@@ -86,6 +86,7 @@ void object_open(struct objects *objs, const char *name, unsigned int flags, con
 	op->ctx = ctx;
 	handle->readonly = flags & OBJECT_READONLY;
 	handle->direct = flags & OBJECT_DIRECT;
+	handle->fixed = flags & OBJECT_FIXED;
 	(void)snprintf(handle->holder, sizeof(handle->holder), "%s", holder);
 	op->lookup.found = open_found;
 	err = object_lookup(objs, name, NULL, &op->lookup);

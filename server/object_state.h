@@ -243,6 +243,7 @@ struct handle {
 	struct object *obj;
 	bool readonly;
 	bool direct;
+	bool fixed; /* see OBJECT_FIXED */
 	struct readahead ahead;
 	unsigned int err_seen;
 	TAILQ_ENTRY(handle) link;

@@ -32,6 +32,7 @@ struct write_range {
 
 struct write_op {
 	struct mutate m;
+	bool fixed; /* it does not make the object longer */
 	uint32_t n;
 	struct write_range ranges[]; /* ascending */
 };
@@ -49,6 +50,8 @@ static int write_plan(struct mutate *m)
 {
 	struct write_op *op = CONTAINER_OF(m, struct write_op, m);
 
+	if (op->fixed && write_end(&op->ranges[op->n - 1]) > m->obj->size_bytes)
+		return -ERR_FIXED_SIZE;
 	m->nwant = 0;
 	for (uint32_t i = 0; i < op->n; i++) {
 		const struct write_range *range = &op->ranges[i];
@@ -237,7 +240,7 @@ static int write_place(struct write_op *op)
 
 /* ---- beginning ------------------------------------------------------------------------------- */
 
-static struct write_op *write_new(struct object *obj, uint32_t n, void *ctx)
+static struct write_op *write_new(const struct handle *handle, uint32_t n, void *ctx)
 {
 	struct write_op *op = calloc(1, sizeof(*op) + n * sizeof(op->ranges[0]));
 
@@ -248,8 +251,9 @@ static struct write_op *write_new(struct object *obj, uint32_t n, void *ctx)
 		return NULL;
 	}
 	op->m.fns = &write_fns;
-	op->m.obj = obj;
+	op->m.obj = handle->obj;
 	op->m.ctx = ctx;
+	op->fixed = handle->fixed;
 	op->n = n;
 	return op;
 }
@@ -278,7 +282,7 @@ static void write_one(struct handle *handle, uint64_t off_bytes, struct pagevec 
 
 	ASSERT_LOOP();
 	if (err == 0 && pv->len > 0) {
-		op = write_new(handle->obj, 1, ctx);
+		op = write_new(handle, 1, ctx);
 		err = op ? 0 : -ERR_NOMEM;
 	}
 	if (!op) {
@@ -314,7 +318,7 @@ void object_writev(struct handle *handle, const struct object_range *ranges, str
 
 	ASSERT_LOOP();
 	if (err == 0) {
-		op = write_new(obj, n, ctx);
+		op = write_new(handle, n, ctx);
 		err = op ? 0 : -ERR_NOMEM;
 	}
 	if (!op) {
@@ -372,7 +376,7 @@ static int write_all_refused(const struct object_part *parts, uint32_t n, uint32
 /* Takes over the vectors.  NULL: no memory, and they are where they were. */
 static struct write_op *write_part_new(const struct object_part *part, struct pagevec *pvs)
 {
-	struct write_op *op = write_new(part->handle->obj, part->nranges, NULL);
+	struct write_op *op = write_new(part->handle, part->nranges, NULL);
 
 	if (!op)
 		return NULL;

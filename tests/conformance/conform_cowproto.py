@@ -26,7 +26,7 @@ EXTENT_FLAGS = {0: "", 1: "shared", 2: "dirty"}
 
 # What a word in flags= stands for.
 FLAGS = {
-    "open": {"readonly": 1, "direct": 2},
+    "open": {"readonly": 1, "direct": 2, "fixed": 4},
     "read": {"direct": 1},
     "write": {"direct": 1},
     "resize": {"shrink": 1},

@@ -212,7 +212,7 @@ MESSAGES = {
                         ("store_uuid", Raw(16)), ("agent", Str(63))],
     "msg_create": [("name", NAME), ("size_bytes", U64), ("ttl_ms", TTL), ("reserved_bytes", U64),
                    ("labels", LABELS)],
-    "msg_open": [("name", NAME), ("flags", flags(3))],
+    "msg_open": [("name", NAME), ("flags", flags(7))],
     "msg_open_reply": [("handle", U32), ("info", INFO)],
     "msg_handle": [("handle", U32)],
     "msg_name": [("name", NAME)],

@@ -19,8 +19,10 @@
 int verbs_call_open(struct verbs_run *run, unsigned int number, struct verbs_args *a,
 		    struct verbs_result *r)
 {
-	static const struct verbs_flag known[] = {
-	    {"readonly", COW_OPEN_READONLY}, {"direct", COW_OPEN_DIRECT}, {NULL, 0}};
+	static const struct verbs_flag known[] = {{"readonly", COW_OPEN_READONLY},
+						  {"direct", COW_OPEN_DIRECT},
+						  {"fixed", COW_OPEN_FIXED},
+						  {NULL, 0}};
 	struct verbs_handle h = {.conn = number};
 	cow_t *cow = verbs_conn(run, number);
 	int code = (int)VERBS_CALL(cow, cow_open, cow_aio_open, cow, verbs_text(a, "name"),

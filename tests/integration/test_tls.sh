@@ -312,6 +312,19 @@ says 'the file is named' keys.psk
 bad 'a directory without certificates' 1 "$COWD" --store "$store" --listen tls:127.0.0.1:0 \
 	--tls-certificates "$dir"
 says 'the file is named' ca-cert.pem
+chmod 600 "$dir/keys.psk"
+# far OPTION...: a daemon whose NBD is not of this machine; it does not come to listen.
+far() {
+	run "$COWD" --store "$store" --listen "unix:$dir/other" --nbd tcp:192.0.2.1:0 "$@"
+}
+far
+check 'NBD in plain text beyond this machine is refused' [ "$status" = 6 ]
+says 'what it needs is named' --insecure-plaintext
+far --tls-psk "$dir/keys.psk"
+check 'also where TLS is offered' [ "$status" = 6 ]
+far --tls-psk "$dir/keys.psk" --nbd-tls require
+check 'and not where it is required' [ "$status" = 1 ]
+says 'were the address one of this machine' 'cannot listen on tcp:192.0.2.1:0'
 bad 'TLS without credentials' 64 "$COWD" --store "$store" --listen tls:127.0.0.1:0
 start_daemon
 kill -HUP "$daemon"

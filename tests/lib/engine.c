@@ -205,13 +205,18 @@ int engine_remove(struct engine *e, const char *name)
 	return engine_wait(e, &res);
 }
 
-struct handle *engine_open(struct engine *e, const char *name)
+struct handle *engine_open_as(struct engine *e, const char *name, unsigned int flags)
 {
 	struct result res = {0};
 
-	object_open(e->objs, name, 0, "test", engine_open_cb, &res);
+	object_open(e->objs, name, flags, "test", engine_open_cb, &res);
 	assert_int_equal(engine_wait(e, &res), 0);
 	return res.handle;
+}
+
+struct handle *engine_open(struct engine *e, const char *name)
+{
+	return engine_open_as(e, name, 0);
 }
 
 struct handle *engine_create_open(struct engine *e, const char *name, uint64_t size)

@@ -88,6 +88,7 @@ int engine_create(struct engine *e, const char *name, uint64_t size);
 int engine_clone(struct engine *e, const char *src, const char *dst);
 int engine_remove(struct engine *e, const char *name);
 struct handle *engine_open(struct engine *e, const char *name);
+struct handle *engine_open_as(struct engine *e, const char *name, unsigned int flags);
 struct handle *engine_create_open(struct engine *e, const char *name, uint64_t size);
 int engine_write(struct engine *e, struct handle *h, uint64_t off, const uint8_t *data,
 		 uint64_t len);

@@ -166,6 +166,7 @@ void object_open(struct objects *objs, const char *spec, unsigned int flags, con
 		due->handle->fake = f;
 		due->handle->readonly = flags & OBJECT_READONLY;
 		due->handle->direct = flags & OBJECT_DIRECT;
+		due->handle->fixed = flags & OBJECT_FIXED;
 		snprintf(due->handle->holder, sizeof(due->handle->holder), "%s", holder);
 		LIST_INSERT_HEAD(&objs->handles, due->handle, link);
 		objs->nhandles++;
@@ -256,7 +257,7 @@ void object_write(struct handle *handle, uint64_t off_bytes, struct pagevec *pv,
 	assert(pv->head == off_bytes % BLK_BYTES);
 	check_padding(pv);
 	if (err == 0 && end > f->info.size_bytes)
-		err = fake_resize(f, end);
+		err = handle->fixed ? -ERR_FIXED_SIZE : fake_resize(f, end);
 	for (uint32_t i = 0; err == 0 && i < pv->npages; i++) {
 		pagevec_span(pv, i, &off, &len);
 		memcpy(f->data + off_bytes, pv->pages[i]->data + off, len);

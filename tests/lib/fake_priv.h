@@ -25,6 +25,7 @@ struct handle {
 	struct fake *fake;
 	bool readonly;
 	bool direct;
+	bool fixed;
 	char holder[512];
 	LIST_ENTRY(handle) link;
 };

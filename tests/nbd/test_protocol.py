@@ -7,6 +7,7 @@ import os
 import random
 import struct
 import time
+import traceback
 
 import world
 from world import MIB, equal
@@ -453,6 +454,24 @@ def test_resize(d):
     equal(len(d.content(name)), MIB // 2, "size")
 
 
+def test_shrunk_meanwhile(d):
+    """A write that another client's shrink overtakes does not make the object longer again"""
+    name = fresh(d, MIB)
+    h = Raw(d.nbd).go(name)
+    h.send(h.request(raw.WRITE, MIB // 2, 4096, 0, bytes(100)))
+    d.ctl("resize", "--shrink", name, 65536)
+    h.send(bytes(4096 - 100))
+    equal(h.result(h.cookie)[0], raw.ENOSPC, "a write of which a part had come")
+    h.send(h.request(raw.RESIZE, 4096) + h.request(raw.WRITE, 4000, 100, 0, bytes(100)) +
+           h.request(raw.ZEROES, 0, 65536, raw.NO_HOLE))
+    answers = {}
+    for _ in range(3):
+        cookie, flags, kind, _, payload = h.chunk()
+        answers[cookie - h.cookie] = struct.unpack(">I", payload[:4])[0] if kind is not None and kind >> 15 else 0
+    equal(answers, {-2: 0, -1: raw.ENOSPC, 0: raw.ENOSPC}, "what stands behind a RESIZE")
+    equal(d.json("info", name)["objects"][0]["size"], 4096, "size")
+
+
 def test_extended(d):
     """With extended headers: data, zeros, trims, flushes"""
     name = fresh(d, MIB, b"\x55" * MIB)
@@ -686,6 +705,15 @@ def test_many_in_flight(d):
         equal(h.read(n * 4000, 1000), n.to_bytes(4, "big") * 250, "what was written")
 
 
+def test_pieces_take_turns(d):
+    """A command of many pieces lets others of its connection pass between them"""
+    h = Raw(d.nbd).go(fresh(d, 16 * MIB), structured=False)
+    h.send(h.request(raw.ZEROES, 0, 16 * MIB, raw.NO_HOLE) + h.request(raw.READ, 0, 1))
+    equal(h.chunk()[0], 2, "the one that is answered first")
+    equal(h.take(1), bytes(1), "what it has read")
+    equal(h.chunk()[0], 1, "the other one")
+
+
 def test_gone_in_flight(d):
     """A client that is gone while its writes are under way leaves nothing behind"""
     name = fresh(d, 8 * MIB)
@@ -729,6 +757,42 @@ def test_nothing_said_for_long(d):
     """Those who have waited since the beginning are let go"""
     for h in waiting:
         h.ended()
+    serves(d, fresh(d))
+
+
+def as_nobody(address):
+    """What another user is told; in a process of his own."""
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    h = Raw(address)
+    for number in range(1, 12):
+        if number not in (raw.EXPORT_NAME, raw.ABORT):
+            kind, text = h.haggle(number)[-1]
+            equal(kind, raw.POLICY, f"option {number}")
+            equal(b"uid 65534" in text, True, f"what is said of it: {text!r}")
+    equal(h.last(raw.ABORT), raw.ACK, "ABORT")
+    h = Raw(address)
+    h.send(option(raw.EXPORT_NAME, b"x"))
+    h.ended()
+
+
+def test_stranger(d):
+    """Another user who reaches the socket may do nothing there"""
+    if os.geteuid():
+        print("# not root: there is nobody else to connect as")
+        return
+    os.chmod(d.dir, 0o711)
+    os.chmod(d.nbd, 0o666)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            as_nobody(d.nbd)
+            os._exit(0)
+        except BaseException:
+            print("# " + traceback.format_exc().replace("\n", "\n# "), flush=True)
+        os._exit(1)
+    equal(os.waitpid(pid, 0)[1], 0, "what he has seen")
     serves(d, fresh(d))
 
 

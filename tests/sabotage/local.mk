@@ -177,17 +177,23 @@ sabotage_patches = \
 	tests/sabotage/972-stream-keys-change-for-ever.patch \
 	tests/sabotage/973-client-begun-forgotten.patch \
 	tests/sabotage/974-client-pending-forgotten.patch \
-	tests/sabotage/950-nbd-shrunk-grows.patch \
-	tests/sabotage/951-nbd-fua-unsynced.patch \
-	tests/sabotage/952-nbd-end-by-one.patch \
-	tests/sabotage/953-nbd-df-ignored.patch \
-	tests/sabotage/954-nbd-flush-error-dropped.patch \
-	tests/sabotage/955-nbd-agreed-before-tls-kept.patch \
-	tests/sabotage/956-nbd-bitmap-inverted.patch \
-	tests/sabotage/957-nbd-clone-left.patch \
-	tests/sabotage/958-nbd-disc-does-not-wait.patch \
-	tests/sabotage/959-nbd-tls-not-required.patch \
-	tests/sabotage/960-nbd-contexts-of-another.patch \
+	tests/sabotage/991-write-fixed-size-of-before.patch \
+	tests/sabotage/992-nbd-refused-goes-on.patch \
+	tests/sabotage/993-nbd-plain-beyond-loopback.patch \
+	tests/sabotage/994-nbd-pieces-keep-the-turn.patch \
+	tests/sabotage/995-with-clone-starts-though-told-to-end.patch \
+	tests/sabotage/996-reach-plain-after-tls.patch \
+	tests/sabotage/980-nbd-shrunk-grows.patch \
+	tests/sabotage/981-nbd-fua-unsynced.patch \
+	tests/sabotage/982-nbd-end-by-one.patch \
+	tests/sabotage/983-nbd-df-ignored.patch \
+	tests/sabotage/984-nbd-flush-error-dropped.patch \
+	tests/sabotage/985-nbd-agreed-before-tls-kept.patch \
+	tests/sabotage/986-nbd-bitmap-inverted.patch \
+	tests/sabotage/987-nbd-clone-left.patch \
+	tests/sabotage/988-nbd-disc-does-not-wait.patch \
+	tests/sabotage/989-nbd-tls-not-required.patch \
+	tests/sabotage/990-nbd-contexts-of-another.patch \
 	tests/sabotage/961-peer-not-looked-at.patch \
 	tests/sabotage/962-peer-refused-goes-on.patch \
 	tests/sabotage/963-tls-injected-bytes.patch \

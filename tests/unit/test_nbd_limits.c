@@ -19,7 +19,7 @@
 #define HEAD_BYTES 28u
 #define SENT_MAX   (4u << 20) /* far more than sockets and a connection's own share have room for */
 
-enum { READ = 0, TRIM = 4, INVAL = 22 };
+enum { READ = 0, TRIM = 4, ZEROES = 6, NO_HOLE = 2, INVAL = 22 };
 
 /* A client that asks for as much as the budget has and does not read it. */
 static struct frame_client use_up(struct peer_fixture *fx)
@@ -93,12 +93,34 @@ static void test_reads_of_no_length_wait_for_the_budget(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peer_setup, peer_teardown)
 
+/* More of them than there may be commands under way: who is between two pieces counts, too. */
+static void test_many_that_come_in_pieces(void **state)
+{
+	struct peer_fixture *fx = *state;
+	struct nbd_answer a = {0};
+	struct frame_client c;
+	struct nbd_peer p;
+
+	c = peer_connect(fx);
+	(void)peer_make(fx, &c, "a", MIB);
+	p = nbd_peer_connect(fx, "a", 0);
+	for (uint32_t i = 0; i < 2 * WIRE_INFLIGHT_MAX; i++)
+		(void)nbd_peer_send(&p, ZEROES, NO_HOLE, 0, MIB, NULL, 0);
+	for (uint32_t i = 0; i < 2 * WIRE_INFLIGHT_MAX; i++) {
+		assert_true(nbd_peer_recv(&p, &a, 0));
+		assert_int_equal(a.error, 0);
+	}
+	close(p.c.fd);
+	close(c.fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(test_commands_that_are_refused_wait_for_the_budget),
 	    TEST(test_commands_of_no_length_wait_for_the_budget),
 	    TEST(test_reads_of_no_length_wait_for_the_budget),
+	    TEST(test_many_that_come_in_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

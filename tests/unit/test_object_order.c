@@ -232,6 +232,32 @@ static void all_parked_writes_go_on(void **state)
 	free(zeros);
 }
 
+/* A write of a fixed size that has waited is about the object as it is by then, not as it was. */
+static void a_fixed_size_is_that_of_the_end_of_waiting(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h = engine_create_open(e, "a", 16 * MIB);
+	struct handle *fixed = engine_open_as(e, "a", OBJECT_FIXED);
+	uint8_t *zeros = zeros_new(6 * MIB);
+	struct result first = {0};
+	struct result within = {0};
+	struct result beyond = {0};
+
+	gate_dev_hold(e->gate, GATE_WRITE);
+	write_start(e, h, 0, zeros, 6 * MIB, &first);
+	write_start(e, fixed, 7 * MIB, zeros, 4 * MIB, &within);
+	write_start(e, fixed, 7 * MIB, zeros, 4 * MIB + 1, &beyond);
+	assert_false(within.done || beyond.done);
+	assert_int_equal(engine_resize(e, h, 11 * MIB, true), 0);
+	gate_dev_open(e->gate, GATE_WRITE);
+	assert_int_equal(engine_wait(e, &within), 0);
+	assert_int_equal(engine_wait(e, &beyond), -ERR_FIXED_SIZE);
+	assert_int_equal(object_size(h), 11 * MIB);
+	assert_int_equal(object_close(fixed), 0);
+	assert_int_equal(object_close(h), 0);
+	free(zeros);
+}
+
 static void a_parked_write_is_not_overtaken(void **state)
 {
 	struct engine *e = *state;
@@ -360,6 +386,7 @@ int main(void)
 	    TEST(the_tail_of_the_last_block_is_zeros),
 	    TEST(reservations_are_given_back),
 	    TEST(all_parked_writes_go_on),
+	    TEST(a_fixed_size_is_that_of_the_end_of_waiting),
 	    TEST(a_parked_write_is_not_overtaken),
 	    TEST(a_parked_write_gets_the_blocks_that_its_epoch_frees),
 	    TEST(a_write_without_room_for_metadata_is_refused),

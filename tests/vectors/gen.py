@@ -369,7 +369,7 @@ MESSAGES = [
     ("msg_create", create("db", 0, 0, LABELS, TOP64)),
     ("msg_open", opening("vm-1", 0)),
     ("msg_open", opening("vm-1", 1)),
-    ("msg_open", opening("vm-1", 3)),
+    ("msg_open", opening("vm-1", 7)),
     ("msg_open_reply", open_reply(1, *CLONE)),
     ("msg_open_reply", open_reply(TOP32, *BASE)),
     ("msg_open_reply", open_reply(2, *LARGEST)),
@@ -645,7 +645,7 @@ def bad_messages():
     bad("msg_server_reply", pack(server_reply(1, 0, 0, "a" * 64)), "agent-too-long")
     bad("msg_server_reply", pack(server_reply(1, 0, 0, ""))[:-2] + struct.pack(U16, 1),
         "count-over-the-addresses")
-    bad("msg_open", pack(opening("vm-1", 4)), "unknown-flag")
+    bad("msg_open", pack(opening("vm-1", 8)), "unknown-flag")
     bad("msg_open", pack(opening(LONG + "n", 0)), "name-too-long")
     bad("msg_list", pack(listing(LONG + "n", "", "", 0)), "prefix-too-long")
     bad("msg_list", pack(listing("", LONG + "n", "", 0)), "after-too-long")
