@@ -439,9 +439,9 @@ tests_unit_test_dev_mapped_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=msync
 tests_unit_test_commit_reap_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_txn_reap
 tests_unit_test_libcow_errors_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc
 
-# They cut what goes over a socket.
+# They cut what goes over a socket, or see that nobody sleeps on what has come by it.
 cut_wire = tests/lib/cut.c tests/lib/cut.h
-cut_ldflags = $(AM_LDFLAGS) -Wl,--wrap=sendmsg -Wl,--wrap=recv
+cut_ldflags = $(AM_LDFLAGS) -Wl,--wrap=sendmsg -Wl,--wrap=recv -Wl,--wrap=poll
 tests_unit_test_libcow_cancel_SOURCES = $(cut_wire) tests/unit/test_libcow_cancel.c
 tests_unit_test_libcow_cancel_LDFLAGS = $(cut_ldflags)
 tests_unit_test_libcow_cut_SOURCES = $(cut_wire) tests/unit/test_libcow_cut.c

@@ -5,10 +5,12 @@
  */
 #include "tests/unit/aio_fixture.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/stream.h"
 #include "tests/lib/certs.h"
 #include "tests/lib/must.h"
 #include "tests/lib/rnd.h"
@@ -64,34 +66,209 @@ static void test_every_call(void **state)
 	fixture_stop(&fx);
 }
 
-/* More than is taken in one turn, whose end lies in a record that has been taken. */
+/* ---- a server that decides about its records --------------------------------------------------- */
+
+#define RECORD_MORE 22u	       /* bytes that a record is longer than what is in it */
+#define TURN_BYTES  (1u << 20) /* what the client takes in one turn, at least */
+#define BIG_BYTES   (TURN_BYTES + 8192)
+
+static _Atomic size_t record_bytes; /* of what the server sends */
+static uint8_t big[BIG_BYTES];
+
+static void wait_for(const struct stream *s, bool read, bool write)
+{
+	struct pollfd pfd = {.fd = s->fd, .events = stream_events(s, read, write)};
+
+	MUST(poll(&pfd, 1, -1) > 0, "poll");
+}
+
+/* False: the client has gone. */
+static bool get_all(struct stream *s, void *buf, size_t len)
+{
+	for (size_t have = 0; have < len;) {
+		const struct iovec iov = {(uint8_t *)buf + have, len - have};
+		ssize_t n = stream_readv(s, &iov, 1);
+
+		if (n < 0 && errno == EAGAIN)
+			wait_for(s, true, false);
+		else if (n <= 0)
+			return false;
+		else
+			have += (size_t)n;
+	}
+	return true;
+}
+
+static void put_records(struct stream *s, const uint8_t *data, size_t len)
+{
+	for (size_t at = 0; at < len;) {
+		size_t left = len - at;
+		const struct iovec iov = {(uint8_t *)(uintptr_t)data + at,
+					  left < record_bytes ? left : record_bytes};
+		ssize_t n = stream_writev(s, &iov, 1);
+
+		MUST(n > 0 || errno == EAGAIN, "a record is not sent");
+		if (n < 0)
+			wait_for(s, false, true);
+		else
+			at += (size_t)n;
+	}
+}
+
+/* Of the operations that the test needs: the body, and where the payload is. */
+static int answer(const struct fake_frame *f, uint8_t *body, size_t max, size_t *at, size_t *len)
+{
+	struct msg_hello_reply hello = fake_hello_reply();
+	struct msg_open_reply opened = {.handle = 1, .info = {.id = 1, .name = "big"}};
+	struct msg_read m;
+
+	*at = *len = 0;
+	switch (f->h.op) {
+	case WIRE_OP_HELLO:
+		return msg_hello_reply_encode(body, max, &hello);
+	case WIRE_OP_OPEN:
+		opened.info.size_bytes = sizeof(big);
+		return msg_open_reply_encode(body, max, &opened);
+	case WIRE_OP_READ:
+		MUST(msg_read_decode(f->body, f->h.body_len, &m) == 0, "READ");
+		*at = m.offset;
+		*len = m.len;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static void serve_records(struct fake_conn *conn)
+{
+	struct stream s;
+	struct fake_frame f = {0};
+	uint8_t head[WIRE_HEADER_BYTES];
+	uint8_t body[WIRE_BODY_MAX];
+	size_t at;
+	size_t len;
+
+	stream_open(&s, dup(conn->fd));
+	MUST(stream_start_tls(&s, conn->ctx) == 0, "out of memory");
+	while (stream_handshake(&s) == STREAM_AGAIN)
+		wait_for(&s, true, true);
+	while (get_all(&s, head, sizeof(head))) {
+		uint8_t *bytes;
+		int n;
+
+		MUST(wire_header_decode(head, WIRE_MAGIC_REQUEST, WIRE_BODY_MAX, 0, &f.h) == 0 &&
+			 get_all(&s, f.body, f.h.body_len),
+		     "a request");
+		n = answer(&f, body, sizeof(body), &at, &len);
+		MUST(n >= 0, "an answer");
+		bytes = fake_build(conn, &f, 0, body, (size_t)n, big + at, len, &len);
+		put_records(&s, bytes, len);
+		free(bytes);
+	}
+	stream_close(&s);
+}
+
+struct record_fixture {
+	struct fake_server server;
+	struct tls *tls;
+	cow_t *cow;
+	cow_object_t *obj;
+};
+
+static void records_start(struct record_fixture *fx)
+{
+	struct tls_server_files files = {.certificates = dir};
+	char text[TLS_TEXT_MAX];
+	char uri[256];
+
+	rnd_fill(big, sizeof(big), 1);
+	record_bytes = 16384;
+	MUST(tls_server_new(&files, &fx->tls, text) == 0, "%s", text);
+	fake_server_start(&fx->server, true, serve_records, fx->tls);
+	(void)snprintf(uri, sizeof(uri), "cows%s?tls-certificates=%s", strchr(fx->server.uri, ':'),
+		       dir);
+	fx->cow = cow_new();
+	assert_int_equal(cow_connect(fx->cow, uri), 0);
+	/* who sleeps on what has come does so for an hour */
+	assert_int_equal(cow_set_timeout(fx->cow, 3600000), 0);
+	assert_int_equal(cow_open(fx->cow, "big", 0, &fx->obj), 0);
+}
+
+static void records_stop(struct record_fixture *fx)
+{
+	assert_int_equal(cow_close(fx->obj), 0);
+	cow_free(fx->cow);
+	fake_server_stop(&fx->server);
+	tls_put(fx->tls);
+}
+
+static void set_result(void *ctx, int64_t result)
+{
+	*(int64_t *)ctx = result;
+}
+
+/* A read by the twin that does not wait, as a program's loop has it. */
+static int64_t read_in_a_loop(struct record_fixture *fx, void *buf, size_t len)
+{
+	int64_t result = 0;
+	const struct cow_aio how = {.done = set_result, .ctx = &result};
+
+	assert_int_equal(cow_aio_pread(fx->obj, buf, len, 0, &how, NULL), 0);
+	while (result == 0) {
+		struct pollfd pfd = {.fd = cow_get_fd(fx->cow), .events = POLLIN};
+
+		(void)poll(&pfd, 1, cow_next_timeout_ms(fx->cow));
+		assert_true(cow_process(fx->cow) >= 0);
+	}
+	return result;
+}
+
+/*
+ * An answer of so many bytes in records of this size.  Returns whether a turn ended when all of it had
+ * come, and the rest was in the library.
+ */
+static bool read_answer(struct record_fixture *fx, bool waits, size_t record, size_t frame)
+{
+	static uint8_t in[BIG_BYTES];
+	size_t len = frame - WIRE_HEADER_BYTES;
+	unsigned int polls;
+
+	record_bytes = record;
+	memset(in, 0, len);
+	cut_answer(frame + (frame + record - 1) / record * RECORD_MORE);
+	if (waits)
+		assert_int_equal(cow_pread(fx->obj, in, len, 0), len);
+	else
+		assert_int_equal(read_in_a_loop(fx, in, len), len);
+	polls = cut_answered();
+	assert_memory_equal(in, big, len);
+	return polls > 0;
+}
+
+/*
+ * A turn ends where the rest of an answer lies in a record that has been decrypted, or in one that was
+ * received with the one before it: whoever waits goes on without a word of poll().
+ */
 static void test_answers_of_several_turns(void **state)
 {
-	static uint8_t out[(1u << 20) + 65536];
-	static uint8_t in[sizeof(out)];
-	cow_object_t *big;
-	fx_t fx;
+	static const size_t records[] = {1024, 4096, 16384};
+	static const size_t more[] = {1, 200, 4096 + 1, 4096 + 200, 8192};
+	struct record_fixture fx;
 
 	(void)state;
-	start(&fx);
-	/* who sleeps on it does so until the program is ended */
-	assert_int_equal(cow_set_timeout(fx.cow, 3600000), 0);
-	rnd_fill(out, sizeof(out), 1);
-	assert_int_equal(cow_create(fx.cow, "big", sizeof(out)), 0);
-	assert_int_equal(cow_open(fx.cow, "big", 0, &big), 0);
-	assert_int_equal(cow_pwrite(big, out, sizeof(out), 0), sizeof(out));
-	cut_patience(100);
-	for (size_t n = 4096; n <= 3 * 4096; n += 4096) {
-		size_t len = (1u << 20) + n;
+	records_start(&fx);
+	for (int waits = 0; waits <= 1; waits++) {
+		unsigned int seen = 0;
 
-		memset(in, 0, sizeof(in));
-		assert_int_equal(cow_pread(big, in, len, 0), len);
-		assert_memory_equal(in, out, len);
+		for (size_t i = 0; i < ARRAY_LEN(records); i++)
+			for (size_t k = 0; k < ARRAY_LEN(more); k++)
+				seen += read_answer(&fx, waits, records[i], TURN_BYTES + more[k]);
+		assert_true(seen > 0); /* else it would show nothing */
 	}
-	cut_patience(0);
-	assert_int_equal(cow_close(big), 0);
-	fixture_stop(&fx);
+	records_stop(&fx);
 }
+
+/* ---- cuts ----------------------------------------------------------------------------------- */
 
 /* How many bytes go out at once, and come back. */
 static void measure(fx_t *fx, const struct aio_call *call, size_t *sent, size_t *received)
