@@ -197,6 +197,7 @@ sabotage_patches = \
 	tests/sabotage/961-peer-not-looked-at.patch \
 	tests/sabotage/962-peer-refused-goes-on.patch \
 	tests/sabotage/963-tls-injected-bytes.patch \
+	tests/sabotage/964-tls-reply-after-handshake.patch \
 	tests/sabotage/965-tls-without-deadline.patch \
 	tests/sabotage/966-tls-old-context.patch \
 	tests/sabotage/967-tls-log-unbounded.patch \

@@ -170,8 +170,9 @@ static void relay_turn(evutil_socket_t fd, short what, void *ctx)
 		(void)shutdown(r->wire[1], SHUT_WR);
 }
 
-/* A client whose bytes go through the relay; "how" is BY_CERT, BY_KEY or -1: without TLS. */
-static struct frame_client relay_open(struct relay *r, struct peer_fixture *fx, int how)
+/* A client whose bytes go through the relay to a connection; "how" is BY_CERT, BY_KEY or -1: without TLS. */
+static struct frame_client relay_open_to(struct relay *r, struct peer_fixture *fx,
+					 const struct conn_proto *proto, int how)
 {
 	static const struct timeval at_once = {0, 1}; /* 0 would not come again */
 	struct frame_client c = {.base = fx->base};
@@ -192,10 +193,15 @@ static struct frame_client relay_open(struct relay *r, struct peer_fixture *fx, 
 	r->turn = event_new(fx->base, -1, EV_PERSIST, relay_turn, r);
 	assert_non_null(r->turn);
 	assert_int_equal(event_add(r->turn, &at_once), 0);
-	assert_int_equal(how >= 0 ? conn_new_tls(fx->set, &conn_frames, server[0])
-				  : conn_new(fx->set, &conn_frames, server[0]),
+	assert_int_equal(how >= 0 ? conn_new_tls(fx->set, proto, server[0])
+				  : conn_new(fx->set, proto, server[0]),
 			 0);
 	return c;
+}
+
+static struct frame_client relay_open(struct relay *r, struct peer_fixture *fx, int how)
+{
+	return relay_open_to(r, fx, &conn_frames, how);
 }
 
 static void relay_close(struct relay *r)

@@ -5,6 +5,8 @@
  */
 #include "server/conn.h"
 
+#include <event2/buffer.h>
+
 #include "server/conn_priv.h"
 #include "tests/unit/conn_tls_fixture.h"
 
@@ -452,38 +454,108 @@ static uint8_t byte_of(struct frame_client *c)
 	return byte;
 }
 
+/* A connection of that protocol.  What is said without TLS is said by "plain", and not by the relay. */
+static struct relay *midst_open(struct peer_fixture *fx, struct frame_client *c,
+				struct frame_client *plain)
+{
+	struct relay *r = malloc(sizeof(*r));
+
+	assert_non_null(r);
+	*c = relay_open_to(r, fx, &byte_proto, -1);
+	event_del(r->turn);
+	*plain = (struct frame_client){.base = fx->base, .fd = r->wire[1]};
+	return r;
+}
+
+/* The first bytes of the handshake: they are in r->out, and the relay does not send them itself. */
+static void midst_shake(struct relay *r)
+{
+	assert_int_equal(stream_start_tls(&r->tls, client_tls[BY_CERT]), 0);
+	assert_int_equal(stream_handshake(&r->tls), STREAM_AGAIN);
+	assert_true(way_fill(&r->out, r->wire[0]));
+	r->out.at = r->out.len;
+}
+
+/* From here on the relay has the connection. */
+static void midst_secure(struct relay *r, struct frame_client *c)
+{
+	if (!r->tls.tls)
+		assert_int_equal(stream_start_tls(&r->tls, client_tls[BY_CERT]), 0);
+	assert_int_equal(event_add(r->turn, &(struct timeval){0, 1}), 0);
+	assert_true(frame_send_raw(c, "xyz", 3));
+	assert_int_equal(byte_of(c), 'x');
+	assert_int_equal(byte_of(c), 'y');
+	assert_int_equal(byte_of(c), 'z');
+	relay_free(r, c);
+}
+
+static void assert_plain(struct frame_client *plain, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(byte_of(plain), 'a');
+	assert_int_equal(byte_of(plain), 'S');
+}
+
 static void test_tls_in_the_midst_of_a_protocol(void **state)
 {
 	struct peer_fixture *fx = *state;
-	struct relay *r = malloc(sizeof(*r));
-	struct frame_client c;
-	int fds[2];
-
-	assert_non_null(r);
-	c = relay_open(r, fx, -1);
-	event_del(r->turn);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	assert_int_equal(conn_new(fx->set, &byte_proto, fds[0]), 0);
-	close(r->wire[1]); /* the other connection is not needed */
-	r->wire[1] = fds[1];
-	c.fd = (close(c.fd), dup(fds[1]));
+	struct frame_client c, plain;
+	struct relay *r = midst_open(fx, &c, &plain);
 
 	/* what stands behind the S, in plain text, is thrown away */
-	assert_true(frame_send_raw(&c, "aSEVIL", 6));
-	assert_int_equal(byte_of(&c), 'a');
-	assert_int_equal(byte_of(&c), 'S');
+	assert_true(frame_send_raw(&plain, "aSEVIL", 6));
+	assert_plain(&plain, 1);
 	frame_settle(fx->base);
-	close(c.fd);
-	c.fd = socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0 ? fds[0] : -1;
-	close(r->plain);
-	r->plain = fds[1];
-	assert_int_equal(stream_start_tls(&r->tls, client_tls[BY_CERT]), 0);
-	assert_int_equal(event_add(r->turn, &(struct timeval){0, 1}), 0);
-	assert_true(frame_send_raw(&c, "xyz", 3));
-	assert_int_equal(byte_of(&c), 'x');
-	assert_int_equal(byte_of(&c), 'y');
-	assert_int_equal(byte_of(&c), 'z');
-	relay_free(r, &c);
+	midst_secure(r, &c);
+}
+
+/*
+ * A client that does not wait for the answer to its S: the handshake is there, and not read with what
+ * stands before it, when the answer has still to be sent.
+ */
+static void test_answers_go_out_before_a_handshake_that_is_early(void **state)
+{
+	struct peer_fixture *fx = *state;
+	struct frame_client c, plain;
+	struct relay *r = midst_open(fx, &c, &plain);
+	uint8_t bytes[CONN_IN_BYTES + 4096];
+
+	midst_shake(r);
+	assert_true(r->out.len <= sizeof(bytes) - CONN_IN_BYTES);
+	memset(bytes, 'a', CONN_IN_BYTES - 1);
+	bytes[CONN_IN_BYTES - 1] = 'S';
+	memcpy(bytes + CONN_IN_BYTES, r->out.bytes, r->out.len);
+	assert_int_equal(send(plain.fd, bytes, CONN_IN_BYTES + r->out.len, 0),
+			 CONN_IN_BYTES + r->out.len);
+	assert_plain(&plain, CONN_IN_BYTES - 1);
+	midst_secure(r, &c);
+}
+
+/* The same, where the client has not read what came before: it takes many turns to be sent. */
+static void test_a_handshake_waits_for_answers_that_nobody_reads(void **state)
+{
+	struct peer_fixture *fx = *state;
+	struct frame_client c, plain;
+	struct relay *r = midst_open(fx, &c, &plain);
+	struct conn *conn = TAILQ_FIRST(&fx->set->conns);
+	uint8_t bytes[65536];
+	const int small = 4096;
+
+	assert_int_equal(setsockopt(conn->stream.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)),
+			 0);
+	midst_shake(r);
+	memset(bytes, 'a', sizeof(bytes));
+	assert_true(frame_send_raw(&plain, bytes, sizeof(bytes)));
+	assert_true(frame_send_raw(&plain, "S", 1));
+	frame_settle(fx->base);
+	assert_int_equal(conn->state, CONN_TLS);
+	assert_true(frame_send_raw(&plain, r->out.bytes, r->out.len));
+	frame_settle(fx->base);
+	assert_true(evbuffer_get_length(conn->out) > 0);
+	assert_null(conn->stream.tls);
+	assert_false(conn->reading); /* it would find the handshake again and again */
+	assert_plain(&plain, sizeof(bytes));
+	midst_secure(r, &c);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, peer_teardown)
@@ -508,6 +580,8 @@ int main(void)
 	    TEST(test_abort_in_the_midst_of_handshakes),
 	    TEST(test_connections_keep_the_context_that_they_began_with),
 	    TEST(test_tls_in_the_midst_of_a_protocol),
+	    TEST(test_answers_go_out_before_a_handshake_that_is_early),
+	    TEST(test_a_handshake_waits_for_answers_that_nobody_reads),
 	};
 
 	return cmocka_run_group_tests_name("conn-tls", tests, group_setup, group_teardown);

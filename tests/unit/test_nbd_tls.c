@@ -77,17 +77,21 @@ static bool shake(void *ctx)
 	return sh->result != STREAM_AGAIN;
 }
 
+static void shake_all(struct peer_fixture *fx, struct stream *s)
+{
+	struct shaking sh = {.s = s};
+
+	frame_wait(fx->base, shake, &sh);
+	assert_int_equal(sh.result, 0);
+}
+
 static struct stream secure(struct peer_fixture *fx, struct nbd_peer *p)
 {
 	struct stream s;
-	struct shaking sh = {.s = &s};
 
 	stream_open(&s, p->c.fd);
 	assert_int_equal(stream_start_tls(&s, client_tls), 0);
-	sh.s = &s;
-	while (!shake(&sh))
-		frame_settle(fx->base);
-	assert_int_equal(sh.result, 0);
+	shake_all(fx, &s);
 	return s;
 }
 
@@ -227,6 +231,39 @@ static void test_no_handshake_behind_starttls(void **state)
 	frame_wait(fx->base, peer_none_left, fx);
 }
 
+/*
+ * The handshake of a client that does not wait for what its options come to is not read with them, and
+ * is there before they are answered.
+ */
+static void test_a_handshake_that_is_early(void **state)
+{
+	struct peer_fixture *fx = *state;
+	struct nbd_peer p = begin(fx, &on);
+	uint8_t bytes[8192 + 4096] = "IHAVEOPT\0\0\0\x63"; /* no such option, and STARTTLS */
+	struct stream s;
+	ssize_t n;
+	int fds[2];
+
+	frame_settle(fx->base); /* the flags are taken: what follows is read in pieces of 8 KiB */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	stream_open(&s, fds[0]);
+	assert_int_equal(stream_start_tls(&s, client_tls), 0);
+	assert_int_equal(stream_handshake(&s), STREAM_AGAIN);
+	nbd_put(bytes + 12, 4, 8192 - 32);
+	memcpy(bytes + 8192 - 16, "IHAVEOPT\0\0\0\5\0\0\0\0", 16);
+	n = recv(fds[1], bytes + 8192, sizeof(bytes) - 8192, 0);
+	assert_true(n > 0);
+	assert_int_equal(send(p.c.fd, bytes, 8192 + (size_t)n, 0), 8192 + n);
+	assert_int_equal(nbd_peer_opt_reply(&p, 0x63), ERR_UNSUP_);
+	assert_int_equal(nbd_peer_opt_reply(&p, 5), ACK);
+	assert_int_equal(dup2(p.c.fd, fds[0]), fds[0]); /* it goes on where it is answered */
+	shake_all(fx, &s);
+	assert_int_equal(option(fx, &s, 6, GO_A, 7), 0xf6d);
+	stream_close(&s);
+	close(p.c.fd);
+	close(fds[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peer_setup, peer_teardown)
 
 int main(void)
@@ -237,6 +274,7 @@ int main(void)
 	    TEST(test_commands_by_tls),
 	    TEST(test_tls_that_is_off),
 	    TEST(test_no_handshake_behind_starttls),
+	    TEST(test_a_handshake_that_is_early),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
