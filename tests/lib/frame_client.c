@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -16,7 +17,17 @@
 #include "common/crc32c.h"
 #include "proto/msg.h"
 
+/*
+ * All happens in this thread: so when nothing has come in so many turns of the loop, and no timer of it
+ * is due soon, nothing ever will, however slow the machine is.
+ */
+#define PATIENCE_TURNS	 500u
 #define PATIENCE_SECONDS 20
+
+struct patience {
+	time_t since;
+	unsigned int turns;
+};
 
 static time_t now_s(void)
 {
@@ -26,32 +37,80 @@ static time_t now_s(void)
 	return ts.tv_sec;
 }
 
-/* One round of the loop; fails once the patience is over. */
-static void turn(struct event_base *base, time_t since)
+static struct patience patience(void)
 {
-	if (now_s() - since > PATIENCE_SECONDS)
-		fail_msg("nothing happened for %d s", PATIENCE_SECONDS);
+	return (struct patience){.since = now_s()};
+}
+
+/* 1, which ends the search: a timer that is due soon. */
+static int is_due_soon(const struct event_base *base, const struct event *ev, void *ctx)
+{
+	struct timeval due, now;
+
+	(void)base;
+	(void)ctx;
+	if (!event_pending(ev, EV_TIMEOUT, &due))
+		return 0;
+	(void)gettimeofday(&now, NULL);
+	return due.tv_sec - now.tv_sec <= PATIENCE_SECONDS;
+}
+
+static LIST_HEAD(, frame_part) parts = LIST_HEAD_INITIALIZER(parts);
+
+void frame_join(struct frame_part *part)
+{
+	part->joined = true;
+	LIST_INSERT_HEAD(&parts, part, link);
+}
+
+void frame_leave(struct frame_part *part)
+{
+	if (part->joined)
+		LIST_REMOVE(part, link);
+	part->joined = false;
+}
+
+void frame_turn(struct event_base *base)
+{
+	struct frame_part *part;
+
 	assert_true(event_base_loop(base, EVLOOP_NONBLOCK) >= 0);
+	LIST_FOREACH (part, &parts, link)
+		part->fn(part);
+}
+
+/* Fails once the patience is over. */
+static void turn(struct event_base *base, struct patience *p)
+{
+	if (now_s() - p->since > PATIENCE_SECONDS)
+		fail_msg("nothing happened for %d s", PATIENCE_SECONDS);
+	if (++p->turns == PATIENCE_TURNS) {
+		p->turns = 0;
+		if (event_base_foreach_event(base, is_due_soon, NULL) == 0)
+			fail_msg("nothing happened in %u turns, and nothing is due",
+				 PATIENCE_TURNS);
+	}
+	frame_turn(base);
 }
 
 void frame_wait(struct event_base *base, bool (*fn)(void *ctx), void *ctx)
 {
-	time_t since = now_s();
+	struct patience p = patience();
 
 	while (!fn(ctx))
-		turn(base, since);
+		turn(base, &p);
 }
 
 void frame_settle(struct event_base *base)
 {
 	for (int i = 0; i < 32; i++)
-		assert_true(event_base_loop(base, EVLOOP_NONBLOCK) >= 0);
+		frame_turn(base);
 }
 
 bool frame_send_raw(struct frame_client *c, const void *buf, size_t len)
 {
 	const uint8_t *p = buf;
-	time_t since = now_s();
+	struct patience left = patience();
 
 	while (len > 0) {
 		ssize_t n = send(c->fd, p, len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -61,9 +120,9 @@ bool frame_send_raw(struct frame_client *c, const void *buf, size_t len)
 		if (n > 0) {
 			p += n;
 			len -= (size_t)n;
-			since = now_s();
+			left = patience();
 		}
-		turn(c->base, since);
+		turn(c->base, &left);
 	}
 	return true;
 }
@@ -104,7 +163,7 @@ uint64_t frame_send(struct frame_client *c, uint16_t op, const void *body, size_
 bool frame_recv_raw(struct frame_client *c, void *buf, size_t len)
 {
 	uint8_t *p = buf;
-	time_t since = now_s();
+	struct patience left = patience();
 	size_t have = 0;
 
 	while (have < len) {
@@ -116,9 +175,9 @@ bool frame_recv_raw(struct frame_client *c, void *buf, size_t len)
 		}
 		if (n > 0) {
 			have += (size_t)n;
-			since = now_s();
+			left = patience();
 		}
-		turn(c->base, since);
+		turn(c->base, &left);
 	}
 	return true;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * frame_client.h: a client that speaks raw frames, right or wrong, to a connection in the same
- * thread: whatever it waits for, it runs the loop meanwhile.  Fails the test after 20 s.
+ * thread: whatever it waits for, it runs the loop meanwhile.  Fails the test when nothing can come any
+ * more, and whatever there is after 20 s.
  */
 #ifndef TESTS_LIB_FRAME_CLIENT_H
 #define TESTS_LIB_FRAME_CLIENT_H
 
+#include <bsd/sys/queue.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,10 +31,26 @@ struct frame {
 	uint8_t *payload;
 };
 
+/*
+ * Something else that the test has in this thread, as a relay: it does what it can once the loop has
+ * nothing to do.  Its owner takes it out before it goes.
+ */
+struct frame_part {
+	void (*fn)(struct frame_part *part);
+	LIST_ENTRY(frame_part) link;
+	bool joined;
+};
+
+void frame_join(struct frame_part *part);
+void frame_leave(struct frame_part *part);
+
+/* Runs what is due in the loop, and each part once. */
+void frame_turn(struct event_base *base);
+
 /* Runs the loop until fn returns true. */
 void frame_wait(struct event_base *base, bool (*fn)(void *ctx), void *ctx);
 
-/* Runs what is due in the loop, so that what can happen has happened. */
+/* Turns until what can happen has happened. */
 void frame_settle(struct event_base *base);
 
 /* Sends bytes as they are; false when the server has closed. */

@@ -46,7 +46,7 @@ struct way {
 };
 
 struct relay {
-	struct event *turn;
+	struct frame_part part;
 	struct stream tls; /* by "wire" to the server */
 	int wire[2];	   /* its other end, and that of the server */
 	int plain;	   /* the client's other end */
@@ -146,13 +146,10 @@ static bool relay_down(struct relay *r)
 	return n > 0;
 }
 
-static void relay_turn(evutil_socket_t fd, short what, void *ctx)
+static void relay_turn(struct relay *r)
 {
-	struct relay *r = ctx;
 	bool moved = true;
 
-	(void)fd;
-	(void)what;
 	for (int i = 0; moved && i < 100; i++) {
 		moved = relay_wire(r);
 		if (r->err == 0 && r->tls.tls && stream_is_shaking(&r->tls)) {
@@ -170,11 +167,15 @@ static void relay_turn(evutil_socket_t fd, short what, void *ctx)
 		(void)shutdown(r->wire[1], SHUT_WR);
 }
 
+static void relay_on_turn(struct frame_part *part)
+{
+	relay_turn(CONTAINER_OF(part, struct relay, part));
+}
+
 /* A client whose bytes go through the relay to a connection; "how" is BY_CERT, BY_KEY or -1: without TLS. */
 static struct frame_client relay_open_to(struct relay *r, struct peer_fixture *fx,
 					 const struct conn_proto *proto, int how)
 {
-	static const struct timeval at_once = {0, 1}; /* 0 would not come again */
 	struct frame_client c = {.base = fx->base};
 	int plain[2], wire[2], server[2];
 
@@ -190,9 +191,8 @@ static struct frame_client relay_open_to(struct relay *r, struct peer_fixture *f
 	stream_open(&r->tls, wire[0]);
 	if (how >= 0)
 		assert_int_equal(stream_start_tls(&r->tls, client_tls[how]), 0);
-	r->turn = event_new(fx->base, -1, EV_PERSIST, relay_turn, r);
-	assert_non_null(r->turn);
-	assert_int_equal(event_add(r->turn, &at_once), 0);
+	r->part.fn = relay_on_turn;
+	frame_join(&r->part);
 	assert_int_equal(how >= 0 ? conn_new_tls(fx->set, proto, server[0])
 				  : conn_new(fx->set, proto, server[0]),
 			 0);
@@ -206,7 +206,7 @@ static struct frame_client relay_open(struct relay *r, struct peer_fixture *fx, 
 
 static void relay_close(struct relay *r)
 {
-	event_free(r->turn);
+	frame_leave(&r->part);
 	stream_close(&r->tls);
 	close(r->wire[0]);
 	close(r->wire[1]);

@@ -224,11 +224,21 @@ static void test_cut_at_every_byte(void **state)
 	assert_true(capture_end(&cap, "event=tls-refused") > 0);
 }
 
-static bool only_one_left(void *ctx)
-{
-	const struct peer_fixture *fx = ctx;
+struct dribble {
+	struct peer_fixture *fx;
+	struct frame_client *good;
+	struct relay *slow;
+};
 
-	return conn_set_count(fx->set) == 1;
+/* One byte more of a handshake, if it is not the last, while somebody else is served. */
+static bool slow_are_gone(void *ctx)
+{
+	struct dribble *d = ctx;
+
+	if (d->slow->out.at < d->slow->out.len - 1)
+		(void)way_empty(&d->slow->out, d->slow->wire[1], 1);
+	assert_int_equal(peer_ping(d->fx, d->good), 0);
+	return conn_set_count(d->fx->set) == 1;
 }
 
 /* Who does not come to an end with the handshake is dropped, and others are served meanwhile. */
@@ -243,7 +253,7 @@ static void test_handshakes_that_do_not_end(void **state)
 	use(fx, 400, BY_KEY);
 	for (size_t i = 0; i < 3; i++) {
 		slow[i] = relay_open(&r[i], fx, BY_KEY);
-		event_del(r[i].turn); /* from here on by hand */
+		frame_leave(&r[i].part); /* from here on by hand */
 	}
 	good = relay_connect(fx, &c, BY_KEY);
 	/* nothing, one byte, and a byte at a time */
@@ -251,12 +261,7 @@ static void test_handshakes_that_do_not_end(void **state)
 	assert_int_equal(stream_handshake(&r[2].tls), STREAM_AGAIN);
 	assert_true(way_fill(&r[1].out, r[1].wire[0]) && way_fill(&r[2].out, r[2].wire[0]));
 	assert_true(way_empty(&r[1].out, r[1].wire[1], 1));
-	while (conn_set_count(fx->set) > 1) {
-		if (r[2].out.at < r[2].out.len - 1)
-			(void)way_empty(&r[2].out, r[2].wire[1], 1);
-		assert_int_equal(peer_ping(fx, &c), 0);
-	}
-	frame_wait(fx->base, only_one_left, fx);
+	frame_wait(fx->base, slow_are_gone, &(struct dribble){.fx = fx, .good = &c, .slow = &r[2]});
 	assert_int_equal(peer_ping(fx, &c), 0);
 	for (size_t i = 0; i < 3; i++) {
 		relay_close(&r[i]);
@@ -312,7 +317,7 @@ static void test_garbage(void **state)
 	r = malloc(sizeof(*r));
 	assert_non_null(r);
 	c = relay_open(r, fx, BY_KEY);
-	event_del(r->turn);
+	frame_leave(&r->part);
 	assert_int_equal(send(r->wire[1], junk, sizeof(junk), 0), sizeof(junk));
 	assert_int_equal(shutdown(r->wire[1], SHUT_WR), 0);
 	frame_wait(fx->base, peer_none_left, fx);
@@ -363,7 +368,7 @@ static void test_many_connect_and_abort(void **state)
 
 		SEND(&c, WIRE_OP_HELLO, msg_hello, .version_min = 1, .version_max = 1);
 		for (int turns = i % 16; turns > 0; turns--)
-			(void)event_base_loop(fx->base, EVLOOP_NONBLOCK);
+			frame_turn(fx->base);
 		relay_close(r);
 		close(c.fd);
 	}
@@ -381,7 +386,7 @@ static void test_abort_in_the_midst_of_handshakes(void **state)
 
 	assert_non_null(r);
 	c = relay_open(r, fx, BY_CERT);
-	relay_turn(-1, 0, r);
+	relay_turn(r);
 	frame_settle(fx->base);
 	conn_set_abort(fx->set);
 	frame_wait(fx->base, peer_none_left, fx);
@@ -400,12 +405,12 @@ static void test_connections_keep_the_context_that_they_began_with(void **state)
 
 	assert_non_null(d);
 	during = relay_open(d, fx, BY_CERT);
-	event_del(d->turn);
-	relay_turn(-1, 0, d); /* its first bytes are there */
+	frame_leave(&d->part);
+	relay_turn(d); /* its first bytes are there */
 	frame_settle(fx->base);
 	conn_set_use_tls(fx->set, server_tls[BY_KEY]);
 	assert_int_equal(peer_ping(fx, &before), 0);
-	assert_int_equal(event_add(d->turn, &(struct timeval){0, 1}), 0);
+	frame_join(&d->part);
 	assert_int_equal(peer_hello(fx, &during, 0), 0);
 	a = relay_connect(fx, &after, BY_KEY);
 	assert_int_equal(peer_ping(fx, &before), 0);
@@ -449,8 +454,7 @@ static uint8_t byte_of(struct frame_client *c)
 {
 	uint8_t byte = 0;
 
-	while (recv(c->fd, &byte, 1, MSG_DONTWAIT) != 1)
-		frame_settle(c->base);
+	assert_true(frame_recv_raw(c, &byte, 1));
 	return byte;
 }
 
@@ -462,7 +466,7 @@ static struct relay *midst_open(struct peer_fixture *fx, struct frame_client *c,
 
 	assert_non_null(r);
 	*c = relay_open_to(r, fx, &byte_proto, -1);
-	event_del(r->turn);
+	frame_leave(&r->part);
 	*plain = (struct frame_client){.base = fx->base, .fd = r->wire[1]};
 	return r;
 }
@@ -481,7 +485,7 @@ static void midst_secure(struct relay *r, struct frame_client *c)
 {
 	if (!r->tls.tls)
 		assert_int_equal(stream_start_tls(&r->tls, client_tls[BY_CERT]), 0);
-	assert_int_equal(event_add(r->turn, &(struct timeval){0, 1}), 0);
+	frame_join(&r->part);
 	assert_true(frame_send_raw(c, "xyz", 3));
 	assert_int_equal(byte_of(c), 'x');
 	assert_int_equal(byte_of(c), 'y');

@@ -102,18 +102,27 @@ static void put(struct stream *s, const void *data, size_t len)
 	assert_int_equal(stream_writev(s, &iov, 1), len);
 }
 
+struct getting {
+	struct stream *s;
+	uint8_t *data;
+	size_t len;
+};
+
+static bool get_some(void *ctx)
+{
+	struct getting *g = ctx;
+	const struct iovec iov = {g->data, g->len};
+	ssize_t n = g->len > 0 ? stream_readv(g->s, &iov, 1) : 0;
+
+	assert_true(n > 0 || g->len == 0 || (n < 0 && errno == EAGAIN));
+	g->data += n > 0 ? n : 0;
+	g->len -= n > 0 ? (size_t)n : 0;
+	return g->len == 0;
+}
+
 static void get(struct peer_fixture *fx, struct stream *s, void *data, size_t len)
 {
-	size_t have = 0;
-
-	while (have < len) {
-		const struct iovec iov = {(uint8_t *)data + have, len - have};
-		ssize_t n = stream_readv(s, &iov, 1);
-
-		assert_true(n > 0 || (n < 0 && errno == EAGAIN));
-		have += n > 0 ? (size_t)n : 0;
-		frame_settle(fx->base);
-	}
+	frame_wait(fx->base, get_some, &(struct getting){.s = s, .data = data, .len = len});
 }
 
 /* An option, and its reply, which has this many bytes of data. */
