@@ -37,6 +37,11 @@ result() {
 	failed=$((failed + 1))
 	echo "not ok $cases - $2"
 	printf 'status: %s\nstdout: %s\nstderr: %s\n' "$status" "$out" "$err" | sed 's/^/# /'
+	# what follows could only fail, too, or wait for it
+	if [ -n "$daemon" ] && ! kill -0 "$daemon" 2>/dev/null; then
+		echo 'Bail out! The daemon has ended by itself.'
+		exit 1
+	fi
 }
 
 # start_daemon [ARG...]: starts it and waits until it is ready; TCP's address is in $tcp, TLS's in $tls, that of

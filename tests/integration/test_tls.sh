@@ -260,7 +260,8 @@ check 'the daemon stops' stop_daemon
 
 # ---- names, keys ---------------------------------------------------------------------------------
 
-# A service manager: a line for each message, until the server says that it stops.
+# A service manager: a line for each message, until the server says that it stops, or the test that it
+# has.
 cat >"$dir/manager.py" <<'EOF'
 import socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -268,11 +269,13 @@ s.bind(sys.argv[1])
 said = "bound"
 while True:
     print(said.replace("\n", " "), flush=True)
-    if said == "STOPPING=1":
+    if said in ("STOPPING=1", "over"):
         break
     said = s.recv(4096).decode()
 EOF
 exec 5< <("$PYTHON" "$dir/manager.py" "$dir/notify")
+manager=$!
+trap 'kill "$manager" 2>/dev/null; end' EXIT
 read -r -u 5 line
 check 'a service manager' [ "$line" = bound ]
 export NOTIFY_SOCKET=$dir/notify
@@ -296,6 +299,10 @@ check 'keys that others can read are not read' keeps keys.psk
 let_in 'who was let in before' psk alice $key
 check 'the daemon stops' stop_daemon
 unset NOTIFY_SOCKET
+"$PYTHON" - "$dir/notify" <<'EOF' 2>/dev/null # it listens no more, if all went well
+import socket, sys
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"over", sys.argv[1])
+EOF
 mapfile -t lines <&5
 exec 5<&-
 check 'the manager is told that it is ready' [ "${lines[0]}" = READY=1 ]
