@@ -32,9 +32,11 @@ struct stream_tls {
 	bool shaking;
 	short shake_wants; /* poll() events */
 	short read_wants;
-	short write_wants;
-	bool more;	  /* the last read has not met the end of what is there */
-	size_t begun;	  /* bytes of a write that has to be tried again; 0: none */
+	bool more;     /* the last read has not met the end of what is there */
+	size_t begun;  /* bytes of a write that has to be tried again; 0: none */
+	uint8_t *rest; /* what the socket has not taken of records that are made; NULL: nothing */
+	size_t rest_at;
+	size_t rest_len;
 	bool ended;	  /* the end is written */
 	int errnum;	  /* of the error that has ended it; 0 */
 	int err;	  /* as one of the project's */
@@ -97,17 +99,74 @@ static int stream_bio_read(BIO *bio, char *buf, int len)
 	return (int)n;
 }
 
+/* Behind what waits already.  False: out of memory. */
+static bool stream_keep(struct stream_tls *t, const void *buf, size_t len)
+{
+	size_t left = t->rest_len - t->rest_at;
+	uint8_t *rest = malloc(left + len);
+
+	if (!rest)
+		return false;
+	if (left > 0)
+		memcpy(rest, t->rest + t->rest_at, left);
+	memcpy(rest + left, buf, len);
+	free(t->rest);
+	t->rest = rest;
+	t->rest_at = 0;
+	t->rest_len = left + len;
+	return true;
+}
+
+static void stream_forget_rest(struct stream_tls *t)
+{
+	free(t->rest);
+	t->rest = NULL;
+	t->rest_at = t->rest_len = 0;
+}
+
+/* Sends what waits; 0, EAGAIN, or another errno, behind which nothing waits any more. */
+static int stream_flush(struct stream_tls *t)
+{
+	while (t->rest) {
+		struct iovec iov = {t->rest + t->rest_at, t->rest_len - t->rest_at};
+		ssize_t n = stream_send(t->fd, &iov, 1);
+		int errnum = errno;
+
+		if (n < 0 && errnum == EAGAIN)
+			return EAGAIN;
+		if (n > 0)
+			t->rest_at += (size_t)n;
+		if (n < 0 || t->rest_at == t->rest_len)
+			stream_forget_rest(t);
+		if (n < 0)
+			return errnum;
+	}
+	return 0;
+}
+
+/*
+ * Takes all of it, whatever the socket does: where keys change in the midst of a record that is sent in part,
+ * the library answers at once, and takes what is left of that record for an error.
+ */
 static int stream_bio_write(BIO *bio, const char *buf, int len)
 {
-	const struct stream_tls *t = BIO_get_data(bio);
+	struct stream_tls *t = BIO_get_data(bio);
 	struct iovec iov = {(void *)(uintptr_t)buf, (size_t)len};
-	ssize_t n;
+	ssize_t n = 0;
 
 	BIO_clear_retry_flags(bio);
-	n = stream_send(t->fd, &iov, 1);
-	if (n < 0 && errno == EAGAIN)
-		BIO_set_retry_write(bio);
-	return (int)n;
+	if (!t->rest) {
+		n = stream_send(t->fd, &iov, 1);
+		if (n < 0 && errno == EAGAIN)
+			n = 0;
+	}
+	if (n < 0 || n == len)
+		return (int)n;
+	if (!stream_keep(t, buf + n, (size_t)(len - n))) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return len;
 }
 
 static long stream_bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
@@ -232,6 +291,7 @@ static void stream_message(int written, int version, int type, const void *buf, 
 static void stream_tls_free(struct stream_tls *t)
 {
 	SSL_free(t->ssl);
+	stream_forget_rest(t);
 	BIO_meth_free(t->method);
 	tls_put(t->tls);
 	ERR_clear_error();
@@ -270,7 +330,6 @@ int stream_start_tls(struct stream *s, struct tls *tls)
 	t->shaking = true;
 	t->shake_wants = POLLIN | POLLOUT;
 	t->read_wants = POLLIN;
-	t->write_wants = POLLOUT;
 	if (!stream_tls_prepare(t)) {
 		stream_tls_free(t);
 		return -ERR_NOMEM;
@@ -299,6 +358,7 @@ bool stream_is_shaking(const struct stream *s)
 int stream_handshake(struct stream *s)
 {
 	struct stream_tls *t = s->tls;
+	int errnum;
 	int ret;
 
 	if (!t || t->err != 0 || !t->shaking)
@@ -306,19 +366,43 @@ int stream_handshake(struct stream *s)
 	ERR_clear_error();
 	errno = 0;
 	ret = SSL_do_handshake(t->ssl);
-	if (ret == 1) {
-		t->shaking = false;
-		t->more = SSL_has_pending(t->ssl) == 1;
-		t->peer.refused[0] = '\0';
-		return 0;
-	}
-	t->shake_wants = stream_wants(t, ret, errno);
-	if (t->err == 0 && t->shake_wants == 0)
+	t->shake_wants = ret == 1 ? 0 : stream_wants(t, ret, errno);
+	if (t->err == 0 && ret != 1 && t->shake_wants == 0)
 		stream_fail_socket(t, 0);
-	return t->err != 0 ? t->err : STREAM_AGAIN;
+	errnum = stream_flush(t);
+	if (errnum == EAGAIN)
+		t->shake_wants |= POLLOUT;
+	else if (errnum != 0 && t->err == 0)
+		stream_fail_socket(t, errnum);
+	if (t->err != 0 || t->shake_wants != 0)
+		return t->err != 0 ? t->err : STREAM_AGAIN;
+	t->shaking = false;
+	t->more = SSL_has_pending(t->ssl) == 1;
+	t->peer.refused[0] = '\0';
+	return 0;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
+
+/*
+ * The socket takes no more.  Where the other end has ended before, the library says that instead of the
+ * error.
+ */
+static void stream_fail_writing(struct stream_tls *t, int errnum)
+{
+	stream_fail_socket(t, errnum);
+	t->write_errnum = t->errnum;
+	t->err = t->errnum = 0;
+}
+
+/* Whoever only reads sends what the library has had to say. */
+static void stream_flush_reading(struct stream_tls *t)
+{
+	int errnum = t->err == 0 ? stream_flush(t) : 0;
+
+	if (errnum != 0 && errnum != EAGAIN)
+		stream_fail_writing(t, errnum);
+}
 
 /* Reads into all of a buffer; less: "more" says whether it has to wait, or stands at an end. */
 static size_t stream_tls_fill(struct stream_tls *t, uint8_t *buf, size_t len, bool *waits)
@@ -337,8 +421,8 @@ static size_t stream_tls_fill(struct stream_tls *t, uint8_t *buf, size_t len, bo
 			short wants = stream_wants(t, ret, errno);
 
 			*waits = wants != 0;
-			if (wants != 0)
-				t->read_wants = wants;
+			if (wants != 0) /* an answer to changed keys may wait, too */
+				t->read_wants = (short)(wants | (t->rest ? POLLOUT : 0));
 			break;
 		}
 		total += n;
@@ -354,6 +438,7 @@ static ssize_t stream_tls_readv(struct stream_tls *t, const struct iovec *iov, i
 	bool waits = false;
 	bool full = true;
 
+	stream_flush_reading(t);
 	for (int i = 0; i < count && full && t->err == 0; i++) {
 		size_t n = stream_tls_fill(t, iov[i].iov_base, iov[i].iov_len, &waits);
 
@@ -420,39 +505,39 @@ static const uint8_t *stream_gather(const struct iovec *iov, int count, size_t f
 	return copy;
 }
 
-/*
- * The socket takes no more.  Where the other end has ended before, the library says that instead of the
- * error.
- */
-static void stream_fail_writing(struct stream_tls *t, int errnum)
-{
-	stream_fail_socket(t, errnum);
-	t->write_errnum = t->errnum;
-	t->err = t->errnum = 0;
-}
-
-/* Bytes taken; 0: it has to wait, or it is over. */
-static size_t stream_tls_put(struct stream_tls *t, const uint8_t *data, size_t len)
+/* Makes a record; 0, or it is over. */
+static size_t stream_tls_record(struct stream_tls *t, const uint8_t *data, size_t len)
 {
 	size_t n = 0;
 	int errnum;
-	short wants;
 	int ret;
 
 	ERR_clear_error();
 	errno = 0;
 	ret = SSL_write_ex(t->ssl, data, len, &n);
 	errnum = errno;
-	if (ret == 1) {
-		t->begun = 0;
-		t->write_wants = POLLOUT;
+	if (ret == 1)
 		return n;
+	(void)stream_wants(t, ret, errnum);
+	if (t->err == 0 || t->err == -ERR_CONN)
+		stream_fail_writing(t, errnum);
+	return 0;
+}
+
+/* Bytes taken; 0: it has to wait, or it is over.  A record is taken when all of it is sent. */
+static size_t stream_tls_put(struct stream_tls *t, const uint8_t *data, size_t len)
+{
+	int errnum = stream_flush(t);
+	size_t n = t->begun;
+
+	if (errnum == 0 && n == 0) {
+		n = stream_tls_record(t, data, len);
+		errnum = n > 0 ? stream_flush(t) : 0;
 	}
-	wants = stream_wants(t, ret, errnum);
-	t->begun = wants != 0 ? len : 0;
-	if (wants != 0)
-		t->write_wants = wants;
-	else if (t->err == 0 || t->err == -ERR_CONN)
+	t->begun = errnum == EAGAIN ? n : 0;
+	if (errnum == 0)
+		return n;
+	if (errnum != EAGAIN)
 		stream_fail_writing(t, errnum);
 	return 0;
 }
@@ -503,7 +588,7 @@ short stream_events(const struct stream *s, bool read, bool write)
 		return (short)((read ? POLLIN : 0) | (write ? POLLOUT : 0));
 	if (t->shaking)
 		return t->shake_wants;
-	events = (read ? t->read_wants : 0) | (write ? t->write_wants : 0);
+	events = (read ? t->read_wants : 0) | (write ? POLLOUT : 0);
 	return (short)events;
 }
 
@@ -511,16 +596,22 @@ int stream_end(struct stream *s)
 {
 	struct stream_tls *t = s->tls;
 	int ret = 0;
+	int errnum = 0;
 
-	if (t && t->err == 0 && t->write_errnum == 0 && !t->shaking && !t->ended) {
+	if (t && t->err == 0 && t->write_errnum == 0 && !t->shaking) {
 		ERR_clear_error();
 		errno = 0;
-		ret = SSL_shutdown(t->ssl);
-		if (ret < 0 && stream_wants(t, ret, errno) != 0)
+		if (!t->ended) {
+			ret = SSL_shutdown(t->ssl);
+			if (ret < 0)
+				(void)stream_wants(t, ret, errno);
+			t->ended = ret >= 0;
+		}
+		errnum = stream_flush(t);
+		if (errnum == EAGAIN)
 			return STREAM_AGAIN;
-		t->ended = ret >= 0;
 	}
-	if (shutdown(s->fd, SHUT_WR) < 0 || ret < 0)
+	if (shutdown(s->fd, SHUT_WR) < 0 || ret < 0 || errnum != 0)
 		return -ERR_CONN;
 	return 0;
 }

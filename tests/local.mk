@@ -49,6 +49,7 @@ unit_tests = \
 	tests/unit/test_conn \
 	tests/unit/test_conn_limits \
 	tests/unit/test_conn_tls \
+	tests/unit/test_conn_tls_keys \
 	tests/unit/test_copy \
 	tests/unit/test_cowctl \
 	tests/unit/test_cowctl_clone \
@@ -159,6 +160,7 @@ unit_tests = \
 	tests/unit/test_store_crash \
 	tests/unit/test_store_dir \
 	tests/unit/test_stream \
+	tests/unit/test_stream_keys \
 	tests/unit/test_tls \
 	tests/unit/test_uri \
 	tests/unit/test_wire \
@@ -426,6 +428,8 @@ tests_unit_test_nbd_tls_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_n
 tests_unit_test_nbd_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd.c
 tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c
 tests_unit_test_conn_tls_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_tls.c
+hand_client = $(nbd_client) tests/lib/tls_hand.c tests/lib/tls_hand.h
+tests_unit_test_conn_tls_keys_SOURCES = $(fake_engine) $(hand_client) tests/unit/test_conn_tls_keys.c
 tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c
 
 # It is cut off at any fold, and made to fold often.

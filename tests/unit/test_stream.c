@@ -6,7 +6,6 @@
 #include "tests/unit/tls_fixture.h"
 
 #include <openssl/crypto.h>
-#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -470,87 +469,6 @@ static void test_what_is_left_of_a_record_is_pending(void **state)
 
 /* ---- what the other end may do --------------------------------------------------------------- */
 
-/* A client that is not of our making, through with its handshake. */
-static SSL *raw_client(struct stream *server)
-{
-	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-	struct tls *tls = server_of(dir, NULL, NULL);
-	char path[256];
-	int fds[2];
-	SSL *ssl;
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
-			 0);
-	(void)snprintf(path, sizeof(path), "%s/client-cert.pem", dir);
-	assert_int_equal(SSL_CTX_use_certificate_file(ctx, path, SSL_FILETYPE_PEM), 1);
-	(void)snprintf(path, sizeof(path), "%s/client-key.pem", dir);
-	assert_int_equal(SSL_CTX_use_PrivateKey_file(ctx, path, SSL_FILETYPE_PEM), 1);
-	ssl = SSL_new(ctx);
-	SSL_CTX_free(ctx);
-	assert_non_null(ssl);
-	assert_int_equal(SSL_set_fd(ssl, fds[0]), 1);
-	stream_open(server, fds[1]);
-	assert_int_equal(stream_start_tls(server, tls), 0);
-	tls_put(tls);
-	for (int i = 0; i < 10; i++) {
-		(void)SSL_connect(ssl);
-		assert_true(stream_handshake(server) >= 0);
-	}
-	assert_false(stream_is_shaking(server));
-	return ssl;
-}
-
-static void raw_free(SSL *ssl)
-{
-	(void)close(SSL_get_fd(ssl));
-	SSL_free(ssl);
-}
-
-static void update_keys(SSL *ssl)
-{
-	assert_int_equal(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), 1);
-	assert_int_equal(SSL_do_handshake(ssl), 1);
-}
-
-static void test_keys_may_change(void **state)
-{
-	struct stream server;
-	SSL *ssl = raw_client(&server);
-	char buf[8];
-
-	(void)state;
-	for (int i = 0; i < 5; i++) {
-		update_keys(ssl);
-		assert_int_equal(SSL_write(ssl, "hello", 5), 5);
-		assert_int_equal(get(&server, buf, sizeof(buf)), 5);
-		assert_int_equal(put(&server, "hello", 5), 5);
-		assert_int_equal(SSL_read(ssl, buf, sizeof(buf)), 5);
-	}
-	raw_free(ssl);
-	stream_close(&server);
-}
-
-static void test_keys_may_not_change_all_the_time(void **state)
-{
-	struct stream server;
-	SSL *ssl = raw_client(&server);
-	char buf[8];
-	ssize_t n = -1;
-	int count = 0;
-
-	(void)state;
-	for (errno = EAGAIN; n < 0 && errno == EAGAIN && count < 1000; count++) {
-		update_keys(ssl);
-		n = get(&server, buf, sizeof(buf));
-	}
-	assert_int_equal(n, -1);
-	assert_int_equal(errno, EPROTO);
-	assert_true(count > 16 && count < 64);
-	expect_text(&server, "changed too often");
-	raw_free(ssl);
-	stream_close(&server);
-}
-
 /* A client hears why it is refused though it was writing when the connection ended. */
 static void test_a_broken_write_leaves_what_is_to_be_read(void **state)
 {
@@ -684,8 +602,6 @@ int main(void)
 	    cmocka_unit_test(test_much_both_ways),
 	    cmocka_unit_test(test_small_pieces_share_a_record),
 	    cmocka_unit_test(test_what_is_left_of_a_record_is_pending),
-	    cmocka_unit_test(test_keys_may_change),
-	    cmocka_unit_test(test_keys_may_not_change_all_the_time),
 	    cmocka_unit_test(test_a_broken_write_leaves_what_is_to_be_read),
 	    cmocka_unit_test(test_tls_in_the_middle),
 	    cmocka_unit_test(test_data_behind_the_handshake_is_pending),

@@ -43,7 +43,7 @@ static struct tls *server_of(const char *dir, const char *psk, const char *allow
 	return tls;
 }
 
-static struct tls *client_of(const char *dir, const char *psk, const char *identity)
+static inline struct tls *client_of(const char *dir, const char *psk, const char *identity)
 {
 	struct tls_client_files files = {
 	    .certificates = dir, .psk = psk, .identity = identity, .host = "localhost"};
@@ -57,7 +57,7 @@ static struct tls *client_of(const char *dir, const char *psk, const char *ident
 }
 
 /* Plain. */
-static void pair_open(struct pair *p)
+static inline void pair_open(struct pair *p)
 {
 	int fds[2];
 
@@ -69,7 +69,7 @@ static void pair_open(struct pair *p)
 }
 
 /* Both handshakes until neither has to wait for the other any more. */
-static void pair_shake(struct pair *p)
+static inline void pair_shake(struct pair *p)
 {
 	p->client_err = p->server_err = STREAM_AGAIN;
 	for (int i = 0; i < 100; i++) {
@@ -81,7 +81,7 @@ static void pair_shake(struct pair *p)
 }
 
 /* Gives the references away. */
-static void pair_start(struct pair *p, struct tls *client, struct tls *server)
+static inline void pair_start(struct pair *p, struct tls *client, struct tls *server)
 {
 	pair_open(p);
 	assert_int_equal(stream_start_tls(&p->client, client), 0);
@@ -91,7 +91,7 @@ static void pair_start(struct pair *p, struct tls *client, struct tls *server)
 	pair_shake(p);
 }
 
-static void pair_close(struct pair *p)
+static inline void pair_close(struct pair *p)
 {
 	stream_close(&p->client);
 	stream_close(&p->server);
@@ -118,7 +118,7 @@ static void expect_text(const struct stream *s, const char *part)
 }
 
 /* One end says something, and the other end hears it. */
-static void expect_passes(struct stream *from, struct stream *to)
+static inline void expect_passes(struct stream *from, struct stream *to)
 {
 	char buf[8] = "";
 
