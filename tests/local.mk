@@ -49,6 +49,7 @@ unit_tests = \
 	tests/unit/test_conn \
 	tests/unit/test_conn_limits \
 	tests/unit/test_conn_tls \
+	tests/unit/test_conn_tls_cut \
 	tests/unit/test_conn_tls_keys \
 	tests/unit/test_copy \
 	tests/unit/test_cowctl \
@@ -429,6 +430,7 @@ tests_unit_test_nbd_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd.c
 tests_unit_test_conn_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn.c
 tests_unit_test_conn_tls_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_tls.c
 hand_client = $(nbd_client) tests/lib/tls_hand.c tests/lib/tls_hand.h
+tests_unit_test_conn_tls_cut_SOURCES = $(fake_engine) $(hand_client) tests/unit/test_conn_tls_cut.c
 tests_unit_test_conn_tls_keys_SOURCES = $(fake_engine) $(hand_client) tests/unit/test_conn_tls_keys.c
 tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c
 

@@ -17,6 +17,7 @@
 #include "common/err.h"
 #include "server/nbd.h"
 #include "tests/lib/caught.h"
+#include "tests/lib/must.h"
 #include "tests/lib/nbd_peer.h"
 #include "tests/lib/tls_hand.h"
 
@@ -444,5 +445,6 @@ int main(void)
 	    TEST(test_an_end_in_the_midst_of_a_command_of_nbd),
 	};
 
+	must_end_within(600);
 	return cmocka_run_group_tests_name("conn-tls-keys", tests, group_setup, group_teardown);
 }
