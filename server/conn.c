@@ -401,8 +401,8 @@ static short conn_wants(const struct conn *conn)
 
 	if (conn->state == CONN_LINGER)
 		return POLLIN;
-	if (conn->state == CONN_TLS && unsent)
-		read = false; /* what comes is for the handshake */
+	if (conn->state == CONN_TLS && (unsent || held)) /* what comes is for the handshake */
+		return unsent ? POLLOUT : 0;
 	return stream_events(&conn->stream, read, unsent || conn->ending);
 }
 
@@ -564,6 +564,14 @@ static void conn_set_on_room(void *ctx)
 	gate_wake_all(&set->recv);
 }
 
+static void conn_set_free_events(struct conn_set *set)
+{
+	if (set->slow_tick)
+		event_free(set->slow_tick);
+	if (set->shake_tick)
+		event_free(set->shake_tick);
+}
+
 struct conn_set *conn_set_new(const struct conn_config *config)
 {
 	struct conn_set *set = calloc(1, sizeof(*set));
@@ -574,8 +582,11 @@ struct conn_set *conn_set_new(const struct conn_config *config)
 	TAILQ_INIT(&set->conns);
 	gate_init(&set->send, config->send_budget_bytes);
 	gate_init(&set->recv, config->recv_budget_bytes);
+	gate_init(&set->shakes, CONN_SHAKES_MAX);
 	set->slow_tick = evtimer_new(loop_base(config->loop), conn_set_slow_tick, set);
-	if (!set->slow_tick) {
+	set->shake_tick = evtimer_new(loop_base(config->loop), conn_set_shake_tick, set);
+	if (!set->slow_tick || !set->shake_tick) {
+		conn_set_free_events(set);
 		free(set);
 		return NULL;
 	}
@@ -589,7 +600,7 @@ void conn_set_free(struct conn_set *set)
 		return;
 	assert(set->nconns == 0);
 	objects_on_room(set->config.host->objs, NULL, NULL);
-	event_free(set->slow_tick);
+	conn_set_free_events(set);
 	tls_put(set->tls);
 	free(set);
 }

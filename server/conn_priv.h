@@ -8,6 +8,7 @@
 #define SERVER_CONN_PRIV_H
 
 #include <bsd/sys/queue.h>
+#include <event2/util.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@ struct iovec;
 
 #define CONN_IN_BYTES	 8192u	      /* a small write in one system call */
 #define CONN_SMALL_BYTES (128u << 10) /* what needs no part of the common budgets */
+#define CONN_SHAKES_MAX	 8u	      /* steps of handshakes in one pass of the loop */
 
 enum conn_state {
 	CONN_HEADER,
@@ -77,9 +79,11 @@ struct conn_set {
 	struct conn_config config;
 	TAILQ_HEAD(, conn) conns;
 	unsigned int nconns;
-	struct gate send; /* used_bytes: the sum of all pending_bytes */
-	struct gate recv; /* used_bytes: the sum of all reserved_bytes */
+	struct gate send;   /* used_bytes: the sum of all pending_bytes */
+	struct gate recv;   /* used_bytes: the sum of all reserved_bytes */
+	struct gate shakes; /* steps of handshakes in this pass of the loop, in place of bytes */
 	struct event *slow_tick;
+	struct event *shake_tick; /* the next pass */
 	struct log_rate refusals;
 	struct log_rate tls_refusals;
 	struct tls *tls; /* for handshakes that begin; NULL: there is no TLS */
@@ -169,6 +173,9 @@ ssize_t conn_recv(struct conn *conn, const struct iovec *iov, int niov) MUST_CHE
 
 /* The step of CONN_TLS. */
 enum conn_step conn_step_tls(struct conn *conn);
+
+/* Another pass of the loop has begun: handshakes go on, of those first that have waited.  ctx: the set. */
+void conn_set_shake_tick(evutil_socket_t fd, short what, void *ctx);
 
 /* A read or write by TLS has failed, with errno: the log says what of it is the peer's fault. */
 void conn_tls_failed(struct conn *conn);

@@ -3,11 +3,14 @@
  * conn_tls.c: the handshake of TLS on a connection: before its protocol, or where that asks for it.
  *
  * Nothing of TLS is made before the first byte has come, and none of the protocol's bytes is read before
- * the handshake is over.  It stands under the same deadline as the handshake of the protocol.
+ * the handshake is over.  It stands under the same deadline as the handshake of the protocol.  A step of it
+ * costs much more than what any request does in a turn: so all handshakes share a few steps in each pass of
+ * the loop, in order of arrival, however many there are.
  */
 #include <assert.h>
 #include <errno.h>
 #include <event2/buffer.h>
+#include <event2/event.h>
 #include <sys/socket.h>
 
 #include "common/clock.h"
@@ -51,7 +54,7 @@ void conn_tls_failed(struct conn *conn)
 }
 
 /* Looks at the first byte, and leaves it where it is: what speaks no TLS is told apart. */
-static enum conn_step tls_begin(struct conn *conn)
+static enum conn_step tls_look(struct conn *conn)
 {
 	unsigned char first;
 	ssize_t n = recv(conn->stream.fd, &first, sizeof(first), MSG_PEEK | MSG_DONTWAIT);
@@ -64,19 +67,47 @@ static enum conn_step tls_begin(struct conn *conn)
 	}
 	if (first != TLS_RECORD_HANDSHAKE)
 		return tls_refuse(conn, "the client does not speak TLS");
-	if (stream_start_tls(&conn->stream, conn->set->tls) < 0)
-		return tls_refuse(conn, err_text(-ERR_NOMEM));
 	return STEP_ON;
+}
+
+/* Whether it may go on in this pass of the loop.  If not it is woken in a later one. */
+static bool tls_may_step(struct conn *conn)
+{
+	static const struct timeval next_pass = {0, 0};
+	struct conn_set *set = conn->set;
+
+	if (!gate_pass(&set->shakes, &conn->waiter, 1, false))
+		return false;
+	set->shakes.used_bytes++;
+	if (!event_pending(set->shake_tick, EV_TIMEOUT, NULL) &&
+	    event_add(set->shake_tick, &next_pass) < 0)
+		set->shakes.used_bytes = 0; /* rather no limit than nobody who lifts it */
+	return true;
+}
+
+void conn_set_shake_tick(evutil_socket_t fd, short what, void *ctx)
+{
+	struct conn_set *set = ctx;
+
+	(void)fd;
+	(void)what;
+	set->shakes.used_bytes = 0;
+	gate_wake(&set->shakes);
 }
 
 enum conn_step conn_step_tls(struct conn *conn)
 {
+	enum conn_step step = STEP_ON;
 	int err;
 
 	if (evbuffer_get_length(conn->out) > 0)
 		return STEP_WAIT;
 	if (!conn_is_tls(conn))
-		return tls_begin(conn);
+		step = tls_look(conn);
+	if (step != STEP_ON || !tls_may_step(conn))
+		return STEP_WAIT;
+	if (!conn_is_tls(conn) && stream_start_tls(&conn->stream, conn->set->tls) < 0)
+		return tls_refuse(conn, err_text(-ERR_NOMEM));
 	err = stream_handshake(&conn->stream);
 	if (err == STREAM_AGAIN)
 		return STEP_WAIT;

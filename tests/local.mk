@@ -51,6 +51,7 @@ unit_tests = \
 	tests/unit/test_conn_tls \
 	tests/unit/test_conn_tls_cut \
 	tests/unit/test_conn_tls_keys \
+	tests/unit/test_conn_tls_slow \
 	tests/unit/test_copy \
 	tests/unit/test_cowctl \
 	tests/unit/test_cowctl_clone \
@@ -432,6 +433,7 @@ tests_unit_test_conn_tls_SOURCES = $(fake_engine) $(fake_client) tests/unit/test
 hand_client = $(nbd_client) tests/lib/tls_hand.c tests/lib/tls_hand.h
 tests_unit_test_conn_tls_cut_SOURCES = $(fake_engine) $(hand_client) tests/unit/test_conn_tls_cut.c
 tests_unit_test_conn_tls_keys_SOURCES = $(fake_engine) $(hand_client) tests/unit/test_conn_tls_keys.c
+tests_unit_test_conn_tls_slow_SOURCES = $(fake_engine) $(hand_client) tests/unit/test_conn_tls_slow.c
 tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/test_conn_limits.c
 
 # It is cut off at any fold, and made to fold often.
