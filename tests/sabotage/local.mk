@@ -202,7 +202,7 @@ sabotage_patches = \
 	tests/sabotage/966-tls-old-context.patch \
 	tests/sabotage/967-tls-log-unbounded.patch \
 	tests/sabotage/968-tls-end-unsaid.patch \
-	tests/sabotage/969-tls-handshakes-all-at-once.patch \
+	tests/sabotage/970-tls-handshakes-all-at-once.patch \
 	tests/sabotage/969-credentials-broken-used.patch \
 	tests/sabotage/942-with-clone-impatient.patch \
 	$(NULL)
