@@ -158,6 +158,13 @@ static void export_tell(struct nbd *nbd)
 		    nbd_info_block_size_encode(body, sizeof(body), 1, BLK_BYTES, NBD_PAYLOAD_MAX));
 }
 
+/* Of an answer it is enough that it is no error. */
+static void export_ignored(struct nbd *nbd, const struct session_reply *reply)
+{
+	(void)nbd;
+	(void)reply;
+}
+
 static enum conn_step export_failed(struct nbd *nbd)
 {
 	char quoted[4 * WIRE_TEXT_MAX];
@@ -173,19 +180,41 @@ static enum conn_step export_failed(struct nbd *nbd)
 	return nbd_opt_error(nbd, nbd->failed, nbd->why);
 }
 
+/* A clone that could not be opened has been removed, and the client may go on; else it goes with the connection,
+ * so that no other takes its place. */
+static enum conn_step export_uncloned(struct nbd *nbd)
+{
+	bool left = nbd->failed;
+
+	nbd->failed = nbd->unopened;
+	if (!left) {
+		nbd->clone[0] = '\0';
+		return export_failed(nbd);
+	}
+	(void)export_failed(nbd);
+	conn_finish(nbd->conn);
+	return STEP_WAIT;
+}
+
+static enum conn_step export_unclone(struct nbd *nbd)
+{
+	struct msg_remove m = {0};
+	uint8_t body[sizeof(m) + 8];
+
+	nbd->unopened = nbd->failed;
+	snprintf(m.name, sizeof(m.name), "%s", nbd->clone);
+	return nbd_ask(nbd, WIRE_OP_REMOVE, body, msg_remove_encode(body, sizeof(body), &m),
+		       export_ignored, export_uncloned);
+}
+
 /* From here on it is commands. */
 static enum conn_step export_ready(struct nbd *nbd)
 {
 	uint8_t body[NBD_EXPORT_REPLY_BYTES + NBD_EXPORT_REPLY_ZEROES];
 	int n;
 
-	if (nbd->failed && nbd->clone[0] != '\0') { /* it goes with the connection */
-		(void)export_failed(nbd);
-		conn_finish(nbd->conn);
-		return STEP_WAIT;
-	}
 	if (nbd->failed)
-		return export_failed(nbd);
+		return nbd->clone[0] != '\0' ? export_unclone(nbd) : export_failed(nbd);
 	if (!export_has_contexts(nbd))
 		nbd->ncontexts = 0;
 	if (nbd->opt.option == NBD_OPT_EXPORT_NAME) {
@@ -233,12 +262,6 @@ static enum conn_step export_open(struct nbd *nbd)
 
 /* ---- clones ---------------------------------------------------------------------------------- */
 
-static void export_cloned(struct nbd *nbd, const struct session_reply *reply)
-{
-	(void)nbd;
-	(void)reply;
-}
-
 /* No two of a store's have one name: the incarnation is another at each start. */
 static enum conn_step export_clone(struct nbd *nbd)
 {
@@ -251,7 +274,7 @@ static enum conn_step export_clone(struct nbd *nbd)
 	snprintf(m.src, sizeof(m.src), "%s", nbd->export.spec);
 	snprintf(m.dst, sizeof(m.dst), "%s", nbd->clone);
 	return nbd_ask(nbd, WIRE_OP_CLONE, body, msg_clone_encode(body, sizeof(body), &m),
-		       export_cloned, export_open);
+		       export_ignored, export_open);
 }
 
 /* A request of the end: its answer is waited for, and not looked at.  False: there will be none. */

@@ -97,6 +97,8 @@ struct nbd {
 	void (*answered)(struct nbd *nbd, const struct session_reply *reply);
 	uint32_t failed; /* the answer was this error: 0 or NBD_REP_ERR_... */
 	uint32_t status; /* as the engine has it */
+	uint32_t
+	    unopened; /* of a clone that could not be opened, while it is removed: as "failed" */
 	char why[WIRE_TEXT_MAX];
 	/* Transmission. */
 	uint32_t handle;

@@ -107,6 +107,7 @@ unit_tests = \
 	tests/unit/test_msg \
 	tests/unit/test_name \
 	tests/unit/test_nbd \
+	tests/unit/test_nbd_clones \
 	tests/unit/test_nbd_cmds \
 	tests/unit/test_nbd_limits \
 	tests/unit/test_nbd_tls \
@@ -388,6 +389,7 @@ libtest_la_SOURCES = \
 	tests/unit/libcow_fixture.h \
 	tests/unit/map_fixture.h \
 	tests/unit/names_fixture.h \
+	tests/unit/nbd_fixture.h \
 	tests/unit/object_fixture.h \
 	tests/unit/object_map_fixture.h \
 	tests/unit/object_verify_fixture.h \
@@ -424,6 +426,7 @@ tests_unit_test_dispatch_ranges_SOURCES = $(fake_engine) tests/unit/test_dispatc
 tests_unit_test_dispatch_group_SOURCES = $(fake_engine) tests/unit/test_dispatch_group.c
 tests_unit_test_session_SOURCES = $(fake_engine) tests/unit/test_session.c
 nbd_client = $(fake_client) tests/lib/nbd_peer.c tests/lib/nbd_peer.h
+tests_unit_test_nbd_clones_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd_clones.c
 tests_unit_test_nbd_cmds_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd_cmds.c
 tests_unit_test_nbd_limits_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd_limits.c
 tests_unit_test_nbd_tls_SOURCES = $(fake_engine) $(nbd_client) tests/unit/test_nbd_tls.c

@@ -17,41 +17,7 @@
 
 #include "common/cursor.h"
 #include "common/err.h"
-#include "tests/lib/nbd_peer.h"
-
-#define SIZE 65536u
-
-/* Makes objects and versions by a client of the other protocol. */
-static void make(struct peer_fixture *fx, const char *name)
-{
-	struct frame_client c = peer_connect(fx);
-
-	(void)peer_make(fx, &c, name, SIZE);
-	close(c.fd);
-}
-
-static void snap(struct peer_fixture *fx, const char *spec)
-{
-	struct frame_client c = peer_connect(fx);
-	struct msg_snap m = {0};
-	uint8_t body[2048];
-	int n;
-
-	memcpy(m.name, spec, strlen(spec) + 1);
-	n = msg_snap_encode(body, sizeof(body), &m);
-	assert_true(n > 0);
-	assert_int_equal(frame_call(&c, &fx->frame, WIRE_OP_SNAP, body, (size_t)n, NULL, 0), 0);
-	close(c.fd);
-}
-
-static void assert_closed(struct peer_fixture *fx, struct nbd_peer *p)
-{
-	uint8_t byte;
-
-	assert_false(frame_recv_raw(&p->c, &byte, 1));
-	close(p->c.fd);
-	frame_wait(fx->base, peer_none_left, fx);
-}
+#include "tests/unit/nbd_fixture.h"
 
 /* ---- options --------------------------------------------------------------------------------- */
 
@@ -426,121 +392,6 @@ static void test_contexts_of_a_set_that_failed_are_not_used(void **state)
 	close(p.c.fd);
 }
 
-/* ---- clones ---------------------------------------------------------------------------------- */
-
-static bool no_handles(void *ctx)
-{
-	const struct peer_fixture *fx = ctx;
-
-	return fake_open_handles(fx->objs) == 0;
-}
-
-static void assert_objects(struct peer_fixture *fx, uint32_t count)
-{
-	struct frame_client c = peer_connect(fx);
-
-	assert_int_equal(CALL(fx, &c, WIRE_OP_LIST, msg_list, .max = 100), 0);
-	assert_int_equal(le32_get(fx->frame.body), count);
-	close(c.fd);
-}
-
-static void test_a_clone_goes_with_its_connection(void **state)
-{
-	static const struct nbd_config clones = {.clones = true};
-	struct peer_fixture *fx = *state;
-	struct nbd_answer a = {0};
-	struct nbd_answer b = {0};
-	struct nbd_peer p[2];
-	uint8_t byte;
-
-	make(fx, "a");
-	snap(fx, "a@v");
-	frame_wait(fx->base, peer_none_left, fx);
-	fx->config.nbd = &clones;
-	peer_reconfigure(fx);
-	p[0] = nbd_peer_greet(fx, 3);
-	assert_int_equal(nbd_peer_go(&p[0], 6, "+clone:a@v"), ACK);
-	assert_string_equal(p[0].names, "+clone:a@v\na version, read-only\n");
-	assert_int_equal(p[0].flags, 0xe6d); /* another one for each connection, and writable */
-	assert_int_equal(nbd_peer_go(&p[0], 6, "+clone:b"), ERR_UNKNOWN_);
-	assert_objects(fx, 1);
-	assert_int_equal(nbd_peer_go(&p[0], 7, "+clone:a@v"), ACK);
-	p[1] = nbd_peer_connect(fx, "+clone:a", 0);
-	assert_objects(fx, 3);
-	assert_int_equal(nbd_peer_call(&p[0], &a, 1, 0, 0, 1, "x"), 0);
-	b.data = &byte;
-	assert_int_equal(nbd_peer_call(&p[1], &b, 0, 0, 0, 1, NULL), 0);
-	assert_int_equal(byte, 0);
-	nbd_peer_send(&p[0], 2, 0, 0, 0, NULL, 0);
-	close(p[0].c.fd);
-	close(p[1].c.fd);
-	frame_wait(fx->base, no_handles, fx);
-	frame_wait(fx->base, peer_none_left, fx);
-	assert_objects(fx, 1);
-}
-
-static void start_with_clones(struct peer_fixture *fx)
-{
-	static const struct nbd_config clones = {.clones = true};
-
-	frame_wait(fx->base, peer_none_left, fx);
-	fx->config.nbd = &clones;
-	peer_reconfigure(fx);
-}
-
-/* Lets the one answer go that the engine holds back, and waits for what comes of it. */
-static void let_one_go(struct peer_fixture *fx)
-{
-	assert_int_equal(fake_held(fx->objs), 1);
-	fake_hold(fx->objs, false);
-	fake_hold(fx->objs, true);
-	frame_settle(fx->base);
-}
-
-/* What was made is the connection's until its end, so that the next GO would find it. */
-static void test_a_clone_that_cannot_be_opened_ends_it(void **state)
-{
-	static const char go[] = "\0\0\0\x08+clone:a\0\0";
-	struct peer_fixture *fx = *state;
-	struct nbd_peer p;
-
-	make(fx, "a");
-	start_with_clones(fx);
-	p = nbd_peer_greet(fx, 3);
-	fake_hold(fx->objs, true);
-	nbd_peer_send_opt(&p, 7, go, sizeof(go) - 1);
-	nbd_peer_send_opt(&p, 7, "\0\0\0\1a\0\0", 7);
-	frame_settle(fx->base);
-	let_one_go(fx);			     /* INFO */
-	fake_fail_next(fx->objs, -ERR_CSUM); /* OPEN, once CLONE is answered */
-	let_one_go(fx);
-	fake_hold(fx->objs, false);
-	assert_int_equal(nbd_peer_opt_reply(&p, 7), ERR_UNKNOWN_);
-	assert_non_null(strstr(p.text, "checksum"));
-	assert_closed(fx, &p);
-	assert_int_equal(fake_open_handles(fx->objs), 0);
-	assert_objects(fx, 1);
-}
-
-static void test_a_clone_is_no_export(void **state)
-{
-	static const char *const names[] = {"nbd-clone/7-1", "+clone:nbd-clone/7-1"};
-	struct peer_fixture *fx = *state;
-	struct nbd_peer p;
-
-	make(fx, "nbd-clone/7-1");
-	start_with_clones(fx);
-	p = nbd_peer_greet(fx, 3);
-	assert_int_equal(nbd_peer_opt(&p, 8, NULL, 0), ACK);
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		assert_int_equal(nbd_peer_go(&p, 6, names[i]), ERR_UNKNOWN_);
-		assert_int_equal(nbd_peer_go(&p, 7, names[i]), ERR_UNKNOWN_);
-		assert_non_null(strstr(p.text, "its own"));
-		assert_int_equal(nbd_peer_meta(&p, 9, names[i], 0, NULL), ERR_UNKNOWN_);
-	}
-	close(p.c.fd);
-}
-
 /* ---- ends anywhere --------------------------------------------------------------------------- */
 
 /* A whole exchange, as bytes. */
@@ -619,39 +470,6 @@ static void test_every_byte_may_be_another(void **state)
 	}
 }
 
-static void test_who_goes_while_the_engine_works(void **state)
-{
-	static const struct nbd_config clones = {.clones = true};
-	static const char go[] = "\0\0\0\x08+clone:a\0\0";
-	struct peer_fixture *fx = *state;
-
-	make(fx, "a");
-	frame_wait(fx->base, peer_none_left, fx);
-	fx->config.nbd = &clones;
-	peer_reconfigure(fx);
-	for (int answers = 0; answers < 3; answers++) { /* INFO, CLONE, OPEN */
-		struct nbd_peer p = nbd_peer_greet(fx, 3);
-
-		fake_hold(fx->objs, true);
-		nbd_peer_send_opt(&p, 7, go, sizeof(go) - 1);
-		frame_settle(fx->base);
-		for (int i = 0; i < answers; i++) {
-			fake_hold(fx->objs, false);
-			fake_hold(fx->objs, true);
-			frame_settle(fx->base);
-		}
-		conn_set_abort(fx->set);
-		fake_hold(fx->objs, false);
-		frame_wait(fx->base, peer_none_left, fx);
-		close(p.c.fd);
-		fx->config.nbd = &clones;
-		peer_reconfigure(fx);
-		assert_int_equal(fake_open_handles(fx->objs), 0);
-		assert_objects(fx, 1);
-		frame_wait(fx->base, peer_none_left, fx);
-	}
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, peer_setup, peer_teardown)
 
 int main(void)
@@ -676,12 +494,8 @@ int main(void)
 	    TEST(test_contexts_that_there_are),
 	    TEST(test_contexts_that_are_set),
 	    TEST(test_contexts_of_a_set_that_failed_are_not_used),
-	    TEST(test_a_clone_goes_with_its_connection),
-	    TEST(test_a_clone_that_cannot_be_opened_ends_it),
-	    TEST(test_a_clone_is_no_export),
 	    TEST(test_a_stream_may_be_cut_at_every_byte),
 	    TEST(test_every_byte_may_be_another),
-	    TEST(test_who_goes_while_the_engine_works),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
