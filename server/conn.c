@@ -268,10 +268,16 @@ static void conn_linger_read(struct conn *conn)
 		conn_kill(conn);
 }
 
+bool conn_may_log_fault(struct conn *conn)
+{
+	return log_rate_pass(&conn->set->faults, "protocol-error", clock_now_ms());
+}
+
 void conn_refuse(struct conn *conn, int err)
 {
-	log_event(LOG_WARN, "protocol-error", "client=\"%s\" error=%s reason=\"%s\"",
-		  conn->session.holder, err_name(err), err_text(err));
+	if (conn_may_log_fault(conn))
+		log_event(LOG_WARN, "protocol-error", "client=\"%s\" error=%s reason=\"%s\"",
+			  conn->session.holder, err_name(err), err_text(err));
 	conn_finish(conn);
 	conn_set_deadline(conn, conn->set->config.handshake_ms);
 }
@@ -463,16 +469,25 @@ static void conn_on_turn(evutil_socket_t fd, short what, void *ctx)
 	conn_turn(ctx);
 }
 
+/* Of who was refused the log has a line. */
+static void conn_log_drop(struct conn *conn)
+{
+	enum log_level level = conn->state == CONN_LINGER && !conn->ready ? LOG_DEBUG : LOG_INFO;
+
+	if (level == LOG_INFO &&
+	    !log_rate_pass(&conn->set->drops, "connection-dropped", clock_now_ms()))
+		return;
+	log_event(level, "connection-dropped", "reason=%s client=\"%s\"",
+		  conn->ready ? "does-not-end" : "no-handshake", conn->session.holder);
+}
+
 static void conn_on_deadline(evutil_socket_t fd, short what, void *ctx)
 {
 	struct conn *conn = ctx;
 
 	(void)fd;
 	(void)what;
-	/* of who was refused the log has a line */
-	log_event(conn->state == CONN_LINGER && !conn->ready ? LOG_DEBUG : LOG_INFO,
-		  "connection-dropped", "reason=%s client=\"%s\"",
-		  conn->ready ? "does-not-end" : "no-handshake", conn->session.holder);
+	conn_log_drop(conn);
 	conn_kill(conn);
 }
 

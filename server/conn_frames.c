@@ -54,10 +54,12 @@ static bool frames_is_tls(const uint8_t *bytes)
 /* There is no answer that it would understand. */
 static enum conn_step frames_refuse_tls(struct conn *conn)
 {
-	log_event(LOG_WARN, "protocol-error",
-		  "client=\"%s\" error=FRAME_MAGIC reason=\"the client speaks TLS, which is not "
-		  "spoken at this address\"",
-		  conn->session.holder);
+	if (conn_may_log_fault(conn))
+		log_event(
+		    LOG_WARN, "protocol-error",
+		    "client=\"%s\" error=FRAME_MAGIC reason=\"the client speaks TLS, which is not "
+		    "spoken at this address\"",
+		    conn->session.holder);
 	conn_finish(conn);
 	return STEP_WAIT;
 }

@@ -84,8 +84,11 @@ struct conn_set {
 	struct gate shakes; /* steps of handshakes in this pass of the loop, in place of bytes */
 	struct event *slow_tick;
 	struct event *shake_tick; /* the next pass */
+	/* Lines that whoever reaches a socket can cause. */
 	struct log_rate refusals;
 	struct log_rate tls_refusals;
+	struct log_rate faults;
+	struct log_rate drops;
 	struct tls *tls; /* for handshakes that begin; NULL: there is no TLS */
 	bool stopping;
 };
@@ -203,6 +206,9 @@ void conn_set_ready(struct conn *conn);
 
 /* Reads no more, and ends when everything is answered and sent. */
 void conn_finish(struct conn *conn);
+
+/* Whether the log takes one more line on a peer that broke the protocol. */
+bool conn_may_log_fault(struct conn *conn) MUST_CHECK;
 
 /* As conn_finish(), because the peer broke the protocol: the log says so, and there is a deadline. */
 void conn_refuse(struct conn *conn, int err);

@@ -47,7 +47,7 @@ void conn_tls_failed(struct conn *conn)
 {
 	char quoted[TLS_REASON_BYTES];
 
-	if (conn_is_tls(conn) && (errno == EPROTO || errno == EACCES))
+	if (conn_is_tls(conn) && (errno == EPROTO || errno == EACCES) && conn_may_log_fault(conn))
 		log_event(LOG_WARN, "protocol-error", "client=\"%s\" error=TLS reason=%s",
 			  conn->session.holder,
 			  log_quote(quoted, sizeof(quoted), stream_text(&conn->stream)));

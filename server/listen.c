@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "server/loop.h"
@@ -29,6 +30,7 @@ struct listener {
 	struct evconnlistener *ev;
 	struct event *retry;
 	bool full; /* paused by its owner */
+	struct log_rate fulls;
 	bool tls;
 	char addr[LISTEN_ADDR_BYTES];
 	const char *path; /* in addr: of a unix socket, or NULL */
@@ -49,7 +51,8 @@ static void listener_on_accept(struct evconnlistener *ev, evutil_socket_t fd, st
 		return;
 	l->full = true;
 	evconnlistener_disable(ev);
-	log_event(LOG_WARN, "listen-full", "address=\"%s\"", l->addr);
+	if (log_rate_pass(&l->fulls, "listen-full", clock_now_ms()))
+		log_event(LOG_WARN, "listen-full", "address=\"%s\"", l->addr);
 }
 
 /* Without a pause an accept that finds no descriptor comes again at once, for ever. */

@@ -195,6 +195,7 @@ sabotage_patches = \
 	tests/sabotage/989-nbd-tls-not-required.patch \
 	tests/sabotage/990-nbd-contexts-of-another.patch \
 	tests/sabotage/975-nbd-clone-unopened-left.patch \
+	tests/sabotage/976-conn-log-unbounded.patch \
 	tests/sabotage/950-nbd-shrunk-grows.patch \
 	tests/sabotage/951-nbd-fua-unsynced.patch \
 	tests/sabotage/952-nbd-end-by-one.patch \

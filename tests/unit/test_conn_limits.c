@@ -19,6 +19,8 @@
 #include "common/err.h"
 #include "common/log.h"
 #include "proto/msg.h"
+#include "server/nbd.h"
+#include "tests/lib/caught.h"
 #include "tests/lib/peer.h"
 
 /* ---- limits ---------------------------------------------------------------------------------- */
@@ -280,6 +282,85 @@ static void test_stop_answers_what_is_in_flight_and_ends_the_rest(void **state)
 	close(c.fd);
 }
 
+/* ---- the log --------------------------------------------------------------------------------- */
+
+#define KNOCKS 100
+
+static unsigned int lines_of(const char *event)
+{
+	unsigned int n = 0;
+
+	for (const char *at = caught_text(); (at = strstr(at, event)); at++)
+		n++;
+	return n;
+}
+
+/* Somebody sends this to a connection, and goes when the server has. */
+static void knock(struct peer_fixture *fx, const struct conn_proto *proto, const char *bytes,
+		  size_t len)
+{
+	uint8_t junk[64];
+	struct frame_client c = {.base = fx->base};
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	assert_int_equal(conn_new(fx->set, proto, fds[0]), 0);
+	c.fd = fds[1];
+	if (len > 0)
+		assert_true(frame_send_raw(&c, bytes, len));
+	while (frame_recv_raw(&c, junk, 1))
+		;
+	close(c.fd);
+	frame_wait(fx->base, peer_none_left, fx);
+}
+
+/* Whoever knocks, and at which door: as many lines as can be read. */
+static void test_faults_do_not_fill_the_log(void **state)
+{
+	static const struct {
+		const struct conn_proto *proto;
+		const char bytes[WIRE_HEADER_BYTES];
+		size_t len;
+	} doors[] = {
+	    {&conn_frames, "junk", WIRE_HEADER_BYTES},
+	    {&conn_frames, "\x16\3\1", WIRE_HEADER_BYTES},
+	    {&conn_nbd, "junk", 4},
+	    {&conn_nbd, "\0\0\0\3IHAVEOPT\0\0\0\3\xff\0\0\0", 20},
+	};
+	struct peer_fixture *fx = *state;
+
+	log_set_level(LOG_WARN);
+	for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
+		unsigned int lines;
+
+		caught_begin();
+		for (int n = 0; n < KNOCKS; n++)
+			knock(fx, doors[i].proto, doors[i].bytes, doors[i].len);
+		lines = lines_of("event=protocol-error");
+		caught_end();
+		assert_true(lines >= 20 && lines < KNOCKS);
+		peer_reconfigure(fx);
+	}
+	log_set_level(LOG_ERROR);
+}
+
+static void test_who_says_nothing_does_not_fill_the_log(void **state)
+{
+	struct peer_fixture *fx = *state;
+	unsigned int lines;
+
+	fx->config.handshake_ms = 1;
+	peer_reconfigure(fx);
+	log_set_level(LOG_INFO);
+	caught_begin();
+	for (int i = 0; i < KNOCKS; i++)
+		knock(fx, &conn_frames, NULL, 0);
+	lines = lines_of("event=connection-dropped");
+	caught_end();
+	log_set_level(LOG_ERROR);
+	assert_true(lines >= 20 && lines < KNOCKS);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, peer_setup, peer_teardown)
 
 int main(void)
@@ -295,6 +376,8 @@ int main(void)
 	    TEST(test_a_cut_in_a_payload_writes_nothing),
 	    TEST(test_half_close_still_gets_the_answers),
 	    TEST(test_stop_answers_what_is_in_flight_and_ends_the_rest),
+	    TEST(test_faults_do_not_fill_the_log),
+	    TEST(test_who_says_nothing_does_not_fill_the_log),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

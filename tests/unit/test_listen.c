@@ -29,9 +29,10 @@
 #include "common/err.h"
 #include "common/thread.h"
 #include "server/loop.h"
+#include "tests/lib/caught.h"
 #include "tests/lib/must.h"
 
-#define MAX_CLIENTS 8
+#define MAX_CLIENTS 64
 
 struct fixture {
 	char root[64];
@@ -490,6 +491,30 @@ static void test_full_pauses_until_resumed(void **state)
 		close(clients[i]);
 }
 
+/* As many lines as can be read, however often there is room for one more. */
+static void test_full_does_not_fill_the_log(void **state)
+{
+	struct fixture *fx = *state;
+	struct listener *l = must_listen(fx, fx->addr);
+	int clients[MAX_CLIENTS];
+	unsigned int lines = 0;
+
+	caught_begin();
+	for (unsigned int i = 0; i < MAX_CLIENTS; i++) {
+		fx->full_at = i + 1;
+		listener_resume(l);
+		clients[i] = connect_unix(fx->path);
+		run_until_accepted(fx, i + 1);
+	}
+	for (const char *at = caught_text(); (at = strstr(at, "event=listen-full")); at++)
+		lines++;
+	caught_end();
+	assert_true(lines >= 20 && lines < MAX_CLIENTS);
+	listener_close(l);
+	for (size_t i = 0; i < ARRAY_LEN(clients); i++)
+		close(clients[i]);
+}
+
 /* The log of this process, which goes to its standard error, in a file for a while. */
 struct capture {
 	int file;
@@ -641,6 +666,7 @@ int main(void)
 	    CASE(test_bad_addresses),
 	    CASE(test_tcp_host_longer_than_any),
 	    CASE(test_full_pauses_until_resumed),
+	    CASE(test_full_does_not_fill_the_log),
 	    CASE(test_no_descriptor_pauses_and_does_not_spin),
 	    CASE(test_close_while_pausing),
 	};
