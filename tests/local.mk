@@ -227,6 +227,7 @@ nbd_client_tests = \
 
 fuzz_tests = \
 	tests/fuzz/fuzz_nbd \
+	tests/fuzz/fuzz_nbd_conn \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_wire \
 	$(NULL)
@@ -586,6 +587,13 @@ tests_fsstack_load_SOURCES = \
 	$(NULL)
 
 tests_fuzz_fuzz_nbd_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_nbd.c
+tests_fuzz_fuzz_nbd_conn_SOURCES = $(fuzz_driver) $(fake_engine) $(nbd_client) \
+	tests/fuzz/fuzz_nbd_conn.c \
+	tests/fuzz/nbd_input.c \
+	tests/fuzz/nbd_input.h \
+	tests/fuzz/nbd_watch.c \
+	tests/fuzz/nbd_watch.h \
+	$(NULL)
 tests_fuzz_fuzz_record_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_record.c
 tests_fuzz_fuzz_wire_SOURCES = $(fuzz_driver) tests/fuzz/fuzz_wire.c
 fuzz_driver = tests/fuzz/driver.c tests/fuzz/fuzz.h
@@ -653,8 +661,9 @@ check-long: all
 	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=10000000 TEST_RECORDED=100000 TEST_STARTED=1000 \
 		TEST_SWEEP=all TEST_CORRUPT=0 TEST_ROUNDS=40 TEST_MOUNTS=required TEST_TIMEOUT=14400 \
 		TEST_NBD_OPS=200000 TEST_NBD_KILLS=100 TEST_NBD_NOISE=50000 TEST_FIO=512 TEST_CRASHES=40 \
+		TEST_RUNS=2000000 \
 		$(MAKE) $(AM_MAKEFLAGS) check \
-		TESTS='$(sim_tests) $(sweep_tests) $(record_tests) $(corrupt_tests) $(fsstack_tests) \
+		TESTS='$(fuzz_tests) $(sim_tests) $(sweep_tests) $(record_tests) $(corrupt_tests) $(fsstack_tests) \
 			tests/integration/test_model tests/integration/test_kill tests/integration/test_group \
 			tests/nbd/test_conns.py tests/nbd/test_protocol.py tests/nbd/test_fio.sh tests/nbd/test_fs.sh'
 .PHONY: check-run check-threads check-lint check-long

@@ -171,6 +171,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
+const struct fuzz_target fuzz_target = {.runs = 200000};
+
 size_t fuzz_input(uint64_t random, uint8_t *bytes, size_t max)
 {
 	size_t row = random % ARRAY_LEN(rows);

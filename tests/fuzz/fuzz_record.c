@@ -45,6 +45,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
+const struct fuzz_target fuzz_target = {.runs = 200000};
+
 #define EXTENTS_MAX 6u
 #define HOLES_MAX   3u
 #define SHARES_MAX  2u

@@ -98,6 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
+const struct fuzz_target fuzz_target = {.runs = 200000};
+
 /* The number of its codec and the bytes of a vector; of a frame the header. */
 size_t fuzz_input(uint64_t number, uint8_t *bytes, size_t max)
 {

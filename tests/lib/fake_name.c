@@ -46,7 +46,7 @@ int fake_resize(struct fake *f, uint64_t size)
 {
 	uint8_t *data;
 
-	if (size > (UINT64_C(1) << 30))
+	if (size > f->size_max)
 		return -ERR_TOO_LARGE;
 	data = realloc(f->data, size ? size : 1);
 	assert(data);
@@ -103,6 +103,7 @@ static int fake_make(struct objects *objs, const char *spec, uint64_t size,
 		return err;
 	f = calloc(1, sizeof(*f));
 	assert(f);
+	f->size_max = objs->size_max;
 	f->info.id = ++objs->next_id;
 	snprintf(f->info.name, sizeof(f->info.name), "%s", spec);
 	err = fake_resize(f, size);
@@ -378,11 +379,18 @@ static int order_of_ids(const void *a, const void *b)
 	return (one->id > other->id) - (one->id < other->id);
 }
 
+static void fire_list(struct due *due)
+{
+	due->cb.list(due->ctx, due->err, due->list, due->at, due->more);
+	free(due->list);
+}
+
 static void fake_list(struct objects *objs, const struct wanted *w, uint32_t max, object_list_cb cb,
 		      void *ctx)
 {
 	struct map_obj *found = NULL;
 	const struct fake *f;
+	struct due *due;
 	uint32_t n = 0;
 
 	TAILQ_FOREACH (f, &objs->fakes, link) {
@@ -394,8 +402,12 @@ static void fake_list(struct objects *objs, const struct wanted *w, uint32_t max
 	}
 	if (w->origin != 0 && n > 0)
 		qsort(found, n, sizeof(*found), order_of_ids);
-	cb(ctx, fake_failure(objs), found, n < max ? n : max, n > max);
-	free(found);
+	due = due_new(fire_list, fake_failure(objs), ctx);
+	due->cb.list = cb;
+	due->list = found;
+	due->at = n < max ? n : max;
+	due->more = n > max;
+	due_run(objs, due);
 }
 
 void object_list(struct objects *objs, const char *prefix, const char *after, const char *label,

@@ -35,17 +35,32 @@ struct due *due_new(void (*fire)(struct due *due), int err, void *ctx)
 	return due;
 }
 
+static void due_fire_first(struct objects *objs)
+{
+	struct due *due = STAILQ_FIRST(&objs->dues);
+
+	STAILQ_REMOVE_HEAD(&objs->dues, link);
+	objs->ndues--;
+	due->fire(due);
+	free(due);
+}
+
 void fake_hold(struct objects *objs, bool hold)
 {
-	struct due *due;
-
 	objs->hold = hold;
-	while (!objs->hold && (due = STAILQ_FIRST(&objs->dues))) {
-		STAILQ_REMOVE_HEAD(&objs->dues, link);
-		objs->ndues--;
-		due->fire(due);
-		free(due);
-	}
+	while (!objs->hold && objs->ndues > 0)
+		due_fire_first(objs);
+}
+
+bool fake_is_held(const struct objects *objs)
+{
+	return objs->hold;
+}
+
+void fake_step(struct objects *objs)
+{
+	for (size_t n = objs->ndues; n > 0; n--)
+		due_fire_first(objs);
 }
 
 size_t fake_held(const struct objects *objs)
@@ -83,6 +98,38 @@ size_t fake_direct(const struct objects *objs)
 size_t fake_open_handles(const struct objects *objs)
 {
 	return objs->nhandles;
+}
+
+void fake_set_size_max(struct objects *objs, uint64_t bytes)
+{
+	objs->size_max = bytes;
+}
+
+const uint8_t *fake_content(const struct objects *objs, const char *spec, uint64_t *size_bytes)
+{
+	const struct fake *f = fake_find(objs, spec);
+
+	if (!f)
+		return NULL;
+	*size_bytes = f->info.size_bytes;
+	return f->data;
+}
+
+uint64_t fake_writers(const struct objects *objs, const char *spec)
+{
+	const struct fake *f = fake_find(objs, spec);
+
+	return f ? f->nwriters : 0;
+}
+
+size_t fake_count(const struct objects *objs, const char *prefix)
+{
+	const struct fake *f;
+	size_t n = 0;
+
+	TAILQ_FOREACH (f, &objs->fakes, link)
+		n += strncmp(f->info.name, prefix, strlen(prefix)) == 0;
+	return n;
 }
 
 int fake_failure(struct objects *objs)
@@ -170,6 +217,7 @@ void object_open(struct objects *objs, const char *spec, unsigned int flags, con
 		snprintf(due->handle->holder, sizeof(due->handle->holder), "%s", holder);
 		LIST_INSERT_HEAD(&objs->handles, due->handle, link);
 		objs->nhandles++;
+		f->nwriters += !due->handle->readonly;
 	}
 	due_run(objs, due);
 }
@@ -378,7 +426,8 @@ void object_verify(struct handle *handle, const struct object_verify *what, obje
 	free(damages);
 }
 
-/* All of it is data; in details it is shared, and the last run is a hole that is not committed. */
+/* All of it is data; in details it is shared, and where there is room the last run is a hole that is not
+ * committed. */
 void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_bytes, uint32_t max,
 		    bool details, object_extents_cb cb, void *ctx)
 {
@@ -394,11 +443,10 @@ void object_extents(struct handle *handle, uint64_t off_bytes, uint64_t len_byte
 	if (len > len_bytes)
 		runs[0].len_bytes = len_bytes;
 	assert(max > 0 && len_bytes > 0);
-	if (details && n > 0) {
-		assert(runs[0].len_bytes > 3 && max >= ARRAY_LEN(runs));
+	runs[0].shared = details;
+	runs[0].dev_bytes = details ? 8192 + off_bytes : 0;
+	if (details && runs[0].len_bytes > 3 && max >= ARRAY_LEN(runs)) {
 		runs[0].len_bytes -= 3;
-		runs[0].shared = true;
-		runs[0].dev_bytes = 8192 + off_bytes;
 		n = ARRAY_LEN(runs);
 	}
 	cb(ctx, fake_failure(handle->objs), runs, n);
@@ -443,6 +491,7 @@ int objects_new(const struct objects_config *config, struct objects **out)
 	TAILQ_INIT(&objs->fakes);
 	LIST_INIT(&objs->handles);
 	STAILQ_INIT(&objs->dues);
+	objs->size_max = UINT64_C(1) << 30;
 	objs->pages = page_pool_new();
 	assert(objs->pages);
 	*out = objs;

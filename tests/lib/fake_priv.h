@@ -18,6 +18,8 @@ struct fake {
 	TAILQ_ENTRY(fake) link;
 	struct map_obj info;
 	uint8_t *data;
+	uint64_t size_max;
+	uint64_t nwriters; /* opened to be written to, so many times */
 };
 
 struct handle {
@@ -42,6 +44,7 @@ struct due {
 		object_changed_cb changed;
 		object_pairs_cb pairs;
 		object_all_cb all;
+		object_list_cb list;
 	} cb;
 	void *ctx;
 	int err;
@@ -52,6 +55,8 @@ struct due {
 	uint32_t npvs;
 	uint32_t at;
 	uint64_t *generations; /* of several objects */
+	struct map_obj *list;  /* of at objects */
+	bool more;
 };
 
 struct objects {
@@ -66,6 +71,7 @@ struct objects {
 	bool hold;
 	bool crowded;
 	bool holes;
+	uint64_t size_max;
 	int fail;
 	int close_err;
 	void (*on_room)(void *ctx);
