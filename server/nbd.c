@@ -44,9 +44,14 @@ static void nbd_close(struct conn *conn)
 	free(nbd);
 }
 
+/* An option that waits for the engine when the server stops has an answer, too. */
 static void nbd_finish(struct conn *conn)
 {
-	nbd_cmds_finish(nbd_of(conn));
+	struct nbd *nbd = nbd_of(conn);
+
+	nbd_cmds_finish(nbd);
+	if (conn->set->stopping && nbd->phase == NBD_WORK && nbd->opt.option != NBD_OPT_EXPORT_NAME)
+		(void)nbd_opt_error(nbd, NBD_REP_ERR_SHUTDOWN, err_text(-ERR_SHUTDOWN));
 }
 
 static bool nbd_end(struct conn *conn)
@@ -89,6 +94,9 @@ static void nbd_handshake_answered(struct nbd *nbd, const struct session_reply *
 	struct msg_error error;
 
 	nbd->conn->waiting = false;
+	/* the option is answered, or never will be */
+	if (nbd->conn->state >= CONN_FINISHING)
+		return;
 	if (reply->header.status == 0) {
 		nbd->answered(nbd, reply);
 		return;

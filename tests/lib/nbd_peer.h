@@ -17,14 +17,15 @@
 
 enum { ACK = 1, SERVER, INFO, CONTEXT };
 
-#define REP_ERR(n)   (0x80000000u | (n))
-#define ERR_UNSUP_   REP_ERR(1)
-#define ERR_POLICY_  REP_ERR(2)
-#define ERR_INVALID_ REP_ERR(3)
-#define ERR_TLS_     REP_ERR(5)
-#define ERR_UNKNOWN_ REP_ERR(6)
-#define ERR_BIG_     REP_ERR(9)
-#define ERR_EXT_     REP_ERR(10)
+#define REP_ERR(n)    (0x80000000u | (n))
+#define ERR_UNSUP_    REP_ERR(1)
+#define ERR_POLICY_   REP_ERR(2)
+#define ERR_INVALID_  REP_ERR(3)
+#define ERR_TLS_      REP_ERR(5)
+#define ERR_UNKNOWN_  REP_ERR(6)
+#define ERR_SHUTDOWN_ REP_ERR(7)
+#define ERR_BIG_      REP_ERR(9)
+#define ERR_EXT_      REP_ERR(10)
 
 struct nbd_peer {
 	struct frame_client c;

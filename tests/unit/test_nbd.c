@@ -268,6 +268,41 @@ static void test_an_error_of_the_engine_is_told(void **state)
 	close(p.c.fd);
 }
 
+/* The option that waits for the engine has an answer; the one behind it was never read. */
+static void test_a_server_that_stops_tells_an_option(void **state)
+{
+	static const struct {
+		uint32_t option;
+		const char *data;
+		size_t len;
+		uint32_t reply;
+	} rows[] = {{1, "a", 1, 0},
+		    {3, "", 0, ERR_SHUTDOWN_},
+		    {6, "\0\0\0\1a\0\0", 7, ERR_SHUTDOWN_},
+		    {7, "\0\0\0\1a\0\0", 7, ERR_SHUTDOWN_},
+		    {9, "\0\0\0\1a\0\0\0\0", 9, ERR_SHUTDOWN_}};
+	struct peer_fixture *fx = *state;
+
+	make(fx, "a");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct nbd_peer p;
+
+		frame_wait(fx->base, peer_none_left, fx);
+		peer_reconfigure(fx);
+		p = nbd_peer_greet(fx, 3);
+		fake_hold(fx->objs, true);
+		nbd_peer_send_opt(&p, rows[i].option, rows[i].data, rows[i].len);
+		nbd_peer_send_opt(&p, 8, NULL, 0);
+		frame_settle(fx->base);
+		conn_set_stop(fx->set);
+		fake_hold(fx->objs, false);
+		assert_int_equal(nbd_peer_opt_reply(&p, rows[i].option), rows[i].reply);
+		assert_int_equal(p.nreplies, 0);
+		assert_closed(fx, &p);
+		assert_int_equal(fake_open_handles(fx->objs), 0);
+	}
+}
+
 /* ---- lists ----------------------------------------------------------------------------------- */
 
 static void test_list_has_objects_and_versions(void **state)
@@ -489,6 +524,7 @@ int main(void)
 	    TEST(test_export_name_has_no_other_answer_than_the_end),
 	    TEST(test_extended_headers_are_not_given_up),
 	    TEST(test_an_error_of_the_engine_is_told),
+	    TEST(test_a_server_that_stops_tells_an_option),
 	    TEST(test_list_has_objects_and_versions),
 	    TEST(test_list_comes_in_pages),
 	    TEST(test_contexts_that_there_are),
