@@ -168,9 +168,7 @@ static enum conn_step nbd_step_skip(struct nbd *nbd)
 	nbd->skip -= n;
 	if (nbd->skip > 0)
 		return STEP_MORE;
-	if (nbd->opt.option == NBD_OPT_EXPORT_NAME)
-		return nbd_refuse(nbd, -ERR_FRAME_LEN);
-	return nbd_opt_error(nbd, NBD_REP_ERR_TOO_BIG, "the option has too much data");
+	return nbd_opt_run(nbd, NULL);
 }
 
 static enum conn_step nbd_step_work(struct nbd *nbd)

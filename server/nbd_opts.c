@@ -128,6 +128,10 @@ enum conn_step nbd_opt_run(struct nbd *nbd, const uint8_t *data)
 		return nbd_opt_no(nbd, NBD_REP_ERR_POLICY, nbd->conn->session.refusal);
 	if ((!row || !row->plain) && nbd_needs_tls(nbd))
 		return nbd_opt_no(nbd, NBD_REP_ERR_TLS_REQD, "this server requires TLS");
+	if (!data && nbd->opt.option == NBD_OPT_EXPORT_NAME)
+		return nbd_refuse(nbd, -ERR_FRAME_LEN);
+	if (!data)
+		return nbd_opt_error(nbd, NBD_REP_ERR_TOO_BIG, "the option has too much data");
 	if (!row)
 		return nbd_opt_error(nbd, NBD_REP_ERR_UNSUP, "no such option");
 	if (row->empty && nbd->opt.len > 0)

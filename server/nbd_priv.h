@@ -167,7 +167,7 @@ static inline bool nbd_has_chunks(const struct nbd *nbd)
 
 /* ---- nbd_opts.c ------------------------------------------------------------------------------ */
 
-/* An option whose data, as many bytes as its header says, is there. */
+/* An option whose data, as many bytes as its header says, is there; NULL: there was too much of it. */
 enum conn_step nbd_opt_run(struct nbd *nbd, const uint8_t *data);
 
 /* Forgets what the last option needed; what was negotiated. */

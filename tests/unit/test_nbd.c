@@ -104,10 +104,14 @@ static void test_the_number_of_options_is_bounded(void **state)
 
 static void test_who_is_not_fixed_has_export_name_alone(void **state)
 {
+	static const uint8_t junk[8193];
 	struct peer_fixture *fx = *state;
 	struct nbd_peer p = nbd_peer_greet(fx, 0);
 
 	nbd_peer_send_opt(&p, 3, NULL, 0);
+	assert_closed(fx, &p);
+	p = nbd_peer_greet(fx, 0);
+	nbd_peer_send_opt(&p, 3, junk, sizeof(junk)); /* which is not kept */
 	assert_closed(fx, &p);
 }
 
@@ -125,6 +129,7 @@ static void test_handshake_deadline(void **state)
 static void test_tls_that_is_required_comes_first(void **state)
 {
 	static const uint32_t options[] = {3, 8, 9, 10, 11, 77};
+	static const uint8_t junk[8193];
 	static const struct nbd_config require = {.tls = NBD_TLS_REQUIRE};
 	struct peer_fixture *fx = *state;
 	struct nbd_peer p;
@@ -136,6 +141,7 @@ static void test_tls_that_is_required_comes_first(void **state)
 	p = nbd_peer_greet(fx, 3);
 	for (size_t i = 0; i < ARRAY_LEN(options); i++)
 		assert_int_equal(nbd_peer_opt(&p, options[i], NULL, 0), ERR_TLS_);
+	assert_int_equal(nbd_peer_opt(&p, 7, junk, sizeof(junk)), ERR_TLS_);
 	assert_int_equal(nbd_peer_go(&p, 6, "a"), ERR_TLS_);
 	assert_int_equal(nbd_peer_go(&p, 7, "a"), ERR_TLS_);
 	assert_int_equal(nbd_peer_opt(&p, 1, "a", 1), 0);
