@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * test_tls.c: who is let in, and who is not and for which reason: certificates and pre-shared keys
- * that are wrong in one way each, and files that cannot be used.
+ * that are wrong in one way each, and files that cannot be used; and what a client may cost.
  */
 #include "tests/unit/tls_fixture.h"
 
@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/tls_priv.h"
 
 static char *dir;	/* as they should be */
 static char *broken;	/* what a test changes; its own CA */
@@ -280,6 +282,58 @@ static void test_an_unknown_identity(void **state)
 			      "server's certificate is refused",
 			      "the identity 'mallory' is unknown");
 	free(wrong);
+}
+
+/* One call decrypts 64 records, however short they are, and says that there are more. */
+static void test_short_records_take_several_reads(void **state)
+{
+	struct pair p;
+	char buf[200];
+
+	(void)state;
+	pair_start(&p, client_of(dir, NULL, NULL), server_of(dir, NULL, NULL));
+	for (int i = 0; i < 150; i++)
+		assert_int_equal(put(&p.client, "x", 1), 1);
+	assert_int_equal(get(&p.server, buf, sizeof(buf)), 64);
+	assert_true(stream_is_pending(&p.server));
+	assert_int_equal(get(&p.server, buf, sizeof(buf)), 64);
+	assert_true(stream_is_pending(&p.server));
+	assert_int_equal(get(&p.server, buf, sizeof(buf)), 22);
+	assert_false(stream_is_pending(&p.server));
+	pair_close(&p);
+}
+
+/* Whether a server finds the key of "alice" behind n identities that it does not know. */
+static bool finds_alice_behind(struct tls *server, unsigned int n)
+{
+	struct tls_peer peer = {.name = ""};
+	SSL *ssl = tls_session(server, &peer);
+	SSL_SESSION *sess = NULL;
+	bool found;
+
+	assert_non_null(ssl);
+	for (unsigned int i = 0; i < n; i++) {
+		assert_int_equal(tls_psk_find(ssl, (const unsigned char *)"nobody", 6, &sess), 1);
+		assert_null(sess);
+	}
+	assert_int_equal(tls_psk_find(ssl, (const unsigned char *)"alice", 5, &sess), 1);
+	found = sess != NULL;
+	SSL_SESSION_free(sess);
+	SSL_free(ssl);
+	return found;
+}
+
+/* A hello may name thousands: the library asks for each, and those behind the first 16 are not looked for. */
+static void test_a_client_names_too_many_identities(void **state)
+{
+	struct tls *server = server_of(NULL, keys, NULL);
+
+	(void)state;
+	assert_true(finds_alice_behind(server, 0));
+	assert_true(finds_alice_behind(server, 15));
+	assert_false(finds_alice_behind(server, 16));
+	assert_false(finds_alice_behind(server, 1000));
+	tls_put(server);
 }
 
 static void test_one_has_keys_and_the_other_certificates(void **state)
@@ -560,6 +614,8 @@ int main(void)
 	    T(test_revoked_certificates),
 	    T(test_a_wrong_key_of_an_identity),
 	    T(test_an_unknown_identity),
+	    T(test_short_records_take_several_reads),
+	    T(test_a_client_names_too_many_identities),
 	    T(test_one_has_keys_and_the_other_certificates),
 	    T(test_certificates_that_are_not_good),
 	    T(test_a_client_without_a_certificate),
