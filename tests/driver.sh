@@ -35,6 +35,9 @@ begin=$SECONDS
 { timeout --kill-after=10 "$limit" "$@" </dev/null >"$log" 2>&1; } 2>/dev/null
 status=$?
 took=$((SECONDS - begin))
+# The second line is of the children; those that nobody has waited for are not in it.
+times >"$trs"
+cpu=$(awk 'NR == 2 { split($0, t, /[ms ]+/); printf "%.1f", 60 * (t[1] + t[3]) + t[2] + t[4] }' "$trs")
 [ "$status" -ne 124 ] || echo "driver: no end after $limit s" >>"$log"
 
 # sum PATTERN: the sum of the first group over the lines that match.
@@ -96,6 +99,6 @@ result=PASS
 } >"$trs"
 
 # One write, so that tests that run side by side do not mix their lines.
-report="$result: $name (${took}s)"$'\n'"$summary"
+report="$result: $name (${took}s, ${cpu}s of CPU)"$'\n'"$summary"
 [ $result = PASS ] || report+=$'\n'"--- end of $log"$'\n'"$(tail -n 80 "$log")"
 printf '%s\n' "$report"
