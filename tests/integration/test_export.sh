@@ -142,8 +142,9 @@ refused() {
 	[ $? -eq 9 ] && [ "$("$COWCTL" -u "$far" snap ls bits)" = bits@1 ]
 }
 
+share=${TEST_SHARE:-1}
 wrong='' resumed=0
-for ((cut = 0; cut < length; cut++)); do
+for ((cut = RANDOM % share; cut < length; cut += share)); do
 	head -c $cut "$dir/bits2" >"$dir/cut"
 	refused "$dir/cut" || wrong="$wrong $cut"
 	if grep -q -e --skip-to "$dir/err"; then
@@ -156,9 +157,9 @@ for ((cut = 0; cut < length; cut++)); do
 		resumed=$((resumed + 1))
 	fi
 done
-check 'cut at every byte it is refused, and resumed' [ -z "$wrong" ]
+check 'cut at any byte it is refused, and resumed' [ -z "$wrong" ]
 echo "# $length bytes, resumed $resumed times: $wrong"
-check 'where there was something to go on with' [ "$resumed" -gt 50 ]
+check 'where there was something to go on with' [ $((resumed * share)) -gt 50 ]
 check 'nothing is left of that' [ "$(names bits)" = 'bits ' ]
 
 "$PYTHON" -c '
@@ -169,7 +170,7 @@ for i in range(len(data)):
     flipped[i] ^= 1 << i % 8
     open(f"{sys.argv[2]}.{i}", "wb").write(flipped)' "$dir/bits2" "$dir/flip"
 wrong=''
-for ((i = 0; i < length; i++)); do
+for ((i = RANDOM % share; i < length; i += share)); do
 	refused "$dir/flip.$i" || wrong="$wrong $i"
 	grep -q -e --skip-to "$dir/err" && cowctl -u "$far" rm -r bits.partial
 done

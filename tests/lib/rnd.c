@@ -22,11 +22,18 @@ uint64_t rnd_env(const char *name, uint64_t def)
 	return n;
 }
 
-uint64_t rnd_count(const char *name, uint64_t def)
+uint64_t rnd_share(void)
 {
 	uint64_t share = rnd_env("TEST_SHARE", 1);
 
 	MUST(share > 0, "TEST_SHARE is 0");
+	return share;
+}
+
+uint64_t rnd_count(const char *name, uint64_t def)
+{
+	uint64_t share = rnd_share();
+
 	return rnd_env(name, (def + share - 1) / share);
 }
 

@@ -45,4 +45,7 @@ uint64_t rnd_env(const char *name, uint64_t def);
  */
 uint64_t rnd_count(const char *name, uint64_t def);
 
+/* That n, or 1. */
+uint64_t rnd_share(void);
+
 #endif

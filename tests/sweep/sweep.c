@@ -9,7 +9,8 @@
  *	- the engine has latched where it must, and nowhere else;
  *	- when it is stopped no memory and no descriptor is left.
  *
- *	sweep			the first workload; $TEST_SWEEP: another one, or "all" of them
+ *	sweep			the first workload; $TEST_SWEEP: another one, or "all" of them; where
+ *				$TEST_SHARE is n every n-th call of each row, from $TEST_SEED
  *	sweep WORKLOAD PLAN	one case (fault.h), saying what it does
  */
 #include <errno.h>
@@ -29,6 +30,7 @@
 #include "common/thread.h"
 #include "server/map.h"
 #include "tests/lib/must.h"
+#include "tests/lib/rnd.h"
 #include "tests/sim/oom.h"
 #include "tests/sim/sched.h"
 #include "tests/sweep/calls.h"
@@ -364,21 +366,36 @@ static const struct fault_plan rows[] = {
     {FAULT_MEMORY, FAULT_NOMEM, FAULT_ON, 0},
 };
 
-/* Of all calls that there are of its point, one after the other. */
+/* The one that the cases of a row begin before: any of a share, where they are a share of all calls. */
+static uint64_t row_begin(uint64_t ncalls)
+{
+	static struct rnd rnd;
+	uint64_t share = rnd_share();
+
+	if (share == 1)
+		return 0;
+	if (rnd.state == 0)
+		rnd = rnd_stream(1);
+	return rnd_below(&rnd, share < ncalls ? share : ncalls);
+}
+
+/* Of all calls that there are of its point, or a share of them, one after the other. */
 static void row_run(struct job *jobs, const struct fault_plan *kind, uint64_t ncalls,
 		    struct row *row)
 {
+	uint64_t next = row_begin(ncalls) + 1;
 	struct fault_plan plan = *kind;
 	unsigned int running = 0;
 
-	while (running > 0 || plan.n < ncalls) {
+	while (running > 0 || next <= ncalls) {
 		struct job *job = NULL;
 
-		for (unsigned int j = 0; j < JOBS && plan.n < ncalls; j++)
+		for (unsigned int j = 0; j < JOBS && next <= ncalls; j++)
 			if (jobs[j].pid == 0)
 				job = &jobs[j];
 		if (job) {
-			plan.n++;
+			plan.n = next;
+			next += rnd_share();
 			job_start(job, (unsigned int)(job - jobs), row, &plan, false);
 			running++;
 		} else {

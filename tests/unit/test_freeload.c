@@ -14,7 +14,7 @@
 #include "tests/lib/engine.h"
 #include "tests/unit/map_fixture.h"
 
-#define NFRAGS 50000u /* every second block is free */
+#define NFRAGS 20000u /* every second block is free */
 #define NBLKS  (2 * NFRAGS)
 #define NFEWER 10000u /* still more than are loaded at once */
 

@@ -153,7 +153,7 @@ static void what_folds_make_is_sound(void **state)
 	kvfix_open(&fix, MAP_BYTES);
 	caught_begin();
 	assert_sound(&fix);
-	for (unsigned int i = 0; i < 300; i++) {
+	for (uint64_t n = rnd_count("TEST_FOLDS", 300); n > 0; n--) {
 		change_at_random(&fix, &rnd, has);
 		assert_sound(&fix);
 		if (rnd_one_in(&rnd, 20))
@@ -198,13 +198,16 @@ static void judge(struct kvfix *fix, struct file *f, uint64_t at, uint8_t xor, u
 	f->bytes[at] ^= xor;
 }
 
-/* Every byte of the headers and of what is a page's own: its head and the offsets; others by chance. */
+/* Every byte of the headers; every one, or a share, of the pages' heads; of the others some. */
 static bool is_chosen(const struct file *f, uint64_t at, struct rnd *rnd)
 {
 	uint64_t off = at % PAGE;
-	uint64_t end = at < 2 * PAGE ? 160 : le16_get(f->bytes + at - off + 12);
 
-	return off < end ? at < 2 * PAGE || off < 16 || rnd_one_in(rnd, 8) : rnd_one_in(rnd, 40);
+	if (at < 2 * PAGE)
+		return off < 160 || rnd_one_in(rnd, 40);
+	if (off < 16)
+		return rnd_one_in(rnd, rnd_share());
+	return rnd_one_in(rnd, rnd_share() * (off < le16_get(f->bytes + at - off + 12) ? 8 : 40));
 }
 
 static void another_byte_is_refused_or_harmless(void **state)

@@ -4,6 +4,7 @@
  * transaction succeeds and each fold fits, in a small file too.
  */
 #include "server/map_priv.h"
+#include "tests/lib/rnd.h"
 #include "tests/unit/map_fixture.h"
 
 #define DEV_NBLKS  (UINT64_C(1) << 21)
@@ -213,32 +214,37 @@ static void fill_and_empty(uint64_t meta_bytes, size_t ops, void (*fill)(struct 
 	fix_close(&f.fix);
 }
 
+/* A file of a MiB, and a larger one; with so many operations a transaction, of each MiB. */
+static void fill_and_empty_both(size_t small_ops, size_t ops, void (*fill)(struct full *f))
+{
+	uint64_t mib = rnd_count("TEST_META_MIB", 16);
+
+	fill_and_empty(MIB, small_ops, fill);
+	fill_and_empty(mib * MIB, mib * ops, fill);
+}
+
 static void test_small_objects(void **state)
 {
 	(void)state;
-	fill_and_empty(MIB, 4, fill_with_objects);
-	fill_and_empty(16 * MIB, 125, fill_with_objects);
+	fill_and_empty_both(4, 8, fill_with_objects);
 }
 
 static void test_scattered_leaves(void **state)
 {
 	(void)state;
-	fill_and_empty(MIB, 10, fill_with_leaves);
-	fill_and_empty(16 * MIB, 250, fill_with_leaves);
+	fill_and_empty_both(10, 16, fill_with_leaves);
 }
 
 static void test_leaves_in_pieces(void **state)
 {
 	(void)state;
-	fill_and_empty(MIB, 40, fill_with_pieces);
-	fill_and_empty(16 * MIB, 500, fill_with_pieces);
+	fill_and_empty_both(40, 32, fill_with_pieces);
 }
 
 static void test_clones(void **state)
 {
 	(void)state;
-	fill_and_empty(MIB, 20, fill_with_clones);
-	fill_and_empty(16 * MIB, 250, fill_with_clones);
+	fill_and_empty_both(20, 16, fill_with_clones);
 }
 
 int main(void)
