@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Sourced by quickstart and check, which run it from the root: makes build trees under build/.
 
+# Without it configure looks for bash, which takes twice as long for libtool's script at each link.
+export CONFIG_SHELL=/bin/sh
+
 # build_jobs: how many jobs at once; $JOBS, else as many as there are processors.
 build_jobs() {
 	echo "${JOBS:-$(nproc)}"
