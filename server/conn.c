@@ -470,15 +470,15 @@ static void conn_on_turn(evutil_socket_t fd, short what, void *ctx)
 }
 
 /* Of who was refused the log has a line. */
-static void conn_log_drop(struct conn *conn)
+static void conn_log_drop(struct conn *conn, const char *reason)
 {
 	enum log_level level = conn->state == CONN_LINGER && !conn->ready ? LOG_DEBUG : LOG_INFO;
 
 	if (level == LOG_INFO &&
 	    !log_rate_pass(&conn->set->drops, "connection-dropped", clock_now_ms()))
 		return;
-	log_event(level, "connection-dropped", "reason=%s client=\"%s\"",
-		  conn->ready ? "does-not-end" : "no-handshake", conn->session.holder);
+	log_event(level, "connection-dropped", "reason=%s client=\"%s\"", reason,
+		  conn->session.holder);
 }
 
 static void conn_on_deadline(evutil_socket_t fd, short what, void *ctx)
@@ -487,7 +487,7 @@ static void conn_on_deadline(evutil_socket_t fd, short what, void *ctx)
 
 	(void)fd;
 	(void)what;
-	conn_log_drop(conn);
+	conn_log_drop(conn, conn->ready ? "does-not-end" : "no-handshake");
 	conn_kill(conn);
 }
 
@@ -520,6 +520,23 @@ static int conn_make_events(struct conn *conn)
 	return conn->ev_read && conn->ev_write && conn->ev_turn && conn->ev_deadline && conn->out
 		   ? 0
 		   : -ERR_NOMEM;
+}
+
+/* Where the set is full who has been longest without a handshake goes, but for the last to come: so those who
+ * do not go on keep nobody out. */
+static void conn_set_make_room(struct conn_set *set)
+{
+	struct conn *conn;
+
+	if (!conn_set_is_full(set))
+		return;
+	TAILQ_FOREACH (conn, &set->conns, link)
+		if (!conn->ready && conn->state != CONN_DEAD)
+			break;
+	if (!conn || !TAILQ_NEXT(conn, link))
+		return;
+	conn_log_drop(conn, "crowded");
+	conn_kill(conn);
 }
 
 /* In the state that it begins in. */
@@ -558,6 +575,7 @@ static int conn_make(struct conn_set *set, const struct conn_proto *proto, int f
 	log_event(LOG_DEBUG, "connect", "client=\"%s\"", peer.text);
 	conn_set_deadline(conn, set->config.handshake_ms);
 	conn_wake(conn);
+	conn_set_make_room(set);
 	return 0;
 }
 

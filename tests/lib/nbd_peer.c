@@ -235,6 +235,7 @@ static void take_status(struct nbd_answer *a, bool extended, const uint8_t *body
 	size_t at = n;
 
 	assert_int_equal((len - n) % (2 * n), 0);
+	assert_true(a->nstatus + len / n <= ARRAY_LEN(a->status));
 	a->status[a->nstatus++] = (uint32_t)nbd_get(body, 4);
 	if (extended)
 		assert_int_equal(nbd_get(body + 4, 4), (len - n) / (2 * n));

@@ -50,7 +50,7 @@ struct nbd_answer {
 	uint64_t have; /* bytes of content */
 	uint8_t *data; /* where it goes: the caller's, len bytes from offset on; or NULL */
 	uint64_t offset;
-	uint32_t status[64]; /* of BLOCK_STATUS: per context id, then pairs */
+	uint32_t status[8192]; /* of BLOCK_STATUS: per context id, then pairs */
 	uint32_t nstatus;
 	char text[NBD_PEER_TEXT];
 };

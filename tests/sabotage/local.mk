@@ -199,6 +199,7 @@ sabotage_patches = \
 	tests/sabotage/977-stream-reads-unbounded.patch \
 	tests/sabotage/978-tls-identities-by-one.patch \
 	tests/sabotage/979-nbd-context-ends-reply.patch \
+	tests/sabotage/998-conn-silent-keep-others-out.patch \
 	tests/sabotage/997-nbd-readonly-written.patch \
 	tests/sabotage/950-nbd-shrunk-grows.patch \
 	tests/sabotage/951-nbd-fua-unsynced.patch \

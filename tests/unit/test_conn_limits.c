@@ -166,6 +166,42 @@ static void test_payloads_wait_while_the_engine_is_crowded(void **state)
 	close(other.fd);
 }
 
+static bool two_conns(void *ctx)
+{
+	const struct peer_fixture *fx = ctx;
+
+	return conn_set_count(fx->set) == 2;
+}
+
+/* Of those without a handshake the oldest goes, and nobody who has one. */
+static void test_who_says_nothing_keeps_nobody_out(void **state)
+{
+	struct peer_fixture *fx = *state;
+	struct frame_client first;
+	struct frame_client second;
+	struct frame_client good;
+	struct frame_client last;
+
+	fx->config.conns_max = 3;
+	peer_reconfigure(fx);
+	first = peer_dial(fx);
+	second = peer_dial(fx);
+	good = peer_connect(fx);
+	frame_wait(fx->base, two_conns, fx);
+	assert_false(frame_recv(&first, &fx->frame));
+	assert_int_equal(peer_hello(fx, &second, 0), 0);
+	last = peer_dial(fx);
+	assert_true(conn_set_is_full(fx->set));
+	assert_int_equal(peer_hello(fx, &last, 0), 0);
+	assert_int_equal(peer_ping(fx, &good), 0);
+	assert_int_equal(peer_ping(fx, &second), 0);
+	assert_int_equal(conn_set_count(fx->set), 3);
+	close(first.fd);
+	close(second.fd);
+	close(good.fd);
+	close(last.fd);
+}
+
 static void test_the_set_is_full_at_its_limit(void **state)
 {
 	struct peer_fixture *fx = *state;
@@ -371,6 +407,7 @@ int main(void)
 	    TEST(test_who_holds_the_send_budget_and_does_not_read_is_dropped),
 	    TEST(test_who_holds_the_receive_budget_and_does_not_send_is_dropped),
 	    TEST(test_payloads_wait_while_the_engine_is_crowded),
+	    TEST(test_who_says_nothing_keeps_nobody_out),
 	    TEST(test_the_set_is_full_at_its_limit),
 	    TEST(test_a_lost_connection_waits_for_the_engine),
 	    TEST(test_a_cut_in_a_payload_writes_nothing),

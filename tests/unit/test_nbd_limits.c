@@ -146,18 +146,18 @@ static void test_contexts_wait_for_who_reads(void **state)
 	struct peer_fixture *fx = *state;
 	uint8_t head[HEAD_BYTES] = {0x25, 0x60, 0x95, 0x13, 0, 0, 0, STATUS};
 	struct nbd_peer p = connect_with_contexts(fx);
-	struct nbd_answer a;
+	struct nbd_answer a = {0};
 	size_t sent;
 
 	nbd_put(head + 24, 4, 4096);
 	sent = send_until_full(&p, head);
 	assert_true(sent < SENT_MAX);
 	for (size_t i = 0; i < sent / HEAD_BYTES; i++) {
-		a = (struct nbd_answer){0};
-		assert_true(nbd_peer_recv(&p, &a, 0));
+		assert_true(nbd_peer_recv(&p, &a, 0)); /* parts of others are between its parts */
 		assert_int_equal(a.error, 0);
-		assert_int_equal(a.nchunks, CONTEXTS);
+		a.nstatus = 0;
 	}
+	assert_int_equal(a.nchunks, CONTEXTS * (sent / HEAD_BYTES));
 	close(p.c.fd);
 }
 
