@@ -36,7 +36,18 @@ bench_paths_LDADD = $(bench_ldadd)
 bench_recovery_LDADD = $(bench_ldadd)
 bench_share_LDADD = $(bench_ldadd)
 
-bench: $(bench_programs)
+# Load over libcow.
+check_PROGRAMS += bench/cowbench
+bench_cowbench_LDADD = libclient.la libcommon.la
+bench_cowbench_SOURCES = \
+	bench/cowbench.c \
+	bench/lib/figures.c \
+	bench/lib/figures.h \
+	bench/lib/samples.c \
+	bench/lib/samples.h \
+	$(NULL)
+
+bench: $(bench_programs) bench/cowbench cowd cowctl
 .PHONY: bench
 
 EXTRA_DIST += bench/README.md
