@@ -36,7 +36,7 @@ bench_paths_LDADD = $(bench_ldadd)
 bench_recovery_LDADD = $(bench_ldadd)
 bench_share_LDADD = $(bench_ldadd)
 
-# Load over libcow.
+# Load over libcow; tests/integration/test_bench.sh runs it.
 check_PROGRAMS += bench/cowbench
 bench_cowbench_LDADD = libclient.la libcommon.la
 bench_cowbench_SOURCES = \
@@ -50,4 +50,16 @@ bench_cowbench_SOURCES = \
 bench: $(bench_programs) bench/cowbench cowd cowctl
 .PHONY: bench
 
-EXTRA_DIST += bench/README.md
+EXTRA_DIST += \
+	bench/README.md \
+	bench/RESULTS.md \
+	bench/candidate \
+	bench/lib/figures.py \
+	bench/lib/load_rows.py \
+	bench/lib/machine.py \
+	bench/lib/names.py \
+	bench/lib/rows.py \
+	bench/lib/servers.py \
+	bench/load \
+	bench/race \
+	$(NULL)

@@ -196,6 +196,7 @@ conformance_scripts = \
 
 integration_scripts = \
 	tests/integration/test_attrs.sh \
+	tests/integration/test_bench.sh \
 	tests/integration/test_cli.sh \
 	tests/integration/test_diff.sh \
 	tests/integration/test_errors.sh \
