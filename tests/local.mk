@@ -177,6 +177,7 @@ integration_tests = \
 	tests/integration/test_aio \
 	tests/integration/test_badinput \
 	tests/integration/test_conns \
+	tests/integration/test_connects \
 	tests/integration/test_faults \
 	tests/integration/test_flushes \
 	tests/integration/test_group \
@@ -293,6 +294,7 @@ thread_programs = \
 	tests/unit/test_writeback \
 	tests/unit/test_writeback_inline \
 	tests/integration/test_conns \
+	tests/integration/test_connects \
 	tests/integration/test_faults \
 	$(NULL)
 thread_tests = $(thread_programs) tests/nbd/test_conns.py
@@ -612,6 +614,8 @@ tests_integration_test_access_LDADD = $(integration_ldadd)
 tests_integration_test_aio_LDADD = $(integration_ldadd)
 tests_integration_test_badinput_LDADD = $(integration_ldadd)
 tests_integration_test_conns_LDADD = $(integration_ldadd)
+tests_integration_test_connects_LDADD = $(integration_ldadd) $(OPENSSL_LIBS)
+tests_integration_test_connects_CPPFLAGS = $(AM_CPPFLAGS) $(CMOCKA_CFLAGS) $(OPENSSL_CFLAGS)
 tests_integration_test_faults_LDADD = $(integration_ldadd)
 tests_integration_test_flushes_LDADD = $(integration_ldadd)
 tests_integration_test_group_LDADD = $(integration_ldadd)
@@ -675,7 +679,7 @@ check-long: all
 	TEST_OPS=500000 TEST_KILLS=1000 TEST_STATES=10000000 TEST_RECORDED=100000 TEST_STARTED=1000 \
 		TEST_SWEEP=all TEST_CORRUPT=0 TEST_ROUNDS=40 TEST_MOUNTS=required TEST_TIMEOUT=14400 \
 		TEST_NBD_OPS=200000 TEST_NBD_KILLS=100 TEST_NBD_NOISE=50000 TEST_FIO=512 TEST_CRASHES=40 \
-		TEST_RUNS=2000000 \
+		TEST_RUNS=2000000 TEST_CONNECTS=100000 \
 		$(MAKE) $(AM_MAKEFLAGS) check \
 		TESTS='$(fuzz_tests) $(sim_tests) $(sweep_tests) $(record_tests) $(corrupt_tests) $(fsstack_tests) \
 			tests/integration/test_model tests/integration/test_kill tests/integration/test_group \
