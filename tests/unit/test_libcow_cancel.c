@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "tests/lib/certs.h"
+#include "tests/lib/rnd.h"
 #include "tests/unit/aio_fixture.h"
 
 #define SPOILED	    0x5a
@@ -171,7 +172,7 @@ static void test_cancel_at_every_byte_with_checksums(void **state)
 static void test_cancel_at_many_bytes(void **state)
 {
 	(void)state;
-	cancel_everywhere(true, 7);
+	cancel_everywhere(true, 7 * rnd_share());
 }
 
 static void large_pattern(uint8_t data[LARGE_BYTES], size_t seed)
