@@ -63,8 +63,11 @@ static void bytes_add(struct watch_bytes *b, const void *data, size_t len)
 		b->len -= b->at;
 		b->at = 0;
 	}
-	b->p = realloc(b->p, b->len + len);
-	MUST(b->p, "realloc");
+	if (b->len + len > b->room) {
+		b->room = 2 * (b->len + len);
+		b->p = realloc(b->p, b->room);
+		MUST(b->p, "realloc");
+	}
 	memcpy(b->p + b->len, data, len);
 	b->len += len;
 }

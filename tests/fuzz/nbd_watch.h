@@ -23,6 +23,7 @@ enum watch_how { WATCH_SIMPLE, WATCH_STRUCTURED, WATCH_EXTENDED, WATCH_HOWS };
 
 struct watch_bytes {
 	uint8_t *p;
+	size_t room;
 	size_t len;
 	size_t at; /* looked at up to here */
 };
