@@ -349,16 +349,6 @@ int nbd_error_encode(uint8_t *buf, size_t len, uint32_t error, const char *text)
 	return nbd_end(&c);
 }
 
-int nbd_error_offset_encode(uint8_t *buf, size_t len, uint32_t error, const char *text,
-			    uint64_t offset)
-{
-	struct cursor c = cursor_over(buf, len);
-
-	nbd_put_error(&c, error, text);
-	put64(&c, offset);
-	return nbd_end(&c);
-}
-
 size_t nbd_status_bytes(bool extended, uint32_t n)
 {
 	return extended ? 8 + (size_t)n * 16 : 4 + (size_t)n * 8;

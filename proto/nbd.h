@@ -199,7 +199,6 @@ enum nbd_cmd_type {
 #define NBD_REPLY_TYPE_BLOCK_STATUS	5u
 #define NBD_REPLY_TYPE_BLOCK_STATUS_EXT 6u
 #define NBD_REPLY_TYPE_ERROR		0x8001u
-#define NBD_REPLY_TYPE_ERROR_OFFSET	0x8002u
 
 #define NBD_STATE_HOLE	 1u /* of base:allocation */
 #define NBD_STATE_ZERO	 2u
@@ -257,8 +256,6 @@ size_t nbd_chunk_encode(uint8_t out[NBD_EXTENDED_REPLY_BYTES], const struct nbd_
 int nbd_offset_encode(uint8_t *buf, size_t len, uint64_t offset) MUST_CHECK;
 int nbd_hole_encode(uint8_t *buf, size_t len, uint64_t offset, uint32_t bytes) MUST_CHECK;
 int nbd_error_encode(uint8_t *buf, size_t len, uint32_t error, const char *text) MUST_CHECK;
-int nbd_error_offset_encode(uint8_t *buf, size_t len, uint32_t error, const char *text,
-			    uint64_t offset) MUST_CHECK;
 
 /* A chunk of BLOCK_STATUS, or of BLOCK_STATUS_EXT where it is extended. */
 struct nbd_extent {

@@ -151,10 +151,6 @@ void nbd_cmd_ok(struct nbd *nbd, struct nbd_cmd *cmd);
 void nbd_cmd_error(struct nbd *nbd, struct nbd_cmd *cmd, uint32_t error, const char *why);
 void nbd_cmd_data(struct nbd *nbd, struct nbd_cmd *cmd, struct pagevec *pv);
 
-/* A reply without a command: to a header that no command is made of. */
-void nbd_header_error(struct nbd *nbd, const struct nbd_request *in, uint32_t error,
-		      const char *why);
-
 /* The head of a chunk of len bytes. */
 void nbd_send_chunk(struct nbd *nbd, const struct nbd_cmd *cmd, uint16_t flags, uint16_t type,
 		    uint32_t len);

@@ -81,28 +81,20 @@ static void nbd_send_simple(struct nbd *nbd, const struct nbd_request *in, uint3
 	nbd_send(nbd, head, sizeof(head));
 }
 
-void nbd_header_error(struct nbd *nbd, const struct nbd_request *in, uint32_t error,
-		      const char *why)
-{
-	uint8_t body[WIRE_TEXT_MAX + 8];
-	int n;
-
-	if (!nbd_has_chunks(nbd)) {
-		nbd_send_simple(nbd, in, error);
-		return;
-	}
-	n = nbd_error_encode(body, sizeof(body), error, why);
-	if (n < 0) {
-		conn_kill(nbd->conn);
-		return;
-	}
-	nbd_send_head(nbd, in, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_ERROR, (uint32_t)n);
-	nbd_send(nbd, body, (size_t)n);
-}
-
 void nbd_cmd_error(struct nbd *nbd, struct nbd_cmd *cmd, uint32_t error, const char *why)
 {
-	nbd_header_error(nbd, &cmd->in, error, why);
+	uint8_t body[WIRE_TEXT_MAX + 8];
+	int n = nbd_error_encode(body, sizeof(body), error, why);
+
+	if (!nbd_has_chunks(nbd)) {
+		nbd_send_simple(nbd, &cmd->in, error);
+	} else if (n < 0) {
+		conn_kill(nbd->conn);
+	} else {
+		nbd_send_head(nbd, &cmd->in, NBD_REPLY_FLAG_DONE, NBD_REPLY_TYPE_ERROR,
+			      (uint32_t)n);
+		nbd_send(nbd, body, (size_t)n);
+	}
 	nbd_cmd_end(nbd, cmd);
 }
 

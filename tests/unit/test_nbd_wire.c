@@ -234,7 +234,6 @@ static void test_payloads_of_chunks(void **state)
 	ASSERT_ENCODES("\1\2\3\4\5\6\7\x08", nbd_offset_encode, UINT64_C(0x0102030405060708));
 	ASSERT_ENCODES("\0\0\0\0\0\0\0\1\0\0\2\0", nbd_hole_encode, 1, 512);
 	ASSERT_ENCODES("\0\0\0\x16\0\3why", nbd_error_encode, NBD_EINVAL, "why");
-	ASSERT_ENCODES("\0\0\0\5\0\1?\0\0\0\0\0\0\1\0", nbd_error_offset_encode, NBD_EIO, "?", 256);
 }
 
 static void test_block_status(void **state)
