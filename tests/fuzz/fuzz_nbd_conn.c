@@ -41,8 +41,7 @@
 #define STATES	     (CONN_DEAD + 1)
 
 struct client {
-	int fd; /* -1: nobody */
-	bool ended;
+	int fd;	  /* -1: nobody */
 	bool eof; /* of the server's side */
 	bool cut; /* the end is none: the server has closed at once */
 	struct watch watch;
@@ -62,7 +61,6 @@ struct world {
 	bool removed;
 	bool stopped;
 	bool aborted;
-	size_t left;
 };
 
 /* In all of the run. */
@@ -366,7 +364,6 @@ static void do_client_op(struct world *world, enum in_op op, struct client *c, s
 			(void)client_read(c, n > 0 ? n : SIZE_MAX);
 		break;
 	case IN_END:
-		c->ended = true;
 		(void)shutdown(c->fd, SHUT_WR);
 		break;
 	default:

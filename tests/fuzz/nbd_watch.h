@@ -60,9 +60,8 @@ struct watch {
 	bool fixed;
 	bool structured;
 	bool extended;
-	bool left;    /* DISC was sent */
-	bool broken;  /* what was sent is no protocol from sent.at on */
-	bool partial; /* the server has begun a message that is not complete */
+	bool left;   /* DISC was sent */
+	bool broken; /* what was sent is no protocol from sent.at on */
 	uint32_t noptions;
 	uint32_t nreplies; /* of the option under way */
 	bool told;	   /* what its export is */
