@@ -220,7 +220,7 @@ static void build_zero_in_name(struct raw *r, struct raw_bytes *b)
 
 static void build_unknown_flag(struct raw *r, struct raw_bytes *b)
 {
-	(void)raw_add_open(r, b, "target", 4);
+	(void)raw_add_open(r, b, "target", 8);
 }
 
 static void build_read_too_long(struct raw *r, struct raw_bytes *b)
