@@ -52,7 +52,6 @@ bench: $(bench_programs) bench/cowbench cowd cowctl
 
 EXTRA_DIST += \
 	bench/README.md \
-	bench/RESULTS.md \
 	bench/candidate \
 	bench/lib/figures.py \
 	bench/lib/load_rows.py \
