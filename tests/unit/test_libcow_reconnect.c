@@ -313,12 +313,12 @@ static void test_silence(void **state)
 {
 	struct fixture *fx = *state;
 	int64_t results[2] = {PENDING, PENDING};
-	/* when the first has waited so long, the silence was longer than the handle's 30 ms */
-	struct cow_aio how[2] = {{.done = save, .ctx = &results[0], .timeout_ms = 100},
+	/* when the first has waited so long, the silence was longer than the handle's 300 ms */
+	struct cow_aio how[2] = {{.done = save, .ctx = &results[0], .timeout_ms = 1000},
 				 {.done = save, .ctx = &results[1], .timeout_ms = 600000}};
 
 	for (unsigned int restarts = 0; restarts < 2; restarts++) {
-		assert_int_equal(cow_set_timeout(fx->cow, 30), 0);
+		assert_int_equal(cow_set_timeout(fx->cow, 300), 0);
 		fake_store_lock(fx->st); /* it may still be at what was given up before */
 		fx->st->mute_writes = 2; /* what comes again is answered */
 		fx->st->hello.incarnation += restarts;
