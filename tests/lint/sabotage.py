@@ -67,6 +67,10 @@ def undistributed(patches, words):
     for patch in patches:
         if f"tests/sabotage/{patch.name}.patch" not in words:
             yield f"{patch.name} is in no makefile"
+    there = {f"tests/sabotage/{patch.name}.patch" for patch in patches}
+    for word in sorted(words):
+        if word.startswith("tests/sabotage/") and word.endswith(".patch") and word not in there:
+            yield f"{word} is in a makefile alone"
 
 
 def untabled(patches):

@@ -201,17 +201,6 @@ sabotage_patches = \
 	tests/sabotage/979-nbd-context-ends-reply.patch \
 	tests/sabotage/998-conn-silent-keep-others-out.patch \
 	tests/sabotage/997-nbd-readonly-written.patch \
-	tests/sabotage/950-nbd-shrunk-grows.patch \
-	tests/sabotage/951-nbd-fua-unsynced.patch \
-	tests/sabotage/952-nbd-end-by-one.patch \
-	tests/sabotage/953-nbd-df-ignored.patch \
-	tests/sabotage/954-nbd-flush-error-dropped.patch \
-	tests/sabotage/955-nbd-agreed-before-tls-kept.patch \
-	tests/sabotage/956-nbd-bitmap-inverted.patch \
-	tests/sabotage/957-nbd-clone-left.patch \
-	tests/sabotage/958-nbd-disc-does-not-wait.patch \
-	tests/sabotage/959-nbd-tls-not-required.patch \
-	tests/sabotage/960-nbd-contexts-of-another.patch \
 	tests/sabotage/961-peer-not-looked-at.patch \
 	tests/sabotage/962-peer-refused-goes-on.patch \
 	tests/sabotage/963-tls-injected-bytes.patch \
