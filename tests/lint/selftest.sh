@@ -246,6 +246,9 @@ sed -i 's/^1\. One/2. Two/' "$dir/tree/DESIGN.md"
 fails sabotage 'rule of' 'a planted bug that breaks no rule'
 sed -i 's|tests/unit/test_err ||' "$dir/tree/tests/local.mk"
 fails sabotage 'name tests' 'a planted bug for a test that does not exist'
+sed -i 's|^B = |&tests/sabotage/09-gone.patch |' "$dir/tree/tests/local.mk"
+fails sabotage 'distributed' 'a planted bug that is in a makefile alone'
+sed -i 's|tests/sabotage/09-gone.patch ||' "$dir/tree/tests/local.mk"
 sed -i 's|tests/sabotage/01-value.patch||' "$dir/tree/tests/local.mk"
 fails sabotage 'distributed' 'a planted bug that is in no makefile'
 sed -i 's/another/the same/' "$dir/tree/tests/sabotage/README.md"

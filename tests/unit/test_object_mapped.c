@@ -177,7 +177,7 @@ static void a_useless_place_is_no_want_of_space(void **state)
 	engine_settle(m.e);
 	gate_dev_release(m.e->gate, GATE_WRITE, 1);
 	assert_int_equal(engine_wait(m.e, &second), 0); /* and nothing can be committed for it */
-	assert_int_equal(engine_free_nblks(m.e), 1); /* where the first was */
+	assert_int_equal(engine_free_nblks(m.e), 1);	/* where the first was */
 	gate_dev_open(m.e->gate, GATE_WRITE);
 	expect(&m);
 	engine_flush(m.e);
