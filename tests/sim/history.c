@@ -320,6 +320,12 @@ bool history_is_tied(const struct history *h, unsigned int i)
 	return false;
 }
 
+void history_tie_ended(struct history *h, unsigned int i)
+{
+	for (unsigned int t = 0; t < h->nties; t++)
+		h->ties[t].objs &= ~(1u << i);
+}
+
 bool history_tie(struct history *h, unsigned int i, unsigned int j)
 {
 	uint32_t objs = (1u << i) | (1u << j);
@@ -403,8 +409,7 @@ static void history_untie(struct history *h, const struct history_obj *o)
 {
 	for (unsigned int u = 0; u < HISTORY_UNITS; u++)
 		h->units[u].objs &= ~(1u << (o - h->objs));
-	for (unsigned int t = 0; t < h->nties; t++)
-		h->ties[t].objs &= ~(1u << (o - h->objs));
+	history_tie_ended(h, (unsigned int)(o - h->objs));
 }
 
 void history_settle(struct history *h, struct history_obj *o, const struct history_state *state,

@@ -126,6 +126,9 @@ bool history_allows(const struct history_obj *o, const struct history_state *sta
 bool history_tie(struct history *h, unsigned int i, unsigned int j);
 bool history_is_tied(const struct history *h, unsigned int i);
 
+/* Its handle was closed, and it stays: it is tied no more, and what comes is its own. */
+void history_tie_ended(struct history *h, unsigned int i);
+
 /* What has just been sent to these objects is one change.  NULL: there are too many. */
 struct history_unit *history_unit(struct history *h, uint32_t objs);
 

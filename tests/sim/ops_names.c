@@ -147,10 +147,12 @@ static void remove_answered(struct op *op, int err)
 
 	run->at[op->i].busy = false;
 	op_names_failed(run, err);
-	if (err == 0 || err == -ERR_NOENT)
+	if (err == 0 || err == -ERR_NOENT) {
 		history_end(op_obj(op));
-	else if (!run->latched)
+	} else if (!run->latched) {
 		op_obj(op)->life = HISTORY_THERE;
+		history_tie_ended(run->history, op->i);
+	}
 }
 
 void begin_remove(struct run *run, unsigned int i)
