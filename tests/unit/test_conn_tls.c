@@ -335,6 +335,8 @@ static void test_garbage(void **state)
 	relay_free(r, &c);
 }
 
+#define KNOCKS 90 /* fewer than there may be connections: none goes for the next one */
+
 /* Refusals are as many lines as can be read, whoever knocks. */
 static void test_refusals_do_not_fill_the_log(void **state)
 {
@@ -342,7 +344,7 @@ static void test_refusals_do_not_fill_the_log(void **state)
 	struct capture cap = capture_begin();
 	unsigned int lines;
 
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < KNOCKS; i++) {
 		int fds[2];
 
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
@@ -352,7 +354,7 @@ static void test_refusals_do_not_fill_the_log(void **state)
 	}
 	frame_wait(fx->base, peer_none_left, fx);
 	lines = capture_end(&cap, "event=tls-refused");
-	assert_true(lines >= 20 && lines < 200);
+	assert_true(lines >= 20 && lines < KNOCKS);
 }
 
 static void test_many_connect_and_abort(void **state)
