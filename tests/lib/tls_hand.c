@@ -28,32 +28,38 @@
 
 /* ---- credentials ----------------------------------------------------------------------------- */
 
-void tls_creds_open(struct tls_creds *creds)
+struct tls_creds tls_creds;
+
+int tls_creds_setup(void **state)
 {
 	struct tls_server_files server = {0};
 	struct tls_client_files client = {.host = "localhost"};
 	char text[TLS_TEXT_MAX];
 	char psk[128];
 
-	creds->dir = certs_dir();
-	(void)snprintf(psk, sizeof(psk), "%s/keys.psk", creds->dir);
-	server.certificates = client.certificates = creds->dir;
-	assert_int_equal(tls_server_new(&server, &creds->server[TLS_BY_CERT], text), 0);
-	assert_int_equal(tls_client_new(&client, &creds->client[TLS_BY_CERT], text), 0);
+	(void)state;
+	tls_creds.dir = certs_dir();
+	(void)snprintf(psk, sizeof(psk), "%s/keys.psk", tls_creds.dir);
+	server.certificates = client.certificates = tls_creds.dir;
+	assert_int_equal(tls_server_new(&server, &tls_creds.server[TLS_BY_CERT], text), 0);
+	assert_int_equal(tls_client_new(&client, &tls_creds.client[TLS_BY_CERT], text), 0);
 	server.certificates = client.certificates = NULL;
 	server.psk = client.psk = psk;
 	client.identity = "alice";
-	assert_int_equal(tls_server_new(&server, &creds->server[TLS_BY_KEY], text), 0);
-	assert_int_equal(tls_client_new(&client, &creds->client[TLS_BY_KEY], text), 0);
+	assert_int_equal(tls_server_new(&server, &tls_creds.server[TLS_BY_KEY], text), 0);
+	assert_int_equal(tls_client_new(&client, &tls_creds.client[TLS_BY_KEY], text), 0);
+	return 0;
 }
 
-void tls_creds_close(struct tls_creds *creds)
+int tls_creds_teardown(void **state)
 {
+	(void)state;
 	for (int i = 0; i < 2; i++) {
-		tls_put(creds->server[i]);
-		tls_put(creds->client[i]);
+		tls_put(tls_creds.server[i]);
+		tls_put(tls_creds.client[i]);
 	}
-	certs_remove(creds->dir);
+	certs_remove(tls_creds.dir);
+	return 0;
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

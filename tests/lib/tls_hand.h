@@ -32,8 +32,10 @@ struct tls_creds {
 #define TLS_BY_CERT 0
 #define TLS_BY_KEY  1
 
-void tls_creds_open(struct tls_creds *creds);
-void tls_creds_close(struct tls_creds *creds);
+/* Those of a program, from the setup of its group to the teardown. */
+extern struct tls_creds tls_creds;
+int tls_creds_setup(void **state);
+int tls_creds_teardown(void **state);
 
 struct tls_hand {
 	struct peer_fixture *fx;

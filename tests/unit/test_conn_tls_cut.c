@@ -30,8 +30,6 @@
 #define DATA_AT		4000u /* in two blocks */
 #define LINES_IN_SECOND 20u
 
-static struct tls_creds creds;
-
 /* What a client says until it is cut off; for the request that counts: where it ends in what is sent. */
 struct talk {
 	struct tls_hand h;
@@ -237,11 +235,11 @@ static void cut_everywhere(struct peer_fixture *fx, int how, bool nbd, bool rese
 
 	assert_non_null(t);
 	t->data = data;
-	t->client = creds.client[how];
+	t->client = tls_creds.client[how];
 	fx->config.nbd = &on;
 	peer_reconfigure(fx);
 	c = peer_connect(fx);
-	conn_set_use_tls(fx->set, creds.server[how]);
+	conn_set_use_tls(fx->set, tls_creds.server[how]);
 	if (nbd)
 		assert_int_equal(
 		    CALL(fx, &c, WIRE_OP_CREATE, msg_create, .name = "a", .size_bytes = 65536), 0);
@@ -298,20 +296,6 @@ static void test_nbd_reset_at_every_byte(void **state)
 	cut_everywhere(*state, TLS_BY_KEY, true, true, step_of(1));
 }
 
-static int group_setup(void **state)
-{
-	(void)state;
-	tls_creds_open(&creds);
-	return 0;
-}
-
-static int group_teardown(void **state)
-{
-	(void)state;
-	tls_creds_close(&creds);
-	return 0;
-}
-
 static int setup(void **state)
 {
 	caught_begin();
@@ -337,5 +321,6 @@ int main(void)
 	};
 
 	must_end_within(600);
-	return cmocka_run_group_tests_name("conn-tls-cut", tests, group_setup, group_teardown);
+	return cmocka_run_group_tests_name("conn-tls-cut", tests, tls_creds_setup,
+					   tls_creds_teardown);
 }

@@ -24,8 +24,6 @@
 #define UPDATES_MAX 32 /* that are taken without any data */
 #define BIG	    (4u * MIB)
 
-static struct tls_creds creds;
-
 /* ---- fixture --------------------------------------------------------------------------------- */
 
 struct world {
@@ -48,7 +46,7 @@ static int setup(void **state)
 	w->fx = fx;
 	w->fx->config.nbd = &on;
 	peer_reconfigure(w->fx);
-	conn_set_use_tls(w->fx->set, creds.server[TLS_BY_KEY]);
+	conn_set_use_tls(w->fx->set, tls_creds.server[TLS_BY_KEY]);
 	w->c = peer_connect(w->fx);
 	w->handle = peer_make(w->fx, &w->c, "a", BIG);
 	w->data = peer_pattern(BIG, 1);
@@ -75,7 +73,7 @@ static int teardown(void **state)
 /* A client that has opened "a", as the only handle of its own. */
 static void begin(struct world *w)
 {
-	tls_hand_open_tls(&w->h, w->fx, false, creds.client[TLS_BY_KEY]);
+	tls_hand_open_tls(&w->h, w->fx, false, tls_creds.client[TLS_BY_KEY]);
 	tls_hand_shake(&w->h);
 	tls_hand_hello(&w->h);
 	HAND_SEND(&w->h, WIRE_OP_OPEN, msg_open, .name = "a");
@@ -278,7 +276,7 @@ static void put_create(struct world *w, const char *name)
 
 static void begin_to_forge(struct world *w)
 {
-	tls_hand_open_tls(&w->h, w->fx, false, creds.client[TLS_BY_KEY]);
+	tls_hand_open_tls(&w->h, w->fx, false, tls_creds.client[TLS_BY_KEY]);
 	tls_hand_shake(&w->h);
 }
 
@@ -396,7 +394,7 @@ static void test_an_end_in_the_midst_of_a_command_of_nbd(void **state)
 	tls_hand_put(&w->h, "\0\0\0\3IHAVEOPT\0\0\0\5\0\0\0\0", 20);
 	tls_hand_flush(&w->h);
 	assert_true(tls_hand_read(&w->h, buf, 18 + 20));
-	tls_hand_begin(&w->h, creds.client[TLS_BY_KEY]);
+	tls_hand_begin(&w->h, tls_creds.client[TLS_BY_KEY]);
 	tls_hand_shake(&w->h);
 	tls_hand_put(&w->h, "IHAVEOPT\0\0\0\7\0\0\0\7\0\0\0\1a\0\0", 23);
 	nbd_put(cmd + 24, 4, MIB);
@@ -418,20 +416,6 @@ static void test_an_end_in_the_midst_of_a_command_of_nbd(void **state)
 	free(buf);
 }
 
-static int group_setup(void **state)
-{
-	(void)state;
-	tls_creds_open(&creds);
-	return 0;
-}
-
-static int group_teardown(void **state)
-{
-	(void)state;
-	tls_creds_close(&creds);
-	return 0;
-}
-
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -448,5 +432,6 @@ int main(void)
 	};
 
 	must_end_within(600);
-	return cmocka_run_group_tests_name("conn-tls-keys", tests, group_setup, group_teardown);
+	return cmocka_run_group_tests_name("conn-tls-keys", tests, tls_creds_setup,
+					   tls_creds_teardown);
 }

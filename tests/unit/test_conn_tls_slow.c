@@ -26,15 +26,13 @@
 
 #define MANY 40
 
-static struct tls_creds creds;
-
 static void use(struct peer_fixture *fx, int how)
 {
 	static const struct nbd_config on = {.tls = NBD_TLS_ON};
 
 	fx->config.nbd = &on;
 	peer_reconfigure(fx);
-	conn_set_use_tls(fx->set, creds.server[how]);
+	conn_set_use_tls(fx->set, tls_creds.server[how]);
 }
 
 static struct tls_hand *hand_new(size_t n)
@@ -49,7 +47,7 @@ static struct tls_hand *hand_connect(struct peer_fixture *fx, int how)
 {
 	struct tls_hand *h = hand_new(1);
 
-	tls_hand_open_tls(h, fx, false, creds.client[how]);
+	tls_hand_open_tls(h, fx, false, tls_creds.client[how]);
 	tls_hand_shake(h);
 	tls_hand_hello(h);
 	return h;
@@ -93,7 +91,7 @@ static void test_handshakes_take_turns(void **state)
 	use(fx, TLS_BY_KEY);
 	other = hand_connect(fx, TLS_BY_KEY);
 	for (size_t i = 0; i < MANY; i++) {
-		tls_hand_open_tls(&h[i], fx, false, creds.client[TLS_BY_KEY]);
+		tls_hand_open_tls(&h[i], fx, false, tls_creds.client[TLS_BY_KEY]);
 		assert_false(tls_hand_step(&h[i]));
 		tls_hand_flush(&h[i]);
 	}
@@ -128,7 +126,7 @@ static void test_handshakes_that_wait_and_end(void **state)
 
 	use(fx, TLS_BY_KEY);
 	for (size_t i = 0; i < MANY; i++) {
-		tls_hand_open_tls(&h[i], fx, false, creds.client[TLS_BY_KEY]);
+		tls_hand_open_tls(&h[i], fx, false, tls_creds.client[TLS_BY_KEY]);
 		assert_false(tls_hand_step(&h[i]));
 		tls_hand_flush(&h[i]);
 	}
@@ -155,7 +153,7 @@ static void test_a_handshake_byte_by_byte(void **state)
 
 	use(fx, TLS_BY_CERT);
 	other = hand_connect(fx, TLS_BY_CERT);
-	tls_hand_open_tls(h, fx, false, creds.client[TLS_BY_CERT]);
+	tls_hand_open_tls(h, fx, false, tls_creds.client[TLS_BY_CERT]);
 	for (bool done = false; !done; tls_hand_pass(fx)) {
 		done = tls_hand_step(h);
 		while (h->sent < h->made) {
@@ -226,7 +224,7 @@ static void test_handshakes_that_stop(void **state)
 	other = hand_connect(fx, TLS_BY_KEY);
 	for (unsigned int i = 0; i < 10; i++) {
 		if (i < 5) {
-			tls_hand_open_tls(h, fx, false, creds.client[TLS_BY_KEY]);
+			tls_hand_open_tls(h, fx, false, tls_creds.client[TLS_BY_KEY]);
 			(void)deadline_of_last(fx, &when);
 		} else {
 			tls_hand_open(h, fx, &conn_nbd, false);
@@ -234,7 +232,7 @@ static void test_handshakes_that_stop(void **state)
 			tls_hand_put(h, "\0\0\0\3IHAVEOPT\0\0\0\5\0\0\0\0", 20);
 			tls_hand_flush(h);
 			assert_true(tls_hand_read(h, buf, 18 + 20));
-			tls_hand_begin(h, creds.client[TLS_BY_KEY]);
+			tls_hand_begin(h, tls_creds.client[TLS_BY_KEY]);
 		}
 		stall(h, i % 5);
 		tls_hand_settle(fx);
@@ -320,20 +318,6 @@ static void test_who_stops_reading_an_answer_is_dropped(void **state)
 	hand_free(deaf);
 }
 
-static int group_setup(void **state)
-{
-	(void)state;
-	tls_creds_open(&creds);
-	return 0;
-}
-
-static int group_teardown(void **state)
-{
-	(void)state;
-	tls_creds_close(&creds);
-	return 0;
-}
-
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, peer_setup, peer_teardown)
 
 int main(void)
@@ -345,5 +329,6 @@ int main(void)
 	};
 
 	must_end_within(600);
-	return cmocka_run_group_tests_name("conn-tls-slow", tests, group_setup, group_teardown);
+	return cmocka_run_group_tests_name("conn-tls-slow", tests, tls_creds_setup,
+					   tls_creds_teardown);
 }
