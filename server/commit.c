@@ -286,6 +286,7 @@ static void *commit_main(void *arg)
 	struct commit_list list;
 
 	thread_set_role(THREAD_COMMIT);
+	pthread_setname_np(pthread_self(), "commit");
 	while (commit_gather(commit, &list)) {
 		/* a record's sync is one for them too; without one, or where it failed, they need
 		 * their own */

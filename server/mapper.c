@@ -225,6 +225,7 @@ static void *mapper_main(void *arg)
 	enum mapper_task task;
 
 	thread_set_role(THREAD_MAP);
+	pthread_setname_np(pthread_self(), "map");
 	do {
 		struct commit_group *group = NULL;
 		struct commit_cut *cut = NULL;

@@ -49,6 +49,7 @@ static void *worker_main(void *arg)
 	struct worker_job *job;
 
 	thread_set_role(THREAD_WORKER);
+	pthread_setname_np(pthread_self(), "worker");
 	while ((job = worker_next(pool))) {
 		job->run(job);
 		job->msg.fn = worker_done;
