@@ -50,7 +50,7 @@ own=$("$bench/candidate" uri clone)
 "$COWBENCH" -o write -n 1 "$own" >/dev/null
 ! "$bench/candidate" ctl compare base-4 clone >/dev/null 2>&1
 result $? 'the clone is written to'
-"$bench/candidate" stop && [ ! -d "/proc/$pid" ] && "$bench/candidate" stop
+"$bench/candidate" stop && flock -n "$PERF_DIR/cowd/store/lock" true && "$bench/candidate" stop
 result $? 'candidate stop ends it; once more does no harm'
 run "$bench/candidate" --tcp --own-sync start
 [[ $out == 'sync+cow://127.0.0.1:'* ]]
