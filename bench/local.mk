@@ -47,7 +47,11 @@ bench_cowbench_SOURCES = \
 	bench/lib/samples.h \
 	$(NULL)
 
-bench: $(bench_programs) bench/cowbench cowd cowctl
+check_PROGRAMS += bench/remove
+bench_remove_LDADD = libclient.la libcommon.la
+bench_remove_SOURCES = bench/remove.c bench/lib/figures.c bench/lib/figures.h
+
+bench: $(bench_programs) bench/cowbench bench/remove cowd cowctl
 .PHONY: bench
 
 EXTRA_DIST += \

@@ -48,6 +48,8 @@ def killed_start(race, figures, name):
 def part_startup(race):
     figures = Figures()
     names = [n for n in race.everyone() if n in ("cowd", *race.peers())]
+    with serving("cowd", race):
+        pass  # its store and object are made here, where there are none
     for _ in range(race.reps):
         for name in names:
             since = time.monotonic()
@@ -89,13 +91,12 @@ def part_group(race):
 
 def part_memory(race):
     """The most that the server had resident, with 100 connections that read and write."""
-    figures = Figures()
+    figures, unfilled = Figures(), set()
 
     def measure(server, what):
         n = 100 if server.takes(100) else 60
-        for args in ("-q 32 -c {} -t 2", "-o write -q 32 -c {} -t 2",
-                     "-o write -S -b 1M -q 4 -c {} -t 2", "-S -b 1M -q 4 -c {} -t 2"):
-            race.harness.load(server.uri, args.format(n))
+        for args in ("-q 32", "-o write -q 32", "-o write -S -b 1M -q 4", "-S -b 1M -q 4"):
+            race.harness.load(server.uri, f"{args} -c {n} -t {2 * race.secs}")
         peak = machine.of_status(server.pid, "VmHWM")
         figures.add(f"most resident, {what}", "MiB", server.name, peak, -1)
         return peak
@@ -103,7 +104,10 @@ def part_memory(race):
     def of_cowd(mib):
         def with_cache(server):
             peak = measure(server, f"a cache of {mib} MiB")
-            figures.add(f"of that above a cache of {mib} MiB", "MiB", server.name, peak - mib, -1)
+            if peak >= mib:
+                figures.add(f"of that above a cache of {mib} MiB", "MiB", server.name, peak - mib, -1)
+            else:
+                unfilled.add(f"A cache of {mib} MiB was not filled: of more than that nothing is known.")
         return with_cache
 
     for mib in (256, 2048):
@@ -112,7 +116,7 @@ def part_memory(race):
     each(race, race.peers(), lambda server: measure(server, "no cache of its own"), figures)
     return {"figures": figures.rows,
             "bounds": [("of that above", "at most", 64)],
-            "notes": ["100 connections; qemu's servers have 60, being started for 64."]}
+            "notes": ["100 connections; qemu's servers have 60, being started for 64.", *sorted(unfilled)]}
 
 
 # ---- scaling -----------------------------------------------------------------------------------
@@ -153,28 +157,34 @@ def part_cores(race):
 def part_size(race):
     """As many blocks, written at random, in sparse objects that are larger and larger."""
     figures = Figures()
+    n = 64 * race.size_mib
 
     def measure(server):
         for gib in race.sizes:
             server.call("ctl", "create", "sparse", f"{gib}G")
             uri = server.object("sparse")
-            for title, args in (("write4k q32 +flush", "-o write -n 65536"), ("read4k q32", "-n 65536"),
-                                ("write4k q32 +flush, once more", "-o write -n 65536")):
+            for title, args in (("write4k q32 +flush", f"-o write -n {n}"), ("read4k q32", f"-n {n}"),
+                                ("write4k q32 +flush, once more", f"-o write -n {n}")):
                 got = race.harness.load(uri, f"{args} -q 32 -t 60")
                 figures.add(f"{title}, {gib} GiB", "IOPS", server.name,
                             got["ops"] / (got["secs"] + got["flush_s"]))
             server.call("ctl", "rm", "-y", "--wait", "sparse")
 
-    done = each(race, ["cowd-own"], measure, figures)
-    return {**done, "notes": ["65,536 blocks of a sparse object; those that are read and written once "
+    done = each(race, [n for n in race.ours() if n != "cowd-sync"], measure, figures)
+    return {**done, "notes": [f"{n:,} blocks of a sparse object; those that are read and written once "
                               "more are the same."]}
+
+
+def fill_mib(race):
+    """The size of the object that is cloned there: little of the store."""
+    return min(256, race.size_mib)
 
 
 @contextlib.contextmanager
 def other_store(race, size):
     """The environment of a store of its own, which is removed."""
     path = race.scratch / "store"
-    env = {"PERF_DIR": str(path), "COWD_STORE_SIZE": size, "SIZE_MIB": "256"}
+    env = {"PERF_DIR": str(path), "COWD_STORE_SIZE": size, "SIZE_MIB": str(fill_mib(race))}
     try:
         yield env
     finally:
@@ -189,6 +199,8 @@ def used_percent(server):
 def fill_to(race, server, percent):
     """Ballast, written in sequence, until so much of the store is in use."""
     used, total = used_percent(server)
+    if used > percent + 1:
+        raise Failed(f"{used:.0f} % of the store are in use before it is to be {percent} % full")
     count = max(1, int(total * (percent - used) / 100) // (64 << 10))
     name = f"ballast-{percent}"
     server.call("ctl", "create", name, str(total))
@@ -200,8 +212,12 @@ def part_fill(race):
     for _ in range(race.reps):
         with other_store(race, race.fill_size) as env, serving("cowd-own", race, env=env) as server:
             for percent in race.fills:
-                fill_to(race, server, percent)
-                server.call("ctl", "clone", "base-256", f"clone-{percent}")
+                try:
+                    fill_to(race, server, percent)
+                except Failed as err:
+                    race.leave_out(f"{percent} %", err)
+                    continue
+                server.call("ctl", "clone", f"base-{fill_mib(race)}", f"clone-{percent}")
                 uri = server.object(f"clone-{percent}")
                 for title, args in (("cow4k q32 +flush", "-o write -q 32 -n 12800 -t 60"),
                                     ("steady write4k q32 +flush", "-o write -q 32 -n 12800 -t 60"),
@@ -211,7 +227,7 @@ def part_fill(race):
                     figures.add(f"{title}, {percent} % full", "IOPS", server.name,
                                 got["ops"] / (got["secs"] + got["flush_s"]))
                 server.call("ctl", "rm", "-y", "--wait", f"clone-{percent}")
-    return {"figures": figures.rows, "notes": [f"A store of {race.fill_size}."]}
+    return {"figures": figures.rows, "notes": [f"A store of {race.fill_size}, clones of {fill_mib(race)} MiB, 12,800 writes each."]}
 
 
 # ---- over time ---------------------------------------------------------------------------------
@@ -266,11 +282,12 @@ def part_engine(race):
     text = []
     for name in ENGINE:
         try:
-            out = run(race.build / "bench" / name, timeout=1200)
+            out = run(race.build / "bench" / name, timeout=1200, good=(0, 1))
         except Failed as err:
-            out = f"MISS  {err}"
+            race.leave_out(f"bench/{name}", err)
+            continue
         text.append(f"bench/{name}:")
-        text.extend("    " + line for line in out.splitlines()
-                    if line.startswith(("pass", "MISS", "all bounds")))
+        text.append("")
+        text.extend("    " + line for line in out.splitlines() if line.startswith(("pass", "MISS")))
         text.append("")
     return {"text": text}

@@ -22,14 +22,14 @@ class Failed(Exception):
     """A command that did not do what a row needs: the row is left out, and says so."""
 
 
-def run(*command, timeout=600, env=None):
-    """Its standard output."""
+def run(*command, timeout=600, env=None, good=(0,)):
+    """Its standard output; good: the statuses with which it has one."""
     try:
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
                               timeout=timeout, env=env)
     except subprocess.TimeoutExpired as err:
         raise Failed(f"{command[0]}: no end within {timeout} s") from err
-    if done.returncode:
+    if done.returncode not in good:
         raise Failed(f"{' '.join(map(str, command))}: {done.stderr.strip()[-300:]}")
     return done.stdout
 
