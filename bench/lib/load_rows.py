@@ -95,6 +95,9 @@ def part_memory(race):
 
     def measure(server, what):
         n = 100 if server.takes(100) else 60
+        # the object and the clone's own blocks: twice its size fills a cache
+        race.harness.load(server.uri, f"-S -b 1M -q 8 -n {race.size_mib} -t 60")
+        own_all(race, server)
         for args in ("-q 32", "-o write -q 32", "-o write -S -b 1M -q 4", "-S -b 1M -q 4"):
             race.harness.load(server.uri, f"{args} -c {n} -t {2 * race.secs}")
         peak = machine.of_status(server.pid, "VmHWM")
