@@ -19,6 +19,8 @@ static int gate_enter(struct gate_dev *gate, enum gate_op op)
 	while (number > calls->pass_upto)
 		pthread_cond_wait(&gate->changed, &gate->lock);
 	err = number <= calls->fail_upto ? -ERR_IO : 0;
+	calls->gone++;
+	pthread_cond_broadcast(&gate->changed);
 	pthread_mutex_unlock(&gate->lock);
 	return err;
 }
@@ -108,8 +110,12 @@ void gate_dev_fail_upto(struct gate_dev *gate, enum gate_op op, uint64_t number)
 
 static void gate_set(struct gate_dev *gate, enum gate_op op, uint64_t pass_upto)
 {
-	gate->calls[op].pass_upto = pass_upto;
+	struct gate_calls *calls = &gate->calls[op];
+
+	calls->pass_upto = pass_upto;
 	pthread_cond_broadcast(&gate->changed);
+	while (calls->gone < calls->made && calls->gone < calls->pass_upto)
+		pthread_cond_wait(&gate->changed, &gate->lock);
 	pthread_mutex_unlock(&gate->lock);
 }
 

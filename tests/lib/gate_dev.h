@@ -24,6 +24,7 @@ struct gate_dev {
 	pthread_cond_t changed;
 	struct gate_calls {
 		uint64_t made;	    /* calls so far, those held back included */
+		uint64_t gone;	    /* of these, those that have gone on */
 		uint64_t pass_upto; /* calls beyond this number are held back */
 		uint64_t fail_upto; /* calls up to this number fail, without reaching the other */
 	} calls[GATE_NOPS];
@@ -38,7 +39,8 @@ uint64_t gate_dev_calls(struct gate_dev *gate, enum gate_op op);
 /* Calls are numbered from 1; the outcome of one is decided when it goes on. */
 void gate_dev_fail_upto(struct gate_dev *gate, enum gate_op op, uint64_t number);
 
-/* Holds back all calls to come; lets the n oldest of them go on; lets all go on from now on. */
+/* Holds back all calls to come; lets the n oldest of them go on; lets all go on from now on.  Those that were
+ * held back have gone on when it returns. */
 void gate_dev_hold(struct gate_dev *gate, enum gate_op op);
 void gate_dev_release(struct gate_dev *gate, enum gate_op op, uint64_t n);
 void gate_dev_open(struct gate_dev *gate, enum gate_op op);
