@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/lib/oracle.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,6 +135,46 @@ static void oracle_step(struct oracle_search *search, const struct oracle_op *op
 		oracle_compare(search, op->off, size - op->off);
 }
 
+/* Where what was found differs from each of the states that it may be, for who looks into it. */
+static void oracle_explain(const struct oracle *o, const struct oracle_state *found)
+{
+	struct oracle_state s = {.size = o->base.size, .bytes = malloc(ORACLE_BYTES)};
+
+	MUST(s.bytes, "memory");
+	memcpy(s.bytes, o->base.bytes, ORACLE_BYTES);
+	for (size_t n = 0; n <= o->nops; n++) {
+		uint32_t first = 0;
+		uint32_t last = ORACLE_BYTES;
+
+		while (first < ORACLE_BYTES && s.bytes[first] == found->bytes[first])
+			first++;
+		while (last > first && s.bytes[last - 1] == found->bytes[last - 1])
+			last--;
+		(void)fprintf(stderr,
+			      "after %zu of %zu operations: size %u for %u; differs in [%u, %u)\n",
+			      n, o->nops, s.size, found->size, first, last);
+		for (uint32_t at = first; at < last; at += 4096 - at % 4096) {
+			uint32_t end = at + 4096 - at % 4096 < last ? at + 4096 - at % 4096 : last;
+			if (memcmp(s.bytes + at, found->bytes + at, end - at) != 0)
+				(void)fprintf(stderr, "  block %u: %02x%02x for %02x%02x\n",
+					      at / 4096, found->bytes[at], found->bytes[at + 1],
+					      s.bytes[at], s.bytes[at + 1]);
+		}
+		if (n < o->nops) {
+			const struct oracle_op *op = &o->ops[n];
+
+			(void)fprintf(stderr, "operation %zu: %s [%u, %u)%s\n", n,
+				      op->resize ? "resize"
+				      : op->zero ? "zero"
+						 : "write",
+				      op->off, op->off + op->len,
+				      op->acked ? "" : ", not answered");
+			oracle_apply(&s, op);
+		}
+	}
+	free(s.bytes);
+}
+
 bool oracle_match(const struct oracle *o, const struct oracle_state *found, size_t *nops)
 {
 	struct oracle_search *search = calloc(1, sizeof(*search));
@@ -154,6 +195,8 @@ bool oracle_match(const struct oracle *o, const struct oracle_state *found, size
 		if (n < o->nops)
 			oracle_step(search, &o->ops[n]);
 	}
+	if (!same)
+		oracle_explain(o, found);
 	free(search->s.bytes);
 	free(search);
 	if (same)
