@@ -75,17 +75,25 @@ def part_clone(race):
             "notes": ["A clone is durable when it is answered. The writer writes 4 KiB and fsyncs."]}
 
 
-def peer_clones(race, figures):
-    """The harness' own table of the file-level peers, and how much longer an overlay takes."""
-    if not race.peers():
-        return []
+def harness_table(race, what):
+    """Lines of the harness' own table of the file-level peers; none where it has failed."""
     try:
-        table = run("python3", race.harness.view / "clones.py", "clone", timeout=3600).splitlines()
+        return run("python3", race.harness.view / "clones.py", what, timeout=3600).splitlines()
     except Failed as err:
         race.leave_out("clones.py", err)
         return []
+
+
+def peer_clones(race, figures):
+    """What the file-level peers take, and how much longer an overlay takes."""
+    if not race.peers():
+        return []
+    try:
+        table = harness_table(race, "clone")
     finally:
         remove_peers_objects()
+    if not table:
+        return []
     return ["What the peers take (clones.py of the harness; ms):", "", *table, "",
             *overlay_verdicts(race, figures, table)]
 
@@ -216,12 +224,8 @@ def part_generations(race):
 
 
 def peer_chains(race):
-    if not race.peers():
-        return []
-    try:
-        table = run("python3", race.harness.view / "clones.py", "chain", timeout=3600).splitlines()
-    except Failed as err:
-        race.leave_out("clones.py", err)
+    table = harness_table(race, "chain") if race.peers() else []
+    if not table:
         return []
     return ["What the peers read (clones.py of the harness):", "", *table]
 
