@@ -135,51 +135,9 @@ static void oracle_step(struct oracle_search *search, const struct oracle_op *op
 		oracle_compare(search, op->off, size - op->off);
 }
 
-/* Where what was found differs from each of the states that it may be, for who looks into it. */
-static void oracle_explain(const struct oracle *o, const struct oracle_state *found)
-{
-	struct oracle_state s = {.size = o->base.size, .bytes = malloc(ORACLE_BYTES)};
-
-	MUST(s.bytes, "memory");
-	memcpy(s.bytes, o->base.bytes, ORACLE_BYTES);
-	for (size_t n = 0; n <= o->nops; n++) {
-		uint32_t first = 0;
-		uint32_t last = ORACLE_BYTES;
-
-		while (first < ORACLE_BYTES && s.bytes[first] == found->bytes[first])
-			first++;
-		while (last > first && s.bytes[last - 1] == found->bytes[last - 1])
-			last--;
-		(void)fprintf(stderr,
-			      "after %zu of %zu operations: size %u for %u; differs in [%u, %u)\n",
-			      n, o->nops, s.size, found->size, first, last);
-		for (uint32_t at = first; at < last; at += 4096 - at % 4096) {
-			uint32_t end = at + 4096 - at % 4096 < last ? at + 4096 - at % 4096 : last;
-			if (memcmp(s.bytes + at, found->bytes + at, end - at) != 0)
-				(void)fprintf(stderr, "  block %u: %02x%02x for %02x%02x\n",
-					      at / 4096, found->bytes[at], found->bytes[at + 1],
-					      s.bytes[at], s.bytes[at + 1]);
-		}
-		if (n < o->nops) {
-			const struct oracle_op *op = &o->ops[n];
-
-			(void)fprintf(stderr, "operation %zu: %s [%u, %u)%s\n", n,
-				      op->resize ? "resize"
-				      : op->zero ? "zero"
-						 : "write",
-				      op->off, op->off + op->len,
-				      op->acked ? "" : ", not answered");
-			oracle_apply(&s, op);
-		}
-	}
-	free(s.bytes);
-}
-
-bool oracle_match(const struct oracle *o, const struct oracle_state *found, size_t *nops)
+static struct oracle_search *search_begin(const struct oracle *o, const struct oracle_state *found)
 {
 	struct oracle_search *search = calloc(1, sizeof(*search));
-	bool same = false;
-	size_t n;
 
 	MUST(search, "memory");
 	search->found = found;
@@ -188,19 +146,68 @@ bool oracle_match(const struct oracle *o, const struct oracle_state *found, size
 	MUST(search->s.bytes, "memory");
 	memcpy(search->s.bytes, o->base.bytes, ORACLE_BYTES);
 	oracle_compare(search, 0, ORACLE_BYTES);
+	return search;
+}
+
+static void search_end(struct oracle_search *search)
+{
+	free(search->s.bytes);
+	free(search);
+}
+
+static bool search_fits(const struct oracle_search *search)
+{
+	return search->ndiffer == 0 && search->s.size == search->found->size;
+}
+
+static void explain_op(const struct oracle_op *op, bool answered)
+{
+	const char *what = op->resize ? "resize" : op->zero ? "zero" : "write";
+
+	(void)fprintf(stderr, "then %s of %u bytes at %u%s\n", what, op->len, op->off,
+		      answered ? "" : ", not answered");
+}
+
+/* How what was found differs from each state, those before the last fsync too: a lost fsync shows as
+ * one of these, a mix as none. */
+static void oracle_explain(const struct oracle *o, const struct oracle_state *found)
+{
+	struct oracle_search *search = search_begin(o, found);
+
+	for (size_t n = 0; n <= o->nops; n++) {
+		unsigned int first = 0;
+
+		while (first < ORACLE_BLOCKS && !search->differs[first])
+			first++;
+		(void)fprintf(stderr, "state %zu%s: size %u for %u, %u blocks differ, first %u\n",
+			      n, n < o->nsynced ? ", before the last fsync" : "", found->size,
+			      search->s.size, search->ndiffer, first);
+		if (n == o->nops)
+			break;
+		explain_op(&o->ops[n], n < o->nacked);
+		oracle_step(search, &o->ops[n]);
+	}
+	search_end(search);
+}
+
+bool oracle_match(const struct oracle *o, const struct oracle_state *found, size_t *nops)
+{
+	struct oracle_search *search = search_begin(o, found);
+	bool same = false;
+	size_t n;
+
 	for (n = 0; n <= o->nops; n++) {
-		same = n >= o->nsynced && search->ndiffer == 0 && search->s.size == found->size;
+		same = n >= o->nsynced && search_fits(search);
 		if (same)
 			break;
 		if (n < o->nops)
 			oracle_step(search, &o->ops[n]);
 	}
-	if (!same)
-		oracle_explain(o, found);
-	free(search->s.bytes);
-	free(search);
+	search_end(search);
 	if (same)
 		*nops = n;
+	else
+		oracle_explain(o, found);
 	return same;
 }
 
