@@ -88,6 +88,10 @@ int dev_file_create(const char *path, uint64_t size_bytes, uint64_t prewrite_nbl
 		    const uint8_t uuid[16]) MUST_CHECK;
 int dev_file_open(const char *path, const uint8_t uuid[16], struct dev **dev) MUST_CHECK;
 
+/* Behind a sync of this file or directory that has returned 0: 0, or -1 and errno, where the file system dropped
+ * beside it what was to be synced. */
+int dev_file_confirm(int fd) MUST_CHECK;
+
 /* dev_mapped.c: such a file through a mapping.  -ERR_NOT_FILE for what is no regular file.  One thread,
  * before the others start: it takes SIGBUS, and hands on what is not its own to who had it. */
 int dev_mapped_open(const char *path, const uint8_t uuid[16], struct dev **dev) MUST_CHECK;

@@ -149,7 +149,10 @@ static int dev_mapped_sync(struct dev *dev)
 {
 	struct dev_mapped *dm = CONTAINER_OF(dev, struct dev_mapped, dev);
 
-	if (dm->flushes || msync(dm->bytes, dev->nblks << BLK_SHIFT, MS_SYNC) == 0)
+	if (dm->flushes)
+		return 0;
+	if (msync(dm->bytes, dev->nblks << BLK_SHIFT, MS_SYNC) == 0 &&
+	    dev_file_confirm(dm->fd) == 0)
 		return 0;
 	log_event(LOG_ERROR, "device-sync", "errno=%d", errno);
 	return -ERR_IO;

@@ -99,6 +99,8 @@ static int dir_sync(const char *path)
 	if (fd < 0)
 		return -1;
 	rc = fsync(fd);
+	if (rc == 0)
+		rc = dev_file_confirm(fd);
 	close(fd);
 	return rc;
 }

@@ -125,6 +125,7 @@ sabotage_patches = \
 	tests/sabotage/811-dev-sync-error-dropped.patch \
 	tests/sabotage/812-dev-file-unsynced.patch \
 	tests/sabotage/813-store-unlocked.patch \
+	tests/sabotage/814-dev-file-unconfirmed.patch \
 	tests/sabotage/901-wire-length-unchecked.patch \
 	tests/sabotage/902-wire-offset-overflow.patch \
 	tests/sabotage/903-wire-id-in-use.patch \

@@ -487,6 +487,7 @@ static void test_write_that_fails_in_the_middle_is_an_error(void **state)
 
 static unsigned int syncs;
 static bool sync_fails;
+static bool is_shut_down;
 
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
@@ -498,6 +499,31 @@ int __wrap_fdatasync(int fd)
 		return __real_fdatasync(fd);
 	errno = EIO;
 	return -1;
+}
+
+int __real_fstat(int fd, struct stat *st);
+int __wrap_fstat(int fd, struct stat *st);
+
+/* As XFS does it when it has shut itself down. */
+int __wrap_fstat(int fd, struct stat *st)
+{
+	if (!is_shut_down)
+		return __real_fstat(fd, st);
+	errno = EIO;
+	return -1;
+}
+
+/* The sync itself returns 0. */
+static void test_sync_while_the_file_system_shuts_down_is_an_error(void **state)
+{
+	struct fixture *fx = *state;
+	struct dev *dev = make(fx, NBLKS);
+
+	is_shut_down = true;
+	assert_int_equal(dev_sync(dev), -ERR_IO);
+	is_shut_down = false;
+	assert_int_equal(dev_sync(dev), 0);
+	dev_close(dev);
 }
 
 /* The kernel says it once. */
@@ -548,6 +574,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_write_that_fails_in_the_middle_is_an_error, setup,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(test_failed_sync_is_an_error, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_sync_while_the_file_system_shuts_down_is_an_error,
+					    setup, teardown),
 	};
 
 	signal(SIGXFSZ, SIG_IGN);

@@ -257,6 +257,20 @@ int __wrap_msync(void *addr, size_t len, int flags)
 	return -1;
 }
 
+static bool is_shut_down;
+
+int __real_fstat(int fd, struct stat *st);
+int __wrap_fstat(int fd, struct stat *st);
+
+/* As XFS does it when it has shut itself down. */
+int __wrap_fstat(int fd, struct stat *st)
+{
+	if (!is_shut_down)
+		return __real_fstat(fd, st);
+	errno = EIO;
+	return -1;
+}
+
 /* Memory itself, where each copy is durable when it has been flushed. */
 static bool is_memory(const struct fixture *fx)
 {
@@ -279,6 +293,18 @@ static void a_failed_sync_is_an_error(void **state)
 	msync_fails = false;
 	assert_int_equal(dev_sync(fx->dev), 0);
 	assert_int_equal(msyncs, 2 * each);
+}
+
+/* msync() itself returns 0. */
+static void a_sync_while_the_file_system_shuts_down_is_an_error(void **state)
+{
+	struct fixture *fx = *state;
+	bool syncs = !is_memory(fx) || !dev_flush_usable();
+
+	is_shut_down = true;
+	assert_int_equal(dev_sync(fx->dev), syncs ? -ERR_IO : 0);
+	is_shut_down = false;
+	assert_int_equal(dev_sync(fx->dev), 0);
 }
 
 /* ---- flushing -------------------------------------------------------------------------------- */
@@ -313,6 +339,7 @@ int main(void)
 	    CLOSED(opens_only_what_it_can_map),
 	    CLOSED(a_file_that_was_cut_is_an_error),
 	    OPEN(a_failed_sync_is_an_error),
+	    OPEN(a_sync_while_the_file_system_shuts_down_is_an_error),
 	    CLOSED(flushing_changes_nothing),
 	};
 
