@@ -16,10 +16,12 @@
 #define COMMIT_ATTEMPTS 2u /* to write a record */
 
 /*
- * Records that may be on their way into the map.  Where changes cost the map more than a record costs
- * the device, commits go at the map's speed, so that nobody finds a long queue before him.
+ * What may be on its way into the map before another record is written.  Where changes cost the map
+ * more than a record costs the device, commits go at the map's speed, so that nobody finds a long queue
+ * before him.
  */
-#define APPLYING_MAX 2u
+#define APPLYING_LEAVES	  RECORD_LEAVES
+#define LEAVES_PER_RECORD 8u /* as much as these it costs by itself */
 
 /* The part of the journal that the inlined blocks of a unit may take, or so many of them. */
 #define INLINE_PART 16u
@@ -122,6 +124,12 @@ static bool commit_is_brief(const struct commit_req *req)
 	return req->kind != COMMIT_CHANGE || req->change.kind != CHANGE_EPOCH;
 }
 
+/* Is somebody answered when it is in the map?  A range clone is, too. */
+static bool commit_is_awaited(const struct commit_req *req)
+{
+	return commit_is_brief(req) || req->change.nshares > 0;
+}
+
 /* Takes from reqs what is applied and answered together: up to the last before an epoch. */
 static COMMIT_FN struct commit_group *commit_next_group(struct commit *commit,
 							struct commit_list *reqs)
@@ -130,10 +138,12 @@ static COMMIT_FN struct commit_group *commit_next_group(struct commit *commit,
 	struct commit_req *req;
 	bool ends = false;
 
+	group->calm = true;
 	while (!ends && (req = STAILQ_FIRST(reqs))) {
 		const struct commit_req *next = STAILQ_NEXT(req, link);
 
 		ends = next && !req->tied && commit_is_brief(req) && !commit_is_brief(next);
+		group->calm = group->calm && !commit_is_awaited(req);
 		STAILQ_REMOVE_HEAD(reqs, link);
 		STAILQ_INSERT_TAIL(&group->reqs, req, link);
 	}
@@ -145,12 +155,17 @@ static COMMIT_FN struct commit_group *commit_next_group(struct commit *commit,
 /* Hands over what is durable. */
 static COMMIT_FN void commit_submit_groups(struct commit *commit, struct commit_list *reqs)
 {
+	bool whole = true;
+
 	pthread_mutex_lock(&commit->lock);
-	commit->applying++;
+	commit->applying += commit->leaves;
 	pthread_mutex_unlock(&commit->lock);
 	while (!STAILQ_EMPTY(reqs)) {
 		struct commit_group *group = commit_next_group(commit, reqs);
 
+		group->calm = group->calm && whole && !group->more;
+		group->leaves = group->more ? 0 : commit->leaves;
+		whole = !group->more;
 		loop_post(commit->config.loop, &group->durable);
 		mapper_submit(commit->mapper, group);
 	}
@@ -181,11 +196,12 @@ static COMMIT_FN bool commit_process(struct commit *commit, struct commit_list *
 	return commit->record.len > 0;
 }
 
-void commit_record_applied(struct commit *commit)
+void commit_record_applied(struct commit *commit, uint32_t leaves)
 {
 	pthread_mutex_lock(&commit->lock);
-	if (commit->applying-- == APPLYING_MAX)
+	if (commit->applying >= APPLYING_LEAVES && commit->applying - leaves < APPLYING_LEAVES)
 		pthread_cond_signal(&commit->work);
+	commit->applying -= leaves;
 	pthread_mutex_unlock(&commit->lock);
 }
 
@@ -202,7 +218,7 @@ void commit_map_waits(struct commit *commit, bool waits)
 /* May changes be taken, or is the map too far behind? */
 static bool commit_may_take(const struct commit *commit)
 {
-	return commit->applying < APPLYING_MAX || commit->map_waits || commit->stopping ||
+	return commit->applying < APPLYING_LEAVES || commit->map_waits || commit->stopping ||
 	       atomic_load(&commit->latched);
 }
 
@@ -253,6 +269,7 @@ static COMMIT_FN void commit_take(struct commit *commit, struct commit_list *lis
 	size_t body_max = commit_unit_max(commit);
 	struct commit_cost cost = {0};
 
+	commit->leaves = LEAVES_PER_RECORD;
 	while (!STAILQ_EMPTY(&commit->queue)) {
 		struct commit_list unit = STAILQ_HEAD_INITIALIZER(unit);
 
@@ -262,6 +279,7 @@ static COMMIT_FN void commit_take(struct commit *commit, struct commit_list *lis
 			break;
 		commit_take_unit(&commit->queue, &unit);
 		STAILQ_CONCAT(list, &unit);
+		commit->leaves = cost.leaves + LEAVES_PER_RECORD;
 	}
 }
 

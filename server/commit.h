@@ -84,8 +84,8 @@ struct commit_config {
 	struct journal_region region;
 	uint64_t journal_key;
 	struct journal_pos head; /* of the empty journal; the map holds all that was before it */
-	/* LOOP_FN: blocks that a change or the reaper gave up; after the done calls.  They may be
-	 * used again when a checkpoint has passed that, and no earlier. */
+	/* LOOP_FN: blocks that changes or the reaper gave up; after the done calls of all that was applied
+	 * with them.  They may be used again when a checkpoint has passed that, and no earlier. */
 	void (*freed)(void *ctx, const struct map_freed *freed);
 	/* LOOP_FN: the fill of the journal may have changed; "changed": the map has;
 	 * "urgent": commits or the map thread wait for a checkpoint */

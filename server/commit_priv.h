@@ -11,8 +11,9 @@
  * While a group is with the map thread the loop may read its list of requests (commit_durable()), and
  * changes nothing.
  *
- * What is committed with one record is one group, or several: each is applied and answered alone, so
- * that a clone does not wait for the writes behind it.  A unit (commit.h) is never parted.
+ * What is committed with one record is one group, or several: each is answered alone, and applied alone,
+ * so that a clone does not wait for the writes behind it; but groups of small records that nobody waits
+ * for ("calm") share a transaction.  A unit (commit.h) is never parted.
  */
 #ifndef SERVER_COMMIT_PRIV_H
 #define SERVER_COMMIT_PRIV_H
@@ -31,6 +32,8 @@ struct commit_group {
 	struct commit_list reqs;
 	struct journal_pos next; /* behind its record */
 	bool more;		 /* groups of the same record follow */
+	bool calm;		 /* a whole record, and nobody waits for it to be in the map */
+	uint32_t leaves;	 /* what its record may cost the map: of the last one of that */
 	struct map_freed freed;
 	bool from_map; /* the map thread has seen it */
 	bool reaping;  /* then: the reap queue is not empty */
@@ -50,7 +53,7 @@ struct commit {
 	struct commit_list
 	    syncs; /* COMMIT_SYNC: a checkpoint may wait for it, and the queue for that */
 	struct journal_pos folded; /* seq 0: nothing to release */
-	unsigned int applying;	   /* records that the map thread has */
+	uint32_t applying;	   /* what the records that the map thread has may cost: leaves */
 	bool map_waits;		   /* for a checkpoint: so commits do not wait for it */
 	bool stopping;
 	bool stuck;
@@ -58,6 +61,7 @@ struct commit {
 	/* of the commit thread */
 	struct commit_list
 	    gathered_syncs; /* to be answered with the record that is being written */
+	uint32_t leaves;    /* what the record that is being written may cost the map */
 	struct journal *journal;
 	struct record record;
 	struct iovec *iov; /* of the record's data */
@@ -83,8 +87,8 @@ struct commit_group *commit_group_new(struct commit *commit) ANY_FN;
 /* Answers every request of the group, by "done".  From the commit or the map thread. */
 void commit_post_applied(struct commit_group *group) ANY_FN;
 
-/* The map thread has done with a record; it waits for a checkpoint, or no more. */
-void commit_record_applied(struct commit *commit) MAP_FN;
+/* The map thread has done with records of this cost; it waits for a checkpoint, or no more. */
+void commit_record_applied(struct commit *commit, uint32_t leaves) MAP_FN;
 void commit_map_waits(struct commit *commit, bool waits) MAP_FN;
 
 /* ---- a record (commit_record.c) -------------------------------------------------------------- */

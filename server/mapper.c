@@ -5,7 +5,9 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/thread.h"
@@ -14,14 +16,27 @@
 #define REAP_NODES   64 /* of one transaction: bounds how long a group can wait behind it */
 #define REAP_RECORDS 8	/* so many records go before reaping when there are always more */
 
+/*
+ * Small records that nobody waits for are applied together: the object, its leaves and the counters
+ * are read and written once for all of them, and the thread is woken once.  So they wait until they may
+ * cost so much, or so long.
+ */
+#define BATCH_LEAVES 256u
+#define BATCH_NS     1000000u
+
+#define NS_PER_S 1000000000u
+
 STAILQ_HEAD(group_list, commit_group);
 
 struct mapper {
 	struct commit *commit;
 	pthread_t thread;
-	pthread_mutex_t lock; /* guards the next four */
+	pthread_mutex_t lock; /* guards the next seven */
 	pthread_cond_t work;
 	struct group_list queue;
+	uint32_t queued_leaves; /* of these */
+	unsigned int nhurried;	/* of these, not calm */
+	uint64_t due_ns;	/* when calm ones are applied nevertheless */
 	struct commit_cut *cut;
 	bool stopping;
 	bool reap_rests; /* for want of memory, until mapper_tick() */
@@ -77,30 +92,33 @@ static int mapper_apply_reqs(struct mapper *m, struct commit_group *group, struc
 	return 0;
 }
 
-/* One transaction for the whole group: views see all of it or nothing. */
-static MAP_FN int mapper_apply_group(struct mapper *m, struct commit_group *group)
+/* One transaction for all groups: views see all of them or nothing.  What becomes free is the last
+ * one's. */
+static MAP_FN int mapper_apply_groups(struct mapper *m, struct group_list *groups)
 {
+	struct commit_group *group;
 	struct map_txn *txn;
 	int err = map_txn_begin(m->commit->config.map, &txn);
 
 	if (err < 0)
 		return err;
-	err = mapper_apply_reqs(m, group, txn);
-	if (err < 0) {
-		map_txn_abort(txn);
-		return err;
+	STAILQ_FOREACH (group, groups, link) {
+		err = mapper_apply_reqs(m, group, txn);
+		if (err < 0) {
+			map_txn_abort(txn);
+			return err;
+		}
 	}
-	return map_txn_commit(txn, &group->freed);
+	return map_txn_commit(txn, &STAILQ_LAST(groups, commit_group, link)->freed);
 }
 
-static MAP_FN void mapper_run_group(struct mapper *m, struct commit_group *group)
+static MAP_FN void mapper_answer(struct mapper *m, struct commit_group *group, int err)
 {
 	bool more = group->more;
+	uint32_t leaves = group->leaves;
 	struct commit_req *req;
-	int err = mapper_latched(m) ? -ERR_LATCHED : mapper_apply_group(m, group);
 
 	if (err < 0) {
-		commit_latch(m->commit, "apply", err);
 		STAILQ_FOREACH (req, &group->reqs, link)
 			req->err = -ERR_LATCHED;
 	} else {
@@ -108,13 +126,26 @@ static MAP_FN void mapper_run_group(struct mapper *m, struct commit_group *group
 		if (!more)
 			m->applied = group->next;
 	}
-	if (!more)
-		m->records++;
 	group->from_map = true;
 	group->reaping = m->reap_more && !mapper_latched(m);
 	commit_post_applied(group);
-	if (!more)
-		commit_record_applied(m->commit);
+	if (more)
+		return;
+	m->records++;
+	commit_record_applied(m->commit, leaves);
+}
+
+static MAP_FN void mapper_run_groups(struct mapper *m, struct group_list *groups)
+{
+	int err = mapper_latched(m) ? -ERR_LATCHED : mapper_apply_groups(m, groups);
+	struct commit_group *group;
+
+	if (err < 0)
+		commit_latch(m->commit, "apply", err);
+	while ((group = STAILQ_FIRST(groups))) {
+		STAILQ_REMOVE_HEAD(groups, link);
+		mapper_answer(m, group, err);
+	}
 }
 
 static MAP_FN void mapper_rest(struct mapper *m)
@@ -183,11 +214,50 @@ static void mapper_ask_checkpoint(struct mapper *m)
 	commit_post_applied(group);
 }
 
+/* Moves the next group from the queue to the list, or several calm ones; with the lock held. */
+static void mapper_take(struct mapper *m, struct group_list *groups)
+{
+	struct commit_group *group = STAILQ_FIRST(&m->queue);
+	uint32_t leaves = 0;
+	bool calm;
+
+	STAILQ_INIT(groups);
+	do {
+		calm = group->calm;
+		leaves += group->leaves;
+		m->queued_leaves -= group->leaves;
+		m->nhurried -= !calm;
+		STAILQ_REMOVE_HEAD(&m->queue, link);
+		STAILQ_INSERT_TAIL(groups, group, link);
+		group = STAILQ_FIRST(&m->queue);
+	} while (group && calm && group->calm && leaves + group->leaves <= BATCH_LEAVES);
+}
+
+/* May what is queued wait for more? */
+static bool mapper_may_rest(const struct mapper *m)
+{
+	return m->nhurried == 0 && m->queued_leaves < BATCH_LEAVES && !m->stopping &&
+	       !mapper_latched(m) && clock_now_ns() < m->due_ns;
+}
+
+/* Waits for something to do; where what is queued rests, not for longer than that may. */
+static void mapper_wait(struct mapper *m, bool rests)
+{
+	struct timespec until = {.tv_sec = (time_t)(m->due_ns / NS_PER_S),
+				 .tv_nsec = (long)(m->due_ns % NS_PER_S)};
+
+	if (rests)
+		(void)pthread_cond_clockwait(&m->work, &m->lock, CLOCK_MONOTONIC, &until);
+	else
+		pthread_cond_wait(&m->work, &m->lock);
+}
+
 /* What is to be done next; waits for it, with the lock held. */
 static enum mapper_task mapper_next(struct mapper *m)
 {
 	for (;;) {
 		bool idle = STAILQ_EMPTY(&m->queue);
+		bool rests = !idle && mapper_may_rest(m);
 		bool full = map_must_fold(m->commit->config.map);
 		bool crowded = map_should_fold(m->commit->config.map);
 		bool reap = m->reap_more && !m->reap_rests && !mapper_latched(m) && !m->stopping;
@@ -200,12 +270,12 @@ static enum mapper_task mapper_next(struct mapper *m)
 		}
 		if (m->cut)
 			return MAPPER_CUT;
-		if (reap && !crowded && (idle || m->records >= REAP_RECORDS))
+		if (reap && !crowded && (idle || rests || m->records >= REAP_RECORDS))
 			return MAPPER_REAP;
 		if (reap && crowded)
 			mapper_ask_checkpoint(m);
 		/* what is applied to stop is never folded, so it need not fit */
-		if (!idle && (!full || m->stopping || mapper_latched(m))) {
+		if (!idle && !rests && (!full || m->stopping || mapper_latched(m))) {
 			mapper_set_behind(m, false);
 			return MAPPER_APPLY;
 		}
@@ -215,7 +285,7 @@ static enum mapper_task mapper_next(struct mapper *m)
 			mapper_set_behind(m, true);
 		if (full && !idle)
 			mapper_ask_checkpoint(m);
-		pthread_cond_wait(&m->work, &m->lock);
+		mapper_wait(m, rests);
 	}
 }
 
@@ -227,21 +297,20 @@ static void *mapper_main(void *arg)
 	thread_set_role(THREAD_MAP);
 	pthread_setname_np(pthread_self(), "map");
 	do {
-		struct commit_group *group = NULL;
 		struct commit_cut *cut = NULL;
+		struct group_list groups;
 
 		pthread_mutex_lock(&m->lock);
 		task = mapper_next(m);
 		if (task == MAPPER_APPLY) {
-			group = STAILQ_FIRST(&m->queue);
-			STAILQ_REMOVE_HEAD(&m->queue, link);
+			mapper_take(m, &groups);
 		} else if (task == MAPPER_CUT) {
 			cut = m->cut;
 			m->cut = NULL;
 		}
 		pthread_mutex_unlock(&m->lock);
 		if (task == MAPPER_APPLY)
-			mapper_run_group(m, group);
+			mapper_run_groups(m, &groups);
 		else if (task == MAPPER_CUT)
 			mapper_run_cut(m, cut);
 		else if (task == MAPPER_REAP)
@@ -294,8 +363,15 @@ void mapper_free(struct mapper *m)
 void mapper_submit(struct mapper *m, struct commit_group *group)
 {
 	pthread_mutex_lock(&m->lock);
+	if (STAILQ_EMPTY(&m->queue)) {
+		m->due_ns = clock_now_ns() + BATCH_NS;
+		pthread_cond_signal(&m->work);
+	}
 	STAILQ_INSERT_TAIL(&m->queue, group, link);
-	pthread_cond_signal(&m->work);
+	m->nhurried += !group->calm;
+	m->queued_leaves += group->leaves;
+	if (m->nhurried > 0 || m->queued_leaves >= BATCH_LEAVES)
+		pthread_cond_signal(&m->work);
 	pthread_mutex_unlock(&m->lock);
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * mapper.h: the map thread: applies groups of durable changes to the staged map, in the order of the
- * journal, each group in one map transaction; cuts the map between records for a checkpoint; and
- * takes trees that were given up apart, a bounded number of nodes at a time, when there is nothing
- * else to do or after so many records.
+ * journal, each in one map transaction, or several small ones together that nobody waits for; cuts the
+ * map between records for a checkpoint; and takes trees that were given up apart, a bounded number of
+ * nodes at a time, when there is nothing else to do or after so many records.
  *
  * It applies nothing while as much is staged as one fold can be sure to write
  * (map_must_fold()), and takes nothing apart from half of that on, so that changes do not wait for

@@ -43,6 +43,7 @@ unit_tests = \
 	tests/unit/test_checkpoint \
 	tests/unit/test_claim \
 	tests/unit/test_commit \
+	tests/unit/test_commit_batch \
 	tests/unit/test_commit_full \
 	tests/unit/test_commit_reap \
 	tests/unit/test_common \
@@ -249,6 +250,7 @@ thread_programs = \
 	tests/unit/test_cache_share \
 	tests/unit/test_checkpoint \
 	tests/unit/test_commit \
+	tests/unit/test_commit_batch \
 	tests/unit/test_commit_full \
 	tests/unit/test_commit_reap \
 	tests/unit/test_common \
@@ -457,6 +459,7 @@ tests_unit_test_dev_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync -Wl,--wrap=fsta
 tests_unit_test_dev_mapped_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fstat -Wl,--wrap=msync
 
 # They let memory run out.
+tests_unit_test_commit_batch_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_txn_begin
 tests_unit_test_commit_reap_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_txn_reap
 tests_unit_test_libcow_errors_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc
 
@@ -528,6 +531,7 @@ sim_threads_ldflags = \
 	$(wrap)pthread_mutex_init $(wrap)pthread_mutex_destroy \
 	$(wrap)pthread_mutex_lock $(wrap)pthread_mutex_unlock \
 	$(wrap)pthread_cond_init $(wrap)pthread_cond_destroy $(wrap)pthread_cond_wait \
+	$(wrap)pthread_cond_clockwait \
 	$(wrap)pthread_cond_signal $(wrap)pthread_cond_broadcast \
 	$(wrap)pthread_rwlock_init $(wrap)pthread_rwlock_destroy $(wrap)pthread_rwlock_rdlock \
 	$(wrap)pthread_rwlock_wrlock $(wrap)pthread_rwlock_unlock \

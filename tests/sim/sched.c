@@ -2,6 +2,7 @@
 #include "tests/sim/sched.h"
 
 #include <bsd/sys/queue.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@
 #define STACK_BYTES (UINT64_C(256) << 10)
 #define THREADS_MAX 16u
 #define BEGIN_NS    UINT64_C(1700000000000000000)
-#define TURN_NS	    20000u    /* the most that a turn takes */
+#define TURN_NS	    20000u /* the most that a turn takes */
+#define NS_PER_S    1000000000u
 #define LEAP_NS	    20000000u /* where nobody can go on */
 
 struct sim_thread {
@@ -81,6 +83,8 @@ int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
 int __wrap_pthread_cond_init(pthread_cond_t *cond, const pthread_condattr_t *attr);
 int __wrap_pthread_cond_destroy(pthread_cond_t *cond);
 int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
+int __wrap_pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex, clockid_t clock,
+				  const struct timespec *until);
 int __wrap_pthread_cond_signal(pthread_cond_t *cond);
 int __wrap_pthread_cond_broadcast(pthread_cond_t *cond);
 int __wrap_pthread_rwlock_init(pthread_rwlock_t *lock, const pthread_rwlockattr_t *attr);
@@ -374,6 +378,23 @@ int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
 	sched_wait(cond);
 	mutex_take((struct sim_mutex *)mutex);
 	return 0;
+}
+
+/* Gives way once, whether somebody signals or not: who waits looks again.  Sometimes the time has come. */
+int __wrap_pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex, clockid_t clock,
+				  const struct timespec *until)
+{
+	uint64_t until_ns = (uint64_t)until->tv_sec * NS_PER_S + (uint64_t)until->tv_nsec;
+
+	(void)cond;
+	MUST(clock == CLOCK_MONOTONIC, "the clock that is simulated");
+	(void)__wrap_pthread_mutex_unlock(mutex);
+	sched_yield_here();
+	mutex_take((struct sim_mutex *)mutex);
+	if (!rnd_one_in(&sched.rnd, 4) || sched.now_ns >= until_ns)
+		return 0;
+	sched.now_ns = until_ns;
+	return ETIMEDOUT;
 }
 
 int __wrap_pthread_cond_signal(pthread_cond_t *cond)

@@ -2,7 +2,7 @@
 /*
  * test_commit.c: the commit and the map thread: order, groups, failed syncs and records, cuts, and a
  * map that cannot take what is durable.  A full journal: test_commit_full.c; freed blocks and the
- * reaper: test_commit_reap.c.
+ * reaper: test_commit_reap.c; records applied together: test_commit_batch.c.
  */
 #include "server/commit.h"
 
