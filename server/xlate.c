@@ -146,32 +146,46 @@ static void leaf_add(struct xlate_object *xo, uint64_t idx, struct xlate_run run
 	xo->xlate->bytes += leaf_bytes(leaf);
 }
 
-/* Puts runs in the place of those that it has; forgets the leaf where there is no memory. */
-static void leaf_store(struct xlate_leaf *leaf, const struct xlate_run *runs, uint16_t n)
+/* Room for n runs, with those that it has; false: there is no memory. */
+static bool leaf_make_room(struct xlate_leaf *leaf, uint32_t n)
 {
 	struct xlate *xlate = leaf->xo->xlate;
 	struct xlate_run *bigger;
+	struct xlate_run one = leaf->one;
 	uint16_t cap = leaf->cap;
 
-	if (n == 0) {
+	while (cap < n)
+		cap = (uint16_t)(cap * 2);
+	if (cap == leaf->cap)
+		return true;
+	bigger = realloc(leaf->cap == 1 ? NULL : leaf->many, cap * sizeof(*bigger));
+	if (!bigger)
+		return false;
+	if (leaf->cap == 1)
+		bigger[0] = one;
+	xlate->bytes -= leaf_bytes(leaf);
+	leaf->many = bigger;
+	leaf->cap = cap;
+	xlate->bytes += leaf_bytes(leaf);
+	return true;
+}
+
+/* Puts n runs in the place of those from lo to before hi; forgets the leaf where there is no memory. */
+static void leaf_splice(struct xlate_leaf *leaf, uint32_t lo, uint32_t hi,
+			const struct xlate_run *with, uint32_t n)
+{
+	struct xlate_run *runs;
+	uint32_t behind = leaf->nruns - hi;
+
+	if (lo + n + behind == 0 || !leaf_make_room(leaf, lo + n + behind)) {
 		leaf_free(leaf);
 		return;
 	}
-	while (cap < n)
-		cap = (uint16_t)(cap * 2);
-	if (cap > leaf->cap) {
-		bigger = realloc(leaf->cap == 1 ? NULL : leaf->many, cap * sizeof(*bigger));
-		if (!bigger) {
-			leaf_free(leaf);
-			return;
-		}
-		xlate->bytes -= leaf_bytes(leaf);
-		leaf->many = bigger;
-		leaf->cap = cap;
-		xlate->bytes += leaf_bytes(leaf);
-	}
-	memcpy(leaf_runs(leaf), runs, n * sizeof(*runs));
-	leaf->nruns = n;
+	runs = leaf_runs(leaf);
+	if (lo + n != hi)
+		memmove(runs + lo + n, runs + hi, behind * sizeof(*runs));
+	memcpy(runs + lo, with, n * sizeof(*runs));
+	leaf->nruns = (uint16_t)(lo + n + behind);
 }
 
 /* ---- runs ------------------------------------------------------------------------------------ */
@@ -190,7 +204,7 @@ static struct xlate_run run_clip(struct xlate_run run, uint64_t first, uint64_t 
 }
 
 /* Appends a run, joining it to the one before where they are of one piece. */
-static void run_append(struct xlate_run *runs, uint16_t *n, struct xlate_run run)
+static void run_append(struct xlate_run *runs, uint32_t *n, struct xlate_run run)
 {
 	struct xlate_run *prev = *n > 0 ? &runs[*n - 1] : NULL;
 
@@ -201,37 +215,10 @@ static void run_append(struct xlate_run *runs, uint16_t *n, struct xlate_run run
 		runs[(*n)++] = run;
 }
 
-/*
- * What the leaf knows but for [first, last], where it knows "with", or nothing if that is NULL.
- * Runs are apart, so that there are never more than blocks.
- */
-static void leaf_replace(struct xlate_leaf *leaf, uint32_t first, uint32_t last,
-			 const struct xlate_run *with)
-{
-	const struct xlate_run *old = leaf_runs(leaf);
-	struct xlate_run runs[LEAF_BLKS];
-	uint16_t n = 0;
-	uint32_t i = 0;
-
-	for (; i < leaf->nruns && old[i].first < first; i++)
-		run_append(runs, &n,
-			   old[i].last < first ? old[i]
-					       : run_clip(old[i], old[i].first, first - 1));
-	if (with)
-		run_append(runs, &n, *with);
-	for (i = i > 0 ? i - 1 : 0; i < leaf->nruns; i++)
-		if (old[i].last > last)
-			run_append(runs, &n,
-				   old[i].first > last ? old[i]
-						       : run_clip(old[i], last + 1, old[i].last));
-	leaf_store(leaf, runs, n);
-}
-
-/* The run that holds a block of the leaf, or NULL. */
-static const struct xlate_run *leaf_run(struct xlate_leaf *leaf, uint32_t blk)
+/* The first run, from that one on, that ends at or behind a block of the leaf, or how many there are. */
+static uint32_t leaf_search(struct xlate_leaf *leaf, uint32_t low, uint32_t blk)
 {
 	const struct xlate_run *runs = leaf_runs(leaf);
-	uint32_t low = 0;
 	uint32_t high = leaf->nruns;
 
 	while (low < high) {
@@ -242,7 +229,44 @@ static const struct xlate_run *leaf_run(struct xlate_leaf *leaf, uint32_t blk)
 		else
 			high = mid;
 	}
-	return low < leaf->nruns && runs[low].first <= blk ? &runs[low] : NULL;
+	return low;
+}
+
+/*
+ * What the leaf knows but for [first, last], where it knows "with", or nothing if that is NULL.  Of the
+ * runs there, and those that touch it, what is before and behind is left.
+ */
+static void leaf_replace(struct xlate_leaf *leaf, uint32_t first, uint32_t last,
+			 const struct xlate_run *with)
+{
+	const struct xlate_run *old = leaf_runs(leaf);
+	struct xlate_run runs[3];
+	uint32_t lo = leaf_search(leaf, 0, first > 0 ? first - 1 : 0);
+	uint32_t hi = leaf_search(leaf, lo, last + 1);
+	uint32_t n = 0;
+
+	if (lo < leaf->nruns && old[lo].first < first)
+		run_append(runs, &n,
+			   old[lo].last < first ? old[lo]
+						: run_clip(old[lo], old[lo].first, first - 1));
+	if (with)
+		run_append(runs, &n, *with);
+	if (hi < leaf->nruns && old[hi].first <= last + 1) {
+		run_append(runs, &n,
+			   old[hi].first > last ? old[hi]
+						: run_clip(old[hi], last + 1, old[hi].last));
+		hi++;
+	}
+	leaf_splice(leaf, lo, hi, runs, n);
+}
+
+/* The run that holds a block of the leaf, or NULL. */
+static const struct xlate_run *leaf_run(struct xlate_leaf *leaf, uint32_t blk)
+{
+	const struct xlate_run *runs = leaf_runs(leaf);
+	uint32_t i = leaf_search(leaf, 0, blk);
+
+	return i < leaf->nruns && runs[i].first <= blk ? &runs[i] : NULL;
 }
 
 enum xlate_kind xlate_find(struct xlate_object *xo, lblk_t blk, pblk_t *at)
