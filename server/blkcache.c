@@ -10,6 +10,7 @@
 #define USES_MAX     3u /* two bits */
 #define USES_TO_STAY 2u /* with fewer a page of the small queue goes */
 #define SMALL_PART   10u
+#define GROUP_SHIFT  3
 #define GHOST_SHIFT  2	   /* slots for each that is remembered: few are lost to another */
 #define LOOKS_MIN    1024u /* at pages, in one call to evict */
 #define LOOKS_EACH   8u	   /* and for each that is wanted */
@@ -44,19 +45,23 @@ static bool bit_get(const _Atomic uint64_t *map, pblk_t blk)
 	return atomic_load_explicit(&map[blk.n / 64], memory_order_acquire) >> (blk.n % 64) & 1;
 }
 
-/* These two return what the bit was.  Only the loop changes bits. */
+/* These two return what the bit was.  Only the loop changes bits, so a store is enough. */
 static bool bit_set(_Atomic uint64_t *map, pblk_t blk)
 {
+	uint64_t word = atomic_load_explicit(&map[blk.n / 64], memory_order_relaxed);
 	uint64_t bit = UINT64_C(1) << (blk.n % 64);
 
-	return atomic_fetch_or_explicit(&map[blk.n / 64], bit, memory_order_release) & bit;
+	atomic_store_explicit(&map[blk.n / 64], word | bit, memory_order_release);
+	return word & bit;
 }
 
 static bool bit_clear(_Atomic uint64_t *map, pblk_t blk)
 {
+	uint64_t word = atomic_load_explicit(&map[blk.n / 64], memory_order_relaxed);
 	uint64_t bit = UINT64_C(1) << (blk.n % 64);
 
-	return atomic_fetch_and_explicit(&map[blk.n / 64], ~bit, memory_order_release) & bit;
+	atomic_store_explicit(&map[blk.n / 64], word & ~bit, memory_order_release);
+	return word & bit;
 }
 
 /* The first set bit in [at, end), or end. */
@@ -128,14 +133,23 @@ void blkcache_free(struct blkcache *bc)
 /* ---- finding --------------------------------------------------------------------------------- */
 
 /* Multiplied by the golden ratio's fraction: the upper bits are the hash. */
-static uint64_t blkcache_hash(pblk_t blk)
+static uint64_t blkcache_hash(uint64_t n)
 {
-	return blk.n * UINT64_C(0x9e3779b97f4a7c15);
+	return n * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* In a table of 2^(64 - shift) slots: blocks that lie together have theirs together, in a line of the
+ * processor's cache. */
+static size_t blkcache_slot(pblk_t blk, unsigned int shift)
+{
+	size_t group = (size_t)(blkcache_hash(blk.n >> GROUP_SHIFT) >> (shift + GROUP_SHIFT));
+
+	return group << GROUP_SHIFT | (blk.n & ((1u << GROUP_SHIFT) - 1));
 }
 
 static struct page **blkcache_chain(const struct blkcache *bc, pblk_t blk)
 {
-	return &bc->chains[blkcache_hash(blk) >> bc->hash_shift];
+	return &bc->chains[blkcache_slot(blk, bc->hash_shift)];
 }
 
 struct page *blkcache_peek(const struct blkcache *bc, pblk_t blk)
@@ -181,10 +195,8 @@ static void blkcache_requeue(struct blkcache *bc, struct page *page, enum blkcac
 
 static struct ghost *blkcache_ghost(struct blkcache *bc, pblk_t blk, uint32_t *tag)
 {
-	uint64_t hash = blkcache_hash(blk);
-
-	*tag = (uint32_t)(hash >> 8) | 1;
-	return &bc->ghosts[hash >> (bc->hash_shift - GHOST_SHIFT)];
+	*tag = (uint32_t)(blkcache_hash(blk.n) >> 8) | 1;
+	return &bc->ghosts[blkcache_slot(blk, bc->hash_shift - GHOST_SHIFT)];
 }
 
 static void blkcache_note_ghost(struct blkcache *bc, pblk_t blk)
@@ -213,7 +225,7 @@ void blkcache_insert(struct blkcache *bc, pblk_t blk, struct page *page)
 
 	ASSERT_LOOP();
 	assert(blk.n < bc->dev_nblks && !page_is_zero(page));
-	if (blkcache_peek(bc, blk))
+	if (bit_get(bc->present, blk))
 		return;
 	assert(page->queue == QUEUE_NONE);
 	if (blkcache_take_ghost(bc, blk))
@@ -229,15 +241,18 @@ void blkcache_insert(struct blkcache *bc, pblk_t blk, struct page *page)
 	bit_set(bc->present, blk);
 }
 
-static void blkcache_remove(struct blkcache *bc, struct page *page)
+/* Of a block that has a page. */
+static void blkcache_remove(struct blkcache *bc, pblk_t blk)
 {
-	struct page **link = blkcache_chain(bc, page->at);
+	struct page **link = blkcache_chain(bc, blk);
+	struct page *page;
 
-	while (*link != page)
+	while ((*link)->at.n != blk.n)
 		link = &(*link)->next;
+	page = *link;
 	*link = page->next;
 	blkcache_dequeue(bc, page);
-	bit_clear(bc->present, page->at);
+	bit_clear(bc->present, blk);
 	page_put(page);
 }
 
@@ -249,7 +264,7 @@ void blkcache_drop(struct blkcache *bc, pblk_t blk, uint64_t nblks)
 	assert(end <= bc->dev_nblks);
 	for (uint64_t at = bit_next(bc->present, blk.n, end); at < end;
 	     at = bit_next(bc->present, at + 1, end))
-		blkcache_remove(bc, blkcache_peek(bc, pblk(at)));
+		blkcache_remove(bc, pblk(at));
 	blkcache_unpin(bc, blk, nblks);
 }
 
@@ -278,7 +293,7 @@ static enum blkcache_look blkcache_look(struct blkcache *bc, enum blkcache_queue
 	}
 	if (queue == QUEUE_SMALL)
 		blkcache_note_ghost(bc, page->at);
-	blkcache_remove(bc, page);
+	blkcache_remove(bc, page->at);
 	bc->evicted++;
 	return LOOK_GONE;
 }
