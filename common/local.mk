@@ -6,6 +6,7 @@ libcommon_la_CPPFLAGS = $(AM_CPPFLAGS) $(OPENSSL_CFLAGS)
 libcommon_la_LIBADD = $(ISAL_LIBS) $(OPENSSL_LIBS)
 libcommon_la_SOURCES = \
 	common/annot.h \
+	common/bits.h \
 	common/clock.c \
 	common/clock.h \
 	common/crc32c.c \

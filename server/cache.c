@@ -35,7 +35,7 @@ struct cache *cache_new(struct page_pool *pool, struct fetcher *fetcher, size_t 
 	cache->limit_pages = limit_pages;
 	cache->clean = blkcache_new(limit_pages, dev_nblks);
 	cache->xlate = xlate_new(cache_xlate_budget(limit_pages));
-	if (!cache->clean || !cache->xlate) {
+	if (cache_folios_init(cache) < 0 || !cache->clean || !cache->xlate) {
 		cache_free(cache);
 		return NULL;
 	}
@@ -53,7 +53,8 @@ void cache_free(struct cache *cache)
 {
 	if (!cache)
 		return;
-	assert(!cache->folios && cache->nbusy == 0);
+	assert(cache->nbusy == 0);
+	cache_folios_fini(cache);
 	blkcache_free(cache->clean);
 	xlate_free(cache->xlate);
 	free(cache);
@@ -83,129 +84,7 @@ void cache_object_init(struct cache_object *co, struct cache *cache, uint64_t oi
 	xlate_object_init(&co->xlate, cache->xlate);
 	TAILQ_INIT(&co->folios);
 	TAILQ_INIT(&co->busy);
-}
-
-/* ---- folios ---------------------------------------------------------------------------------- */
-
-struct folio *cache_folio_find(struct cache_object *co, uint64_t idx)
-{
-	struct folio_key key = {co->oid, idx};
-	struct folio *folio;
-
-	if (TAILQ_EMPTY(&co->folios))
-		return NULL;
-	HASH_FIND(hh, co->cache->folios, &key, sizeof(key), folio);
-	return folio;
-}
-
-struct folio *cache_folio_make(struct cache_object *co, uint64_t idx)
-{
-	struct cache *cache = co->cache;
-	struct folio *folio = cache_folio_find(co, idx);
-
-	if (folio)
-		return folio;
-	folio = calloc(1, sizeof(*folio));
-	if (!folio)
-		return NULL;
-	folio->key = (struct folio_key){co->oid, idx};
-	folio->co = co;
-	STAILQ_INIT(&folio->waiters);
-	HASH_ADD(hh, cache->folios, key, sizeof(folio->key), folio);
-	if (!folio->hh.tbl) {
-		free(folio);
-		return NULL;
-	}
-	TAILQ_INSERT_TAIL(&co->folios, folio, object_link);
-	return folio;
-}
-
-/* Sets the dirty and staged masks, and keeps the counters and the busy list true. */
-static void folio_set_busy(struct folio *folio, uint32_t dirty, uint32_t staged)
-{
-	struct cache_object *co = folio->co;
-	uint32_t was = folio->dirty | folio->staged;
-	uint32_t is = dirty | staged;
-
-	assert(!(folio->placed & ~dirty));
-	co->ndirty += folio_bits(dirty);
-	co->ndirty -= folio_bits(folio->dirty);
-	co->ndirty_folios += dirty != 0;
-	co->ndirty_folios -= folio->dirty != 0;
-	co->cache->nbusy += folio_bits(is);
-	co->cache->nbusy -= folio_bits(was);
-	if (!was && is)
-		TAILQ_INSERT_TAIL(&co->busy, folio, busy_link);
-	if (was && !is)
-		TAILQ_REMOVE(&co->busy, folio, busy_link);
-	folio->dirty = dirty;
-	folio->staged = staged;
-}
-
-/* The masked blocks are not placed any more; where they were is the caller's to see to. */
-static void folio_set_unplaced(struct folio *folio, uint32_t mask)
-{
-	folio->co->nplaced -= folio_bits(folio->placed & mask);
-	folio->placed &= ~mask;
-}
-
-/* Gives up the places of the masked blocks, those in one piece together. */
-static void folio_unplace(struct folio *folio, uint32_t mask)
-{
-	struct cache *cache = folio->co->cache;
-	uint32_t left = folio->placed & mask;
-
-	folio_set_unplaced(folio, mask);
-	while (left) {
-		uint32_t first = (uint32_t)__builtin_ctz(left);
-		pblk_t at = folio->places[first].at;
-		uint32_t n = 0;
-
-		while (first + n < FOLIO_BLKS && left & 1u << (first + n) &&
-		       folio->places[first + n].at.n == at.n + n) {
-			left &= ~(1u << (first + n));
-			n++;
-		}
-		cache->unplaced(cache->unplaced_ctx, at, n);
-	}
-}
-
-/* Puts the pages of the masked blocks, which are neither dirty nor staged. */
-static void folio_let_go(struct folio *folio, uint32_t mask)
-{
-	assert(!(mask & (folio->dirty | folio->staged)));
-	for (uint32_t i = 0; i < FOLIO_BLKS; i++) {
-		if (mask & 1u << i) {
-			page_put(folio->pages[i]);
-			folio->pages[i] = NULL;
-		}
-	}
-}
-
-/* Forgets the masked blocks, whatever they are, and what a fetch under way will bring of them. */
-static void folio_drop(struct folio *folio, uint32_t mask)
-{
-	folio->dropped |= folio->fetching & mask;
-	folio_unplace(folio, mask);
-	folio_set_busy(folio, folio->dirty & ~mask, folio->staged & ~mask);
-	folio_let_go(folio, mask);
-}
-
-void cache_folio_settle(struct folio *folio)
-{
-	struct cache *cache = folio->co->cache;
-	uint32_t busy = folio->dirty | folio->staged;
-
-	if (folio->pins > 0)
-		return;
-	folio_let_go(folio, ~busy);
-	if (busy)
-		return;
-	assert(folio->fetching == 0 && STAILQ_EMPTY(&folio->waiters));
-	HASH_DELETE(hh, cache->folios, folio);
-	TAILQ_REMOVE(&folio->co->folios, folio, object_link);
-	free(folio->places);
-	free(folio);
+	TAILQ_INIT(&co->dirty);
 }
 
 void cache_object_fini(struct cache_object *co)
@@ -284,7 +163,7 @@ bool cache_is_promised(struct cache_object *co, lblk_t blk)
 void cache_shrink(struct cache *cache)
 {
 	/* a folio takes about an eighth of a page itself */
-	size_t used = page_pool_used(cache->pool) + HASH_COUNT(cache->folios) / 8 +
+	size_t used = page_pool_used(cache->pool) + (cache->nfolios + cache->nspare) / 8 +
 		      (xlate_bytes(cache->xlate) >> BLK_SHIFT);
 	size_t over = used > cache->limit_pages ? used - cache->limit_pages : 0;
 
@@ -361,11 +240,11 @@ void cache_write(struct cache_object *co, lblk_t blk, struct page *page)
 
 	ASSERT_LOOP();
 	assert(folio && folio->pins > 0);
-	folio_unplace(folio, folio_bit(blk));
+	cache_folio_unplace(folio, folio_bit(blk));
 	page_put(folio->pages[i]);
-	folio->pages[i] = page;
+	folio_hold(folio, i, page);
 	folio->dropped |= folio->fetching & folio_bit(blk);
-	folio_set_busy(folio, folio->dirty | folio_bit(blk), folio->staged);
+	cache_folio_set_busy(folio, folio->dirty | folio_bit(blk), folio->staged);
 }
 
 int cache_make_places(struct cache_object *co, lblk_t blk, uint64_t nblks)
@@ -398,45 +277,53 @@ void cache_place(struct cache_object *co, lblk_t blk, struct page *page, pblk_t 
 
 static int folio_compare(const void *a, const void *b)
 {
-	const struct folio *fa = *(const struct folio *const *)a;
-	const struct folio *fb = *(const struct folio *const *)b;
+	const struct folio_ref *x = a;
+	const struct folio_ref *y = b;
 
-	return fa->key.idx < fb->key.idx ? -1 : fa->key.idx > fb->key.idx;
+	return x->idx < y->idx ? -1 : x->idx > y->idx;
+}
+
+/* What was written in sequence is sorted already. */
+static void folio_sort(struct folio_ref *refs, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		if (refs[i - 1].idx > refs[i].idx) {
+			qsort(refs, n, sizeof(*refs), folio_compare);
+			return;
+		}
+	}
 }
 
 /* The busy folios of an object that have a block of [first, last], sorted; NULL with *n 0 if none.
  */
 static int cache_sorted_busy(struct cache_object *co, uint64_t first_idx, uint64_t last_idx,
-			     struct folio ***sorted, size_t *n)
+			     struct folio_ref **sorted, size_t *n)
 {
-	struct folio **list = NULL;
+	struct folio_ref *list = NULL;
 	struct folio *folio;
 	size_t count = 0;
 
 	TAILQ_FOREACH (folio, &co->busy, busy_link)
 		count += folio->key.idx >= first_idx && folio->key.idx <= last_idx;
 	if (count > 0) {
-		list = malloc(count * sizeof(struct folio *));
+		list = malloc(count * sizeof(*list));
 		if (!list)
 			return -ERR_NOMEM;
 	}
 	*n = 0;
 	TAILQ_FOREACH (folio, &co->busy, busy_link)
 		if (folio->key.idx >= first_idx && folio->key.idx <= last_idx)
-			list[(*n)++] = folio;
-	if (*n > 1)
-		qsort(list, *n, sizeof(struct folio *), folio_compare);
+			list[(*n)++] = (struct folio_ref){folio->key.idx, folio};
+	folio_sort(list, *n);
 	*sorted = list;
 	return 0;
 }
 
 static void folio_freeze(struct folio *folio, struct writeback_blk *blks, uint32_t *n)
 {
-	for (uint32_t i = 0; i < FOLIO_BLKS; i++) {
+	FOLIO_FOREACH (i, folio->dirty) {
 		struct writeback_blk *wb = &blks[*n];
 
-		if (!(folio->dirty & 1u << i))
-			continue;
 		*wb = (struct writeback_blk){.blk = folio_blk(folio, i),
 					     .page = page_get(folio->pages[i])};
 		if (folio->placed & 1u << i) {
@@ -445,22 +332,28 @@ static void folio_freeze(struct folio *folio, struct writeback_blk *blks, uint32
 		}
 		(*n)++;
 	}
-	folio_set_unplaced(folio, UINT32_MAX);
-	folio_set_busy(folio, 0, folio->staged | folio->dirty);
+	cache_folio_set_unplaced(folio, UINT32_MAX);
+	cache_folio_set_busy(folio, 0, folio->staged | folio->dirty);
 }
 
 int cache_freeze_prepare(struct cache_object *co, struct cache_freezing *fz)
 {
-	int err;
+	struct folio *folio;
 
 	ASSERT_LOOP();
-	*fz = (struct cache_freezing){.blks = calloc(co->ndirty + 1, sizeof(*fz->blks))};
-	if (!fz->blks)
-		return -ERR_NOMEM;
-	err = cache_sorted_busy(co, 0, UINT64_MAX, &fz->folios, &fz->nfolios);
-	if (err < 0)
+	*fz = (struct cache_freezing){
+	    .blks = malloc((co->ndirty + 1) * sizeof(*fz->blks)),
+	    .folios = malloc((co->ndirty_folios + 1) * sizeof(*fz->folios)),
+	};
+	if (!fz->blks || !fz->folios) {
 		cache_freeze_drop(fz);
-	return err;
+		return -ERR_NOMEM;
+	}
+	TAILQ_FOREACH (folio, &co->dirty, dirty_link)
+		fz->folios[fz->nfolios++] = (struct folio_ref){folio->key.idx, folio};
+	assert(fz->nfolios == co->ndirty_folios);
+	folio_sort(fz->folios, fz->nfolios);
+	return 0;
 }
 
 void cache_freeze_drop(struct cache_freezing *fz)
@@ -476,7 +369,7 @@ void cache_freeze_now(struct cache_object *co, struct cache_freezing *fz,
 	ASSERT_LOOP();
 	*nblks = 0;
 	for (size_t i = 0; i < fz->nfolios; i++)
-		folio_freeze(fz->folios[i], fz->blks, nblks);
+		folio_freeze(fz->folios[i].folio, fz->blks, nblks);
 	assert(co->ndirty == 0);
 	*blks = fz->blks;
 	fz->blks = NULL;
@@ -484,18 +377,23 @@ void cache_freeze_now(struct cache_object *co, struct cache_freezing *fz,
 }
 
 /*
- * The block's frozen version is in the map.  True: it is what the block is now.  Else the block was
- * truncated away, or a newer version is there.
+ * The frozen versions of these blocks of one folio are in the map.  Returns those whose version is what
+ * the block is now: the others were truncated away, or a newer version is there.
  */
-static bool cache_unstage(struct cache_object *co, const struct writeback_blk *wb)
+static uint32_t cache_unstage(struct cache_object *co, const struct writeback_blk *blks,
+			      uint32_t nblks)
 {
-	struct folio *folio = cache_folio_find(co, wb->blk.n >> FOLIO_SHIFT);
+	struct folio *folio = cache_folio_find(co, blks->blk.n >> FOLIO_SHIFT);
+	uint32_t same = 0;
 
-	if (!folio || folio->pages[wb->blk.n & (FOLIO_BLKS - 1)] != wb->page)
-		return false;
-	folio_set_busy(folio, folio->dirty, folio->staged & ~folio_bit(wb->blk));
+	if (!folio)
+		return 0;
+	for (uint32_t i = 0; i < nblks; i++)
+		if (folio->pages[blks[i].blk.n & (FOLIO_BLKS - 1)] == blks[i].page)
+			same |= folio_bit(blks[i].blk);
+	cache_folio_set_busy(folio, folio->dirty, folio->staged & ~same);
 	cache_folio_settle(folio);
-	return true;
+	return same;
 }
 
 /* One extent; its blocks begin at blks. */
@@ -503,12 +401,18 @@ static void cache_commit_extent(struct cache_object *co, const struct writeback_
 				const struct change_extent *ext)
 {
 	uint32_t known = 0; /* blocks up to i that are of one piece for xlate */
+	uint32_t same = 0;  /* of the folio of i */
 
 	for (uint32_t i = 0; i < ext->nblks; i++) {
+		uint32_t left = FOLIO_BLKS - (uint32_t)(blks[i].blk.n & (FOLIO_BLKS - 1));
+
 		assert(blks[i].blk.n == ext->blk.n + i);
 		if (blks[i].placed.n == 0)
 			blkcache_insert(co->cache->clean, pblk(ext->dst.n + i), blks[i].page);
-		if (cache_unstage(co, &blks[i])) {
+		if (i == 0 || left == FOLIO_BLKS)
+			same = cache_unstage(co, &blks[i],
+					     left < ext->nblks - i ? left : ext->nblks - i);
+		if (same & folio_bit(blks[i].blk)) {
 			known++;
 			continue;
 		}
@@ -547,8 +451,8 @@ static uint32_t folio_mask_from(const struct folio *folio, lblk_t blk)
 /* Drops what of the folio is in [blk, blk + nblks). */
 static void cache_punch_folio(struct folio *folio, lblk_t blk, uint64_t nblks)
 {
-	folio_drop(folio,
-		   folio_mask_from(folio, blk) & ~folio_mask_from(folio, lblk(blk.n + nblks)));
+	cache_folio_drop(folio, folio_mask_from(folio, blk) &
+				    ~folio_mask_from(folio, lblk(blk.n + nblks)));
 	cache_folio_settle(folio);
 }
 
@@ -581,11 +485,9 @@ uint64_t cache_punch(struct cache_object *co, lblk_t blk, uint64_t nblks)
 static void cache_add_runs(struct cache_run *runs, size_t *n, const struct folio *folio,
 			   uint32_t mask)
 {
-	for (uint32_t i = 0; i < FOLIO_BLKS; i++) {
+	FOLIO_FOREACH (i, mask) {
 		uint64_t blk = (folio->key.idx << FOLIO_SHIFT) + i;
 
-		if (!(mask & 1u << i))
-			continue;
 		if (*n > 0 && runs[*n - 1].blk.n + runs[*n - 1].nblks == blk)
 			runs[*n - 1].nblks++;
 		else
@@ -598,7 +500,7 @@ int cache_busy_runs(struct cache_object *co, lblk_t blk, uint64_t nblks, struct 
 {
 	uint64_t first = blk.n >> FOLIO_SHIFT;
 	uint64_t last = (blk.n + nblks - 1) >> FOLIO_SHIFT;
-	struct folio **folios;
+	struct folio_ref *folios;
 	size_t n;
 	int err = cache_sorted_busy(co, first, last, &folios, &n);
 
@@ -611,11 +513,12 @@ int cache_busy_runs(struct cache_object *co, lblk_t blk, uint64_t nblks, struct 
 		return -ERR_NOMEM;
 	}
 	for (size_t i = 0; i < n; i++) {
-		uint32_t mask = folios[i]->dirty | folios[i]->staged;
+		const struct folio *folio = folios[i].folio;
+		uint32_t mask = folio->dirty | folio->staged;
 
-		mask &= folio_mask_from(folios[i], blk);
-		mask &= ~folio_mask_from(folios[i], lblk(blk.n + nblks));
-		cache_add_runs(*runs, nruns, folios[i], mask);
+		mask &= folio_mask_from(folio, blk);
+		mask &= ~folio_mask_from(folio, lblk(blk.n + nblks));
+		cache_add_runs(*runs, nruns, folio, mask);
 	}
 	free(folios);
 	return 0;

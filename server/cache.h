@@ -54,6 +54,7 @@
 struct cache;
 struct cache_fetch;
 struct folio;
+struct folio_ref;
 
 TAILQ_HEAD(folio_list, folio);
 
@@ -64,6 +65,8 @@ struct cache_object {
 	struct xlate_object xlate;
 	struct folio_list folios; /* all of it */
 	struct folio_list busy;	  /* those with dirty or staged blocks */
+	struct folio_list dirty;  /* those with dirty ones */
+	struct folio *last;	  /* the one asked for last, or NULL */
 	uint64_t ndirty;	  /* blocks */
 	uint64_t nplaced;	  /* of these */
 	uint64_t ndirty_folios;	  /* that they are in */
@@ -155,7 +158,7 @@ void cache_place(struct cache_object *co, lblk_t blk, struct page *page, pblk_t 
 /* The memory that a freezing needs, taken beforehand.  Zeroed: none. */
 struct cache_freezing {
 	struct writeback_blk *blks;
-	struct folio **folios;
+	struct folio_ref *folios;
 	size_t nfolios;
 };
 

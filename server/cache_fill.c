@@ -96,7 +96,7 @@ static void cache_fetch_finish(struct cache_fetch *cf, int err)
 static void cache_fetch_hold(struct cache_fetch *cf, uint32_t i, struct page *page)
 {
 	assert(!cf->folio->pages[i]);
-	cf->folio->pages[i] = page_get(page);
+	folio_hold(cf->folio, i, page_get(page));
 	cf->left &= ~(1u << i);
 }
 

@@ -15,6 +15,7 @@ libserver_la_SOURCES = \
 	server/cache.c \
 	server/cache.h \
 	server/cache_fill.c \
+	server/cache_folio.c \
 	server/cache_priv.h \
 	server/change.h \
 	server/check.c \
