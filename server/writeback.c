@@ -571,26 +571,38 @@ struct writeback_freed {
 	struct loop_msg msg;
 	struct writeback *wb;
 	size_t n;
-	size_t reused; /* so many of them the allocator has */
+	size_t
+	    reused; /* so many of them the allocator has, and perhaps of the next the beginning */
 	struct map_range ranges[];
 };
 
-/* A checkpoint may free a million pieces at once: others have their turn between. */
+/* Gives back the first blocks of a piece; the rest of it is what is left. */
+static void writeback_reuse_part(struct writeback *wb, struct map_range *range, uint64_t nblks)
+{
+	wb->on_reuse(wb->ctx, range->blk, nblks);
+	writeback_give_back(wb, range->blk, nblks);
+	wb->releasing_nblks -= nblks;
+	range->blk.n += nblks;
+	range->nblks -= nblks;
+}
+
+/* A checkpoint may free a million pieces at once, and large ones: others have their turn between. */
 static LOOP_FN void writeback_reuse(struct loop_msg *msg)
 {
 	struct writeback_freed *freed = CONTAINER_OF(msg, struct writeback_freed, msg);
 	struct writeback *wb = freed->wb;
-	size_t left = freed->n - freed->reused;
-	size_t n = left < WRITEBACK_REUSE_RANGES ? left : WRITEBACK_REUSE_RANGES;
+	uint64_t left = WRITEBACK_REUSE_BLKS;
 
-	for (size_t i = 0; i < n; i++) {
-		struct map_range *range = &freed->ranges[freed->reused++];
+	for (size_t i = 0; i < WRITEBACK_REUSE_RANGES && freed->reused < freed->n && left > 0;
+	     i++) {
+		struct map_range *range = &freed->ranges[freed->reused];
+		uint64_t nblks = range->nblks < left ? range->nblks : left;
 
-		wb->on_reuse(wb->ctx, range->blk, range->nblks);
-		writeback_give_back(wb, range->blk, range->nblks);
-		wb->releasing_nblks -= range->nblks;
+		writeback_reuse_part(wb, range, nblks);
+		left -= nblks;
+		freed->reused += range->nblks == 0;
 	}
-	if (n < left) {
+	if (freed->reused < freed->n) {
 		loop_post(wb->loop, &freed->msg);
 	} else {
 		free(freed);

@@ -150,8 +150,10 @@ void writeback_give_back(struct writeback *wb, pblk_t blk, uint64_t nblks) LOOP_
  * started, and no thread is at work on it. */
 void writeback_batch_fini(struct writeback_batch *batch) LOOP_FN;
 
-/* So many pieces are given back to the allocator in one turn of the loop. */
-#define WRITEBACK_REUSE_RANGES 1024u
+/* So much is given back to the allocator in one turn of the loop: pieces, and blocks, of which each may
+ * be in memory. */
+#define WRITEBACK_REUSE_RANGES 256u
+#define WRITEBACK_REUSE_BLKS   2048u
 
 /* Lets freed blocks be allocated again once no read that may see them is under way. */
 void writeback_release(struct writeback *wb, const struct map_freed *freed) LOOP_FN;

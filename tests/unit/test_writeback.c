@@ -505,6 +505,31 @@ static void test_release_of_many_pieces_takes_turns(void **state)
 	assert_int_equal(fx->wb.releasing_nblks, 0);
 }
 
+/* A piece is given back in parts, and the next one from where the turn ends. */
+static void test_release_of_large_pieces_takes_turns(void **state)
+{
+	enum { LARGE = WRITEBACK_REUSE_BLKS + 7, SMALL = 30 };
+	struct fixture *fx = *state;
+	struct map_range ranges[] = {{pblk(100), LARGE}, {pblk(100 + LARGE + 1), SMALL}};
+	const struct map_freed freed = {.ranges = ranges, .n = 2, .cap = 2};
+	pblk_t at;
+
+	writeback_release(&fx->wb, &freed);
+	assert_space(fx, WRITEBACK_REUSE_BLKS, 0);
+	assert_int_equal(fx->nreused, WRITEBACK_REUSE_BLKS);
+	assert_int_equal(fx->wb.releasing_nblks, 7 + SMALL);
+	assert_int_equal(fx->wb.releasing, 1);
+	test_store_turn(fx->ts);
+	assert_int_equal(fx->wb.releasing, 0);
+	assert_int_equal(fx->wb.releasing_nblks, 0);
+	assert_int_equal(fx->nspace, 2);
+	assert_int_equal(fx->nreused, LARGE + SMALL);
+	assert_space(fx, LARGE + SMALL, 0);
+	assert_int_equal(alloc_find(fx->alloc, pblk(100), &at), LARGE);
+	assert_int_equal(alloc_find(fx->alloc, pblk(100 + LARGE), &at), SMALL);
+	assert_int_equal(at.n, 100 + LARGE + 1);
+}
+
 struct read {
 	struct fetch fetch;
 	bool ended;
@@ -581,6 +606,7 @@ int main(void)
 	    TEST(test_batch_of_a_stopping_engine_is_not_written),
 	    TEST(test_release_without_reads_is_at_once),
 	    TEST(test_release_of_many_pieces_takes_turns),
+	    TEST(test_release_of_large_pieces_takes_turns),
 	    TEST(test_freed_blocks_wait_for_older_reads),
 	};
 
