@@ -186,6 +186,8 @@ static void leaf_splice(struct xlate_leaf *leaf, uint32_t lo, uint32_t hi,
 		memmove(runs + lo + n, runs + hi, behind * sizeof(*runs));
 	memcpy(runs + lo, with, n * sizeof(*runs));
 	leaf->nruns = (uint16_t)(lo + n + behind);
+	assert(lo == 0 || lo == leaf->nruns || runs[lo - 1].last < runs[lo].first);
+	assert(lo + n == 0 || behind == 0 || runs[lo + n - 1].last < runs[lo + n].first);
 }
 
 /* ---- runs ------------------------------------------------------------------------------------ */
