@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <bsd/sys/queue.h>
 #include <errno.h>
-#include <event2/buffer.h>
 #include <event2/event.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -24,6 +23,7 @@
 #include "server/conn_priv.h"
 #include "server/gate.h"
 #include "server/loop.h"
+#include "server/outq.h"
 
 #define CONN_TURN_OUT_BYTES (4u << 20)
 #define CONN_DISCARD_READS  256
@@ -61,7 +61,7 @@ void conn_account(struct conn *conn)
 	uint64_t before = conn->pending_bytes;
 
 	if (conn->state != CONN_DEAD)
-		now = evbuffer_get_length(conn->out) + conn->session.promised_bytes;
+		now = outq_bytes(&conn->out) + conn->session.promised_bytes;
 	if (conn->state == CONN_ADMIT)
 		now -= conn->req->promise_bytes; /* it is still asking for that */
 	conn->pending_bytes = now;
@@ -84,7 +84,7 @@ void conn_unreserve(struct conn *conn)
 /* Whether it keeps a large part of a common budget from others. */
 static bool conn_is_holder(const struct conn *conn)
 {
-	return conn->reserved_bytes > 0 || evbuffer_get_length(conn->out) > CONN_SMALL_BYTES;
+	return conn->reserved_bytes > 0 || outq_bytes(&conn->out) > CONN_SMALL_BYTES;
 }
 
 static bool conn_set_has_waiters(const struct conn_set *set)
@@ -121,7 +121,7 @@ static void conn_set_slow_tick(evutil_socket_t fd, short what, void *ctx)
 		    conn->moved_bytes >= CONN_SLOW_BYTES || conn->state == CONN_DEAD)
 			continue;
 		log_event(LOG_WARN, "connection-dropped", "reason=slow client=\"%s\" unsent=%zu",
-			  conn->session.holder, evbuffer_get_length(conn->out));
+			  conn->session.holder, outq_bytes(&conn->out));
 		conn_kill(conn);
 	}
 	conn_set_begin_slow(set);
@@ -176,7 +176,7 @@ void conn_kill(struct conn *conn)
 	event_del(conn->ev_write);
 	event_del(conn->ev_deadline);
 	stream_close(&conn->stream);
-	evbuffer_drain(conn->out, evbuffer_get_length(conn->out));
+	outq_fini(&conn->out);
 	conn_account(conn);
 	conn_wake(conn);
 }
@@ -191,8 +191,7 @@ static void conn_free(struct conn *conn)
 			event_free(events[i]);
 	if (conn->own)
 		conn->proto->close(conn);
-	if (conn->out)
-		evbuffer_free(conn->out);
+	outq_fini(&conn->out);
 	stream_close(&conn->stream);
 	conn->magic = 0;
 	free(conn);
@@ -290,37 +289,30 @@ void conn_set_ready(struct conn *conn)
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
-static void conn_page_sent(const void *data, size_t len, void *page)
-{
-	(void)data;
-	(void)len;
-	page_put(page);
-}
-
 int conn_add(struct conn *conn, const void *data, size_t len)
 {
-	return evbuffer_add(conn->out, data, len) == 0 ? 0 : -ERR_NOMEM;
+	return outq_add(&conn->out, data, len);
 }
 
 /* Gives the references of a vector's pages to the output; of a few bytes a copy. */
 int conn_add_pages(struct conn *conn, struct pagevec *pv)
 {
-	for (uint32_t i = 0; i < pv->npages; i++) {
+	int err = 0;
+
+	for (uint32_t i = 0; i < pv->npages && err == 0; i++) {
 		uint32_t off;
 		uint32_t len;
 
 		pagevec_span(pv, i, &off, &len);
-		if (len < CONN_COPY_BYTES) {
-			if (evbuffer_add(conn->out, pv->pages[i]->data + off, len) < 0)
-				return -ERR_NOMEM;
-			continue; /* who has the vector puts the page */
+		if (len < CONN_COPY_BYTES) { /* who has the vector puts the page */
+			err = outq_add(&conn->out, pv->pages[i]->data + off, len);
+			continue;
 		}
-		if (evbuffer_add_reference(conn->out, pv->pages[i]->data + off, len, conn_page_sent,
-					   pv->pages[i]) < 0)
-			return -ERR_NOMEM;
-		pv->pages[i] = NULL;
+		err = outq_add_page(&conn->out, pv->pages[i], off, len);
+		if (err == 0)
+			pv->pages[i] = NULL;
 	}
-	return 0;
+	return err;
 }
 
 /* The session's reply callback: also called for a dead connection. */
@@ -345,24 +337,18 @@ static void conn_reply(struct session *session, const struct session_reply *repl
 /* Sends a part of what is there; as write(2). */
 static ssize_t conn_send(struct conn *conn)
 {
-	struct evbuffer_iovec vec[CONN_SEND_PIECES];
 	struct iovec iov[CONN_SEND_PIECES];
-	int n = evbuffer_peek(conn->out, -1, NULL, vec, CONN_SEND_PIECES);
-	ssize_t sent;
+	int n = outq_peek(&conn->out, iov, CONN_SEND_PIECES);
+	ssize_t sent = stream_writev(&conn->stream, iov, n);
 
-	if (n > CONN_SEND_PIECES)
-		n = CONN_SEND_PIECES;
-	for (int i = 0; i < n; i++)
-		iov[i] = (struct iovec){.iov_base = vec[i].iov_base, .iov_len = vec[i].iov_len};
-	sent = stream_writev(&conn->stream, iov, n);
 	if (sent > 0)
-		evbuffer_drain(conn->out, (size_t)sent);
+		outq_drop(&conn->out, (size_t)sent);
 	return sent;
 }
 
 static void conn_output(struct conn *conn)
 {
-	size_t left = evbuffer_get_length(conn->out);
+	size_t left = outq_bytes(&conn->out);
 	size_t sent = 0;
 
 	if (left == 0)
@@ -379,7 +365,7 @@ static void conn_output(struct conn *conn)
 			conn->writable = false;
 		else
 			sent += (size_t)n;
-		left = evbuffer_get_length(conn->out);
+		left = outq_bytes(&conn->out);
 	}
 	conn->moved_bytes += sent;
 	conn_account(conn);
@@ -402,7 +388,7 @@ static void conn_watch(struct conn *conn, struct event *ev, bool *added, bool wa
 static short conn_wants(const struct conn *conn)
 {
 	bool held = conn->waiter.gate != NULL;
-	bool unsent = evbuffer_get_length(conn->out) > 0;
+	bool unsent = outq_bytes(&conn->out) > 0;
 	bool read = conn->state < CONN_FINISHING && !held && !conn->limited && !conn->waiting;
 
 	if (conn->state == CONN_LINGER)
@@ -415,7 +401,7 @@ static short conn_wants(const struct conn *conn)
 /* Decides what the connection waits for next; may free it. */
 static void conn_settle(struct conn *conn)
 {
-	bool unsent = evbuffer_get_length(conn->out) > 0;
+	bool unsent = outq_bytes(&conn->out) > 0;
 
 	if (conn->state == CONN_FINISHING && conn->session.nrequests == 0 && !unsent)
 		conn_linger(conn);
@@ -516,10 +502,8 @@ static int conn_make_events(struct conn *conn)
 	conn->ev_write = event_new(base, fd, EV_WRITE | EV_PERSIST, conn_on_socket, conn);
 	conn->ev_turn = evtimer_new(base, conn_on_turn, conn);
 	conn->ev_deadline = evtimer_new(base, conn_on_deadline, conn);
-	conn->out = evbuffer_new();
-	return conn->ev_read && conn->ev_write && conn->ev_turn && conn->ev_deadline && conn->out
-		   ? 0
-		   : -ERR_NOMEM;
+	return conn->ev_read && conn->ev_write && conn->ev_turn && conn->ev_deadline ? 0
+										     : -ERR_NOMEM;
 }
 
 /* Where the set is full who has been longest without a handshake goes, but for the last to come: so those who
@@ -557,6 +541,7 @@ static int conn_make(struct conn_set *set, const struct conn_proto *proto, int f
 	conn->state = state;
 	conn->proto = proto;
 	stream_open(&conn->stream, fd);
+	outq_init(&conn->out, objects_pages(set->config.host->objs));
 	conn->writable = true;
 	conn->waiter.wake = conn_waiter_wake;
 	if (evutil_make_socket_nonblocking(fd) < 0 || conn_make_events(conn) < 0 ||

@@ -9,7 +9,6 @@
 #include "server/conn_priv.h"
 
 #include <errno.h>
-#include <event2/buffer.h>
 #include <event2/event.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -76,7 +75,7 @@ static bool conn_fill(struct conn *conn)
 
 bool conn_may_begin(struct conn *conn)
 {
-	size_t unsent = evbuffer_get_length(conn->out);
+	size_t unsent = outq_bytes(&conn->out);
 
 	if (unsent > CONN_OUT_HIGH)
 		conn->out_full = true;

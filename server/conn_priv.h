@@ -16,11 +16,11 @@
 #include "common/stream.h"
 #include "server/conn.h"
 #include "server/gate.h"
+#include "server/outq.h"
 #include "server/session.h"
 
 struct conn;
 struct event;
-struct evbuffer;
 struct iovec;
 
 #define CONN_MAGIC 0x434f4e4eu
@@ -120,7 +120,7 @@ struct conn {
 	struct event *ev_write;
 	struct event *ev_turn;
 	struct event *ev_deadline;
-	struct evbuffer *out;
+	struct outq out;
 	uint64_t pending_bytes;	 /* unsent and promised; its part of set->send */
 	uint64_t reserved_bytes; /* its part of set->recv */
 	uint64_t moved_bytes;	 /* since the slow tick began */

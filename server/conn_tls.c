@@ -9,7 +9,6 @@
  */
 #include <assert.h>
 #include <errno.h>
-#include <event2/buffer.h>
 #include <event2/event.h>
 #include <sys/socket.h>
 
@@ -100,7 +99,7 @@ enum conn_step conn_step_tls(struct conn *conn)
 	enum conn_step step = STEP_ON;
 	int err;
 
-	if (evbuffer_get_length(conn->out) > 0)
+	if (outq_bytes(&conn->out) > 0)
 		return STEP_WAIT;
 	if (!conn_is_tls(conn))
 		step = tls_look(conn);

@@ -166,6 +166,8 @@ libserver_la_SOURCES = \
 	server/offline.h \
 	server/options.c \
 	server/options.h \
+	server/outq.c \
+	server/outq.h \
 	server/page.c \
 	server/page.h \
 	server/peer.c \

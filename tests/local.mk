@@ -146,6 +146,7 @@ unit_tests = \
 	tests/unit/test_object_write_all \
 	tests/unit/test_object_write_large \
 	tests/unit/test_options \
+	tests/unit/test_outq \
 	tests/unit/test_page \
 	tests/unit/test_peer \
 	tests/unit/test_prepare \

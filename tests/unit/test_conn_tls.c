@@ -5,8 +5,6 @@
  */
 #include "server/conn.h"
 
-#include <event2/buffer.h>
-
 #include "server/conn_priv.h"
 #include "tests/unit/conn_tls_fixture.h"
 
@@ -557,7 +555,7 @@ static void test_a_handshake_waits_for_answers_that_nobody_reads(void **state)
 	assert_int_equal(conn->state, CONN_TLS);
 	assert_true(frame_send_raw(&plain, r->out.bytes, r->out.len));
 	frame_settle(fx->base);
-	assert_true(evbuffer_get_length(conn->out) > 0);
+	assert_true(outq_bytes(&conn->out) > 0);
 	assert_null(conn->stream.tls);
 	assert_false(conn->reading); /* it would find the handshake again and again */
 	assert_plain(&plain, sizeof(bytes));
