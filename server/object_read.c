@@ -17,6 +17,7 @@
  * (object_state.h), and a removal need not wait.
  */
 #include <assert.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,12 +48,12 @@ struct read_op {
 	bool direct;
 	uint64_t size_bytes; /* of the object, when the vectors were made */
 	uint32_t n;	     /* ranges */
-	struct pagevec *pvs; /* one for each */
+	struct pagevec *pvs; /* one for each, behind them in memory */
 	uint32_t pending;    /* fills of this round */
 	int err;
 	object_read_cb cb;
 	void *ctx;
-	struct read_wait *waits; /* one for each fill of a round */
+	struct read_wait *waits; /* one for each fill of a round; NULL: there was none */
 	uint32_t nwaits;
 	uint32_t waits_cap;
 	struct object_range ranges[];
@@ -140,8 +141,7 @@ static int read_plan(struct read_op *op)
 			return err;
 		op->waits_cap += op->pvs[r].npages / FOLIO_BLKS + 2;
 	}
-	op->waits = calloc(op->waits_cap, sizeof(*op->waits));
-	return op->waits ? 0 : -ERR_NOMEM;
+	return 0;
 }
 
 static void read_finish(struct read_op *op)
@@ -153,7 +153,6 @@ static void read_finish(struct read_op *op)
 	op->cb(op->ctx, op->err, op->err < 0 ? &none : op->pvs);
 	read_drop(op);
 	object_put(op->obj);
-	free(op->pvs);
 	free(op);
 }
 
@@ -200,9 +199,16 @@ static LOOP_FN void read_filled(struct cache_waiter *waiter, int err)
 /* Starts the fill of what is missing in [first, first + n), all of one folio. */
 static void read_fill(struct read_op *op, uint32_t r, uint32_t first, uint32_t n)
 {
-	struct read_wait *wait = &op->waits[op->nwaits++];
+	struct read_wait *wait;
 	int err;
 
+	if (!op->waits)
+		op->waits = calloc(op->waits_cap, sizeof(*op->waits));
+	if (!op->waits) {
+		op->err = -ERR_NOMEM;
+		return;
+	}
+	wait = &op->waits[op->nwaits++];
 	*wait = (struct read_wait){
 	    .waiter.ready = read_filled, .op = op, .range = r, .first = first, .n = n};
 	err = (op->direct ? cache_fill_past : cache_fill)(&op->obj->cache, read_blk(op, r, first),
@@ -361,15 +367,13 @@ static void ahead_note(struct handle *handle, const struct read_op *op)
 
 static struct read_op *read_new(struct object *obj, const struct object_range *ranges, uint32_t n)
 {
-	struct read_op *op = calloc(1, sizeof(*op) + n * sizeof(op->ranges[0]));
+	struct read_op *op =
+	    calloc(1, sizeof(*op) + n * (sizeof(op->ranges[0]) + sizeof(op->pvs[0])));
 
 	if (!op)
 		return NULL;
-	op->pvs = calloc(n, sizeof(*op->pvs));
-	if (!op->pvs) {
-		free(op);
-		return NULL;
-	}
+	static_assert(alignof(struct object_range) >= alignof(struct pagevec), "what is behind");
+	op->pvs = (struct pagevec *)&op->ranges[n];
 	op->obj = obj;
 	op->n = n;
 	memcpy(op->ranges, ranges, n * sizeof(ranges[0]));
