@@ -96,6 +96,7 @@ struct session {
 	char holder[SESSION_HOLDER_BYTES]; /* peer and agent, for messages to other clients */
 	LIST_HEAD(, request) requests;
 	uint32_t nrequests;
+	struct request *spare;	 /* the memory of one that has ended, for the next; or NULL */
 	uint64_t promised_bytes; /* the most that replies of requests under way will carry */
 	struct session_slot **slots;
 	uint32_t nslots; /* of the array; empty ones are NULL */
