@@ -29,6 +29,7 @@
 #define CONN_DISCARD_READS  256
 #define CONN_SEND_PIECES    128
 #define CONN_SLOW_BYTES	    (64u << 10)
+#define CONN_SOCKET_BYTES   (256u << 10)
 #define CONN_COPY_BYTES	    1024u /* fewer are not worth the page that they keep */
 
 /* ---- budgets and turns ----------------------------------------------------------------------- */
@@ -281,8 +282,25 @@ void conn_refuse(struct conn *conn, int err)
 	conn_set_deadline(conn, conn->set->config.handshake_ms);
 }
 
+/*
+ * A unix socket takes 208 KiB unless it is told otherwise, so that each MiB of a reply would be five passes of
+ * the loop and of its reader.  Those of other kinds grow by themselves, and not after they were told.
+ */
+static void conn_widen(struct conn *conn)
+{
+	const int bytes = CONN_SOCKET_BYTES; /* the kernel takes it twice, within its limit */
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+
+	if (getsockopt(conn->stream.fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+	    domain == AF_UNIX)
+		(void)setsockopt(conn->stream.fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
 void conn_set_ready(struct conn *conn)
 {
+	if (!conn->ready)
+		conn_widen(conn);
 	conn->ready = true;
 	event_del(conn->ev_deadline);
 }
