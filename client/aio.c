@@ -138,7 +138,8 @@ static void aio_ended(struct call *call)
 	if (--aio->left > 0)
 		return;
 	TAILQ_INSERT_TAIL(&cow->aio.done, aio, done_link);
-	link_signal(cow);
+	if (!cow->aio.driving)
+		link_signal(cow);
 }
 
 static bool aio_crc_is_wanted(struct cow *cow)
@@ -332,19 +333,32 @@ static struct aio *aio_take_done(struct cow *cow)
 	return aio;
 }
 
-int cow_process(cow_t *cow)
+/* Under the lock, which is released for each callback; how many there were.  What ends meanwhile in this thread
+ * needs no signal: it is looked for here. */
+static int aio_drive(struct cow *cow, short revents)
 {
 	struct aio *aio;
 	int n = 0;
 
-	(void)pthread_mutex_lock(&cow->lock);
-	link_drive(cow, POLLIN);
+	cow->aio.driving = true;
+	link_drive(cow, revents);
+	cow->aio.driving = false;
+	call_hand_over(cow); /* callbacks may take their time */
 	while ((aio = aio_take_done(cow)) != NULL) {
 		(void)pthread_mutex_unlock(&cow->lock);
 		aio_deliver(aio);
 		n++;
 		(void)pthread_mutex_lock(&cow->lock);
 	}
+	return n;
+}
+
+int cow_process(cow_t *cow)
+{
+	int n;
+
+	(void)pthread_mutex_lock(&cow->lock);
+	n = aio_drive(cow, POLLIN);
 	(void)pthread_mutex_unlock(&cow->lock);
 	return n;
 }
@@ -392,21 +406,27 @@ static int aio_open_fds(struct aio_set *set)
 	return -ERR_NOMEM;
 }
 
+/* Under the lock. */
+static int aio_get_fd(struct cow *cow)
+{
+	int err = cow->aio.epoll_fd < 0 ? aio_open_fds(&cow->aio) : 0;
+
+	if (err < 0)
+		return err;
+	if (!TAILQ_EMPTY(&cow->aio.done))
+		link_signal(cow);
+	link_settle(cow);
+	return cow->aio.epoll_fd;
+}
+
 int cow_get_fd(cow_t *cow)
 {
-	int err = 0;
 	int fd;
 
 	(void)pthread_mutex_lock(&cow->lock);
-	if (cow->aio.epoll_fd < 0)
-		err = aio_open_fds(&cow->aio);
-	if (err == 0 && !TAILQ_EMPTY(&cow->aio.done))
-		link_signal(cow);
-	if (err == 0)
-		link_settle(cow);
-	fd = cow->aio.epoll_fd;
+	fd = aio_get_fd(cow);
 	(void)pthread_mutex_unlock(&cow->lock);
-	return err < 0 ? errors_set(cow, err, "no descriptor is left") : fd;
+	return fd < 0 ? errors_set(cow, fd, "no descriptor is left") : fd;
 }
 
 int cow_get_events(cow_t *cow)
@@ -430,15 +450,41 @@ int cow_next_timeout_ms(cow_t *cow)
 	return deadline_ns == HANDLE_NEVER ? -1 : call_poll_ms(deadline_ns);
 }
 
-int cow_wait(cow_t *cow)
+/* Until there is something to do; the events of the socket.  Under the lock, which is released meanwhile.  While
+ * another thread polls for all it is the descriptor that tells. */
+static int aio_sleep(struct cow *cow, short *revents)
 {
-	struct pollfd pfd = {.fd = cow_get_fd(cow), .events = POLLIN};
-	int timeout_ms;
+	struct pollfd pfd = {.events = POLLIN};
+	uint64_t deadline_ns = cow->aio.told_ns;
 
+	if (call_sleep_for_aio(cow, revents))
+		return 0;
+	pfd.fd = aio_get_fd(cow);
 	if (pfd.fd < 0)
 		return pfd.fd;
-	timeout_ms = cow_next_timeout_ms(cow);
-	if (timeout_ms >= 0)
-		(void)poll(&pfd, 1, timeout_ms);
-	return cow_process(cow);
+	(void)pthread_mutex_unlock(&cow->lock);
+	(void)poll(&pfd, 1, call_poll_ms(deadline_ns));
+	(void)pthread_mutex_lock(&cow->lock);
+	*revents = POLLIN;
+	return 0;
+}
+
+int cow_wait(cow_t *cow)
+{
+	uint64_t deadline_ns;
+	short revents = POLLIN;
+	int result = 0;
+
+	(void)pthread_mutex_lock(&cow->lock);
+	deadline_ns = link_deadline_ns(cow);
+	if (TAILQ_EMPTY(&cow->aio.done) && deadline_ns != HANDLE_NEVER) {
+		cow->aio.told_ns = deadline_ns;
+		cow->aio.waiting++;
+		result = aio_sleep(cow, &revents);
+		cow->aio.waiting--;
+	}
+	if (result == 0)
+		result = aio_drive(cow, revents);
+	(void)pthread_mutex_unlock(&cow->lock);
+	return result < 0 ? errors_set(cow, result, "no descriptor is left") : result;
 }

@@ -99,8 +99,8 @@ int call_poll_ms(uint64_t deadline_ns)
 	return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
-/* Under the lock, which is released while it polls. */
-static void call_pump_once(struct cow *cow)
+/* The events of the socket.  Under the lock, which is released while it polls. */
+static short call_sleep(struct cow *cow)
 {
 	struct pollfd fds[2] = {{.fd = -1}, {.fd = cow->wake_fd, .events = POLLIN}};
 	eventfd_t drained;
@@ -117,19 +117,18 @@ static void call_pump_once(struct cow *cow)
 		(void)eventfd_read(cow->wake_fd, &drained);
 	(void)pthread_mutex_lock(&cow->lock);
 	cow->polling = false;
-	link_drive(cow, n > 0 ? fds[0].revents : 0);
+	return n > 0 ? fds[0].revents : 0;
 }
 
 static void call_pump(struct cow *cow, const struct call *call)
 {
 	cow->pumping = true;
 	while (call->state != CALL_DONE)
-		call_pump_once(cow);
+		link_drive(cow, call_sleep(cow));
 	cow->pumping = false;
 }
 
-/* Whoever leaves while nobody pumps wakes one who will: so no call is left without a pump. */
-static void call_hand_over(struct cow *cow)
+void call_hand_over(struct cow *cow)
 {
 	struct call *other;
 
@@ -141,6 +140,16 @@ static void call_hand_over(struct cow *cow)
 			return;
 		}
 	}
+}
+
+bool call_sleep_for_aio(struct cow *cow, short *revents)
+{
+	if (cow->pumping)
+		return false;
+	cow->pumping = true;
+	*revents = call_sleep(cow);
+	cow->pumping = false;
+	return true;
 }
 
 void call_wait_only(struct cow *cow, struct call *call)

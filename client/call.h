@@ -47,6 +47,16 @@ int call_wait(struct cow *cow, struct call *call) MUST_CHECK;
 /* Waits, and leaves the message alone. */
 void call_wait_only(struct cow *cow, struct call *call);
 
+/*
+ * For cow_wait(), under the lock, which is released meanwhile: has the place of the thread that polls for
+ * all until something comes, or a deadline; what is to be done then, with the events of the socket, is the
+ * caller's.  False, at once: another thread has that place.
+ */
+bool call_sleep_for_aio(struct cow *cow, short *revents) MUST_CHECK;
+
+/* Whoever leaves while nobody pumps wakes one who will: so no call is left without a pump. */
+void call_hand_over(struct cow *cow);
+
 /* call_start() and call_wait(). */
 int call_run(struct cow *cow, struct call *call, int body_len) MUST_CHECK;
 

@@ -163,7 +163,9 @@ struct aio_set {
 	int epoll_fd;			      /* what cow_get_fd() gave out; -1: not yet */
 	int event_fd;			      /* in epoll_fd: there is something to be done */
 	bool signaled;
-	int watched_fd; /* in epoll_fd: the socket; -1 */
+	bool driving;	      /* who has the lock will look at "done" before it gives it up */
+	unsigned int waiting; /* threads that sleep in cow_wait() */
+	int watched_fd;	      /* in epoll_fd: the socket; -1 */
 	short watched_events;
 	uint64_t told_ns; /* the deadline that cow_next_timeout_ms() told last */
 };

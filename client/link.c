@@ -67,6 +67,8 @@ uint64_t link_deadline_ns(const struct cow *cow)
 
 void link_signal(struct cow *cow)
 {
+	if (cow->polling && cow->aio.waiting > 0)
+		(void)eventfd_write(cow->wake_fd, 1);
 	if (cow->aio.event_fd < 0 || cow->aio.signaled)
 		return;
 	cow->aio.signaled = true;

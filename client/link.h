@@ -63,7 +63,7 @@ void link_settle(struct cow *cow);
 void link_pollfd(const struct cow *cow, int *fd, short *events);
 uint64_t link_deadline_ns(const struct cow *cow);
 
-/* Tells those who poll the descriptor of cow_get_fd() to call cow_process(). */
+/* Tells those who poll the descriptor of cow_get_fd(), or sleep in cow_wait(), to look again. */
 void link_signal(struct cow *cow);
 
 #endif

@@ -79,6 +79,7 @@ unit_tests = \
 	tests/unit/test_kv_verify \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_aio \
+	tests/unit/test_libcow_wait \
 	tests/unit/test_libcow_attrs \
 	tests/unit/test_libcow_cancel \
 	tests/unit/test_libcow_cut \
@@ -265,6 +266,7 @@ thread_programs = \
 	tests/unit/test_kv_threads \
 	tests/unit/test_libcow \
 	tests/unit/test_libcow_aio \
+	tests/unit/test_libcow_wait \
 	tests/unit/test_libcow_io \
 	tests/unit/test_libcow_names \
 	tests/unit/test_libcow_reconnect \
