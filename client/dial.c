@@ -17,6 +17,25 @@
 #include "common/clock.h"
 #include "common/err.h"
 
+#define DIAL_SEND_BYTES (1 << 20) /* on their way by a unix socket */
+
+/*
+ * A descriptor, or -1 with errno.  The options are best effort: without them only speed suffers.  What a unix
+ * socket holds by default is a fifth of a large request, and who sends one sleeps and wakes up for each part.
+ */
+static int dial_socket(int family, int flags)
+{
+	const int bytes = DIAL_SEND_BYTES;
+	const int one = 1;
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+
+	if (fd >= 0 && family == AF_UNIX)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	else if (fd >= 0)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return fd;
+}
+
 /* Until something happens to a connecting socket.  0 or an errno value. */
 static int dial_wait(int fd, uint64_t deadline_ns)
 {
@@ -53,8 +72,7 @@ static int dial_connect(int fd, const struct sockaddr *addr, socklen_t len, uint
 /* A connected socket, or an errno value negated. */
 static int dial_address(const struct addrinfo *ai, uint64_t deadline_ns)
 {
-	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int one = 1;
+	int fd = dial_socket(ai->ai_family, SOCK_NONBLOCK);
 	int err;
 
 	if (fd < 0)
@@ -64,8 +82,6 @@ static int dial_address(const struct addrinfo *ai, uint64_t deadline_ns)
 		(void)close(fd);
 		return -err;
 	}
-	/* best effort: without it only latency suffers */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	return fd;
 }
 
@@ -116,7 +132,7 @@ static int dial_unix(const char *path, uint64_t deadline_ns, struct dial_addr *f
 		return -ERR_INVAL;
 	}
 	memcpy(addr.sun_path, path, len + 1);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = dial_socket(AF_UNIX, 0);
 	err = fd < 0 ? errno : dial_unix_connect(fd, &addr, deadline_ns);
 	if (err == 0) {
 		memcpy(&found->sa, &addr, sizeof(addr));
@@ -197,14 +213,11 @@ static int dial_failed(int errnum, char text[DIAL_TEXT_MAX])
 
 int dial_begin(const struct dial_addr *addr, int *fd, char text[DIAL_TEXT_MAX])
 {
-	int one = 1;
-	int got = socket(addr->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int got = dial_socket(addr->sa.ss_family, SOCK_NONBLOCK);
 	int err;
 
 	if (got < 0)
 		return dial_failed(errno, text);
-	if (addr->sa.ss_family != AF_UNIX) /* best effort: without it only latency suffers */
-		(void)setsockopt(got, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	err = connect(got, (const struct sockaddr *)&addr->sa, addr->len) < 0 ? errno : 0;
 	if (err != 0 && err != EINPROGRESS) {
 		(void)close(got);
