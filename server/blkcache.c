@@ -363,6 +363,13 @@ void blkcache_unpin(struct blkcache *bc, pblk_t blk, uint64_t nblks)
 	}
 }
 
+size_t blkcache_bytes(const struct blkcache *bc)
+{
+	size_t nchains = (size_t)1 << (64 - bc->hash_shift);
+
+	return nchains * sizeof(struct page *) + (nchains << GHOST_SHIFT) * sizeof(struct ghost);
+}
+
 void blkcache_get_stats(const struct blkcache *bc, struct blkcache_stats *stats)
 {
 	ASSERT_LOOP();

@@ -73,6 +73,9 @@ struct blkcache_stats {
 	uint64_t evicted; /* pages since the beginning */
 };
 
+/* The memory of its tables, but for those that go by the blocks of the device. */
+size_t blkcache_bytes(const struct blkcache *bc);
+
 void blkcache_get_stats(const struct blkcache *bc, struct blkcache_stats *stats) LOOP_FN;
 
 #endif

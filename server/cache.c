@@ -11,7 +11,9 @@
 #define SHRINK_PAGES	512u /* evicted in one call: bounds the time that it takes */
 #define XLATE_PART	16u  /* of the limit */
 #define XLATE_BYTES_MIN ((size_t)1 << 20)
-#define XLATE_PART_MAX	4u /* but of a tiny limit no more than this */
+#define BESIDE_PART	8u
+#define FOLIO_BYTES	512u /* about, with what the allocator and the table add */
+#define XLATE_PART_MAX	4u   /* but of a tiny limit no more than this */
 
 static size_t cache_xlate_budget(size_t limit_pages)
 {
@@ -160,11 +162,20 @@ bool cache_is_promised(struct cache_object *co, lblk_t blk)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+void cache_set_beside(struct cache *cache, uint64_t bytes)
+{
+	size_t most = (cache->limit_pages << BLK_SHIFT) / BESIDE_PART;
+
+	ASSERT_LOOP();
+	cache->beside_bytes = bytes < most ? (size_t)bytes : most;
+}
+
 void cache_shrink(struct cache *cache)
 {
-	/* a folio takes about an eighth of a page itself */
-	size_t used = page_pool_used(cache->pool) + (cache->nfolios + cache->nspare) / 8 +
-		      (xlate_bytes(cache->xlate) >> BLK_SHIFT);
+	size_t bytes = page_pool_used_bytes(cache->pool) + blkcache_bytes(cache->clean) +
+		       (cache->nfolios + cache->nspare) * FOLIO_BYTES + xlate_bytes(cache->xlate) +
+		       cache->beside_bytes;
+	size_t used = bytes >> BLK_SHIFT;
 	size_t over = used > cache->limit_pages ? used - cache->limit_pages : 0;
 
 	ASSERT_LOOP();

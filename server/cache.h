@@ -214,6 +214,9 @@ const struct blkcache *cache_clean_blks(const struct cache *cache);
 /* The committed page of a block of the device (no reference is taken), or NULL: not in memory. */
 struct page *cache_page_at(struct cache *cache, pblk_t blk) LOOP_FN;
 
+/* Others have so much memory, for which the limit holds too, up to an eighth of it. */
+void cache_set_beside(struct cache *cache, uint64_t bytes) LOOP_FN;
+
 /* Evicts until the limit is kept, as far as a bounded number of looks comes. */
 void cache_shrink(struct cache *cache) LOOP_FN;
 

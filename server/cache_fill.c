@@ -189,6 +189,7 @@ static int cache_fetch_start(struct folio *folio, uint32_t want, const struct ca
 
 	if (!cf)
 		return -ERR_NOMEM;
+	cache_shrink(cache); /* before it grows: what it once had of the system's memory it keeps */
 	cf->folio = folio;
 	cf->want = want;
 	cf->left = want;

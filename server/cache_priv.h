@@ -65,7 +65,8 @@ struct cache {
 	struct blkcache *clean;
 	struct xlate *xlate;
 	size_t limit_pages;
-	size_t nbusy; /* blocks dirty or staged */
+	size_t beside_bytes; /* of others, as the limit holds for them too */
+	size_t nbusy;	     /* blocks dirty or staged */
 	void (*unplaced)(void *ctx, pblk_t blk, uint64_t nblks);
 	void *unplaced_ctx;
 	struct folio **chains; /* all folios, by the hash of the key; sized once */

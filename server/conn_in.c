@@ -272,6 +272,7 @@ static enum conn_step conn_step_payload(struct conn *conn)
 		conn->state = CONN_RUN;
 		return STEP_ON;
 	}
+	objects_make_room(conn->set->config.host->objs);
 	niov = conn_payload_iov(conn, iov, CONN_READ_PAGES, &bytes);
 	if (niov == 0) {
 		conn->req->err = -ERR_NOMEM;

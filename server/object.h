@@ -535,6 +535,9 @@ int objects_new(const struct objects_config *config, struct objects **objs) MUST
 /* The pages of this engine, for who receives payloads. */
 struct page_pool *objects_pages(struct objects *objs);
 
+/* To be called before a part of them is taken: clean blocks give way, as far as there have to be less. */
+void objects_make_room(struct objects *objs) LOOP_FN;
+
 /*
  * True while the pages in use are so many that who receives payloads should stop reading from its
  * sockets.  objects_on_room() sets what is called when that ends; NULL for nothing.

@@ -19,6 +19,7 @@
 #define IDLE_OBJECTS_MAX  4096u
 #define TIMER_MS_MIN	  20u
 #define HOME_PART	  8u /* of the cache, for blocks that are in the journal only */
+#define CROWD_PAGES_MAX	  ((16u << 20) >> BLK_SHIFT) /* above the cache's limit */
 #define STAGED_MAX_BYTES  (UINT64_C(64) << 20)
 #define CHECKPOINT_AGE_MS 5000u
 
@@ -58,7 +59,10 @@ static LOOP_FN void objects_freed(void *ctx, const struct map_freed *freed)
 static LOOP_FN void objects_committed(void *ctx, bool changed, bool urgent)
 {
 	struct objects *objs = ctx;
+	struct map_staged staged;
 
+	map_get_staged(objs->config.map, &staged);
+	cache_set_beside(objs->cache, staged.bytes);
 	if (objs->checkpoint)
 		checkpoint_progress(objs->checkpoint, changed, urgent);
 }
@@ -203,7 +207,7 @@ static int objects_start_cache(struct objects *objs)
 	size_t limit = objs->config.cache_bytes >> BLK_SHIFT;
 
 	objs->dirty_limit = limit / 2;
-	objs->crowd_limit = limit + limit / 4;
+	objs->crowd_limit = limit + (limit / 4 < CROWD_PAGES_MAX ? limit / 4 : CROWD_PAGES_MAX);
 	objs->pages = page_pool_new();
 	if (!objs->pages)
 		return -ERR_NOMEM;
@@ -525,6 +529,11 @@ struct page_pool *objects_pages(struct objects *objs)
 void objects_cache_stats(const struct objects *objs, struct cache_stats *stats)
 {
 	cache_get_stats(objs->cache, stats);
+}
+
+void objects_make_room(struct objects *objs)
+{
+	cache_shrink(objs->cache);
 }
 
 bool objects_crowded(struct objects *objs)

@@ -9,7 +9,10 @@
 #include "common/err.h"
 #include "common/thread.h"
 
-#define SLAB_PAGES 512u /* 2 MiB: one huge page where the kernel has one to give */
+#define SLAB_PAGES 512u /* 2 MiB */
+
+#define PAGE_REFS_BYTES \
+	64u /* about, of what refers to a page: vectors, batches, pieces of the output */
 
 struct slab {
 	struct slab *next;
@@ -60,6 +63,11 @@ void page_pool_free(struct page_pool *pool)
 size_t page_pool_used(const struct page_pool *pool)
 {
 	return pool->used;
+}
+
+size_t page_pool_used_bytes(const struct page_pool *pool)
+{
+	return pool->used * (BLK_BYTES + sizeof(struct page) + PAGE_REFS_BYTES);
 }
 
 static int page_pool_grow(struct page_pool *pool)

@@ -41,8 +41,9 @@ struct page_pool *page_pool_new(void);
 /* Every page must have been put. */
 void page_pool_free(struct page_pool *pool);
 
-/* Pages that have a reference, the zero page not counted. */
+/* Pages that have a reference, the zero page not counted; and their memory, with what refers to them. */
 size_t page_pool_used(const struct page_pool *pool);
+size_t page_pool_used_bytes(const struct page_pool *pool);
 
 /* A page with one reference and undefined bytes; NULL: out of memory.  LOOP_FN. */
 struct page *page_new(struct page_pool *pool) LOOP_FN;
