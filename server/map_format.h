@@ -132,6 +132,7 @@ struct disk_node {
 	uint8_t mapped_nblks[8];
 };
 
+/* Read and written as one number of 8 bytes. */
 struct disk_extent {
 	uint8_t slot;
 	uint8_t last; /* blocks less one */

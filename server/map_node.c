@@ -23,18 +23,36 @@ static const struct disk_extent *node_extent(const struct map_node_view *view, u
 	return (const struct disk_extent *)(view->bytes + sizeof(struct disk_node)) + i;
 }
 
-static unsigned int count_bits(uint8_t byte)
+/* In plain arithmetic: where the compiler may not use the processor's instruction its own is a call. */
+static unsigned int count_bits(uint64_t bits)
 {
-	return (unsigned int)__builtin_popcount(byte);
+	bits -= bits >> 1 & UINT64_C(0x5555555555555555);
+	bits = (bits & UINT64_C(0x3333333333333333)) + (bits >> 2 & UINT64_C(0x3333333333333333));
+	bits = (bits + (bits >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+	return (unsigned int)(bits * UINT64_C(0x0101010101010101) >> 56);
+}
+
+/* Those of 64 slots from "first" on, a multiple of that, that have a child. */
+static uint64_t inner_present(const struct disk_inner *inner, unsigned int first)
+{
+	return le64_get(inner->present + first / 8);
 }
 
 static unsigned int inner_nchildren(const struct disk_inner *inner)
 {
 	unsigned int n = 0;
 
-	for (size_t i = 0; i < sizeof(inner->present); i++)
-		n += count_bits(inner->present[i]);
+	for (unsigned int first = 0; first < MAP_FANOUT; first += 64)
+		n += count_bits(inner_present(inner, first));
 	return n;
+}
+
+static inline struct map_leaf_run node_run(const struct map_node_view *view, unsigned int i)
+{
+	uint64_t word = le64_get(node_extent(view, i));
+
+	return (struct map_leaf_run){
+	    .slot = word & 0xff, .nblks = (word >> 8 & 0xff) + 1u, .blk = word >> 16};
 }
 
 /* The extents are in order, apart, not empty and within the leaf, and the length fits them. */
@@ -47,13 +65,12 @@ static const char *leaf_problem(const struct map_node_view *view, size_t len)
 	if (view->nextents == 0 || view->nextents > MAP_FANOUT || fixed > len)
 		return "number of extents";
 	for (unsigned int i = 0; i < view->nextents; i++) {
-		const struct disk_extent *ext = node_extent(view, i);
-		unsigned int nblks = ext->last + 1u;
+		struct map_leaf_run run = node_run(view, i);
 
-		if (ext->slot < next || ext->slot + nblks > MAP_FANOUT || !le48_get(ext->blk))
+		if (run.slot < next || run.slot + run.nblks > MAP_FANOUT || run.blk == 0)
 			return "extent";
-		next = ext->slot + nblks;
-		mapped += nblks;
+		next = run.slot + run.nblks;
+		mapped += run.nblks;
 	}
 	if (mapped != view->mapped)
 		return "mapped blocks";
@@ -116,23 +133,20 @@ uint64_t map_node_child(const struct map_node_view *view, unsigned int slot)
 {
 	const struct disk_inner *inner = node_inner(view);
 	const uint8_t *child = view->bytes + sizeof(*inner);
-	uint8_t bit = (uint8_t)(1u << (slot % 8));
+	uint64_t before = (UINT64_C(1) << slot % 64) - 1;
 	unsigned int rank = 0;
 
 	if (!map_node_has_child(view, slot))
 		return 0;
-	for (unsigned int i = 0; i < slot / 8; i++)
-		rank += count_bits(inner->present[i]);
-	rank += count_bits(inner->present[slot / 8] & (uint8_t)(bit - 1));
+	for (unsigned int first = 0; first + 64 <= slot; first += 64)
+		rank += count_bits(inner_present(inner, first));
+	rank += count_bits(inner_present(inner, slot / 64 * 64) & before);
 	return le64_get(child + rank * sizeof(uint64_t));
 }
 
 struct map_leaf_run map_node_run(const struct map_node_view *view, unsigned int i)
 {
-	const struct disk_extent *ext = node_extent(view, i);
-
-	return (struct map_leaf_run){
-	    .slot = ext->slot, .nblks = ext->last + 1u, .blk = le48_get(ext->blk)};
+	return node_run(view, i);
 }
 
 struct map_leaf_run map_node_run_at(const struct map_node_view *view, unsigned int slot)
@@ -141,7 +155,7 @@ struct map_leaf_run map_node_run_at(const struct map_node_view *view, unsigned i
 	struct map_leaf_run hole = {.slot = slot, .nblks = MAP_FANOUT - slot};
 
 	for (unsigned int i = 0; i < view->nextents; i++) {
-		struct map_leaf_run run = map_node_run(view, i);
+		struct map_leaf_run run = node_run(view, i);
 
 		if (slot < run.slot) {
 			hole.nblks = run.slot - slot;
@@ -161,18 +175,47 @@ struct map_leaf_run map_node_run_at(const struct map_node_view *view, unsigned i
 	return hole;
 }
 
+/* Makes slots [slot, end) of a leaf holes. */
+static void leaf_clear(struct map_node *node, unsigned int slot, unsigned int end)
+{
+	memset(&node->u.leaf.blk[slot], 0, (end - slot) * sizeof(node->u.leaf.blk[0]));
+	memset(&node->u.leaf.csum[slot], 0, (end - slot) * sizeof(node->u.leaf.csum[0]));
+}
+
 static void leaf_decode(const struct map_node_view *view, struct map_node *node)
 {
 	const uint8_t *csum = (const uint8_t *)node_extent(view, view->nextents);
+	unsigned int next = 0;
 
 	for (unsigned int i = 0; i < view->nextents; i++) {
-		struct map_leaf_run run = map_node_run(view, i);
+		struct map_leaf_run run = node_run(view, i);
+		uint64_t *blk = &node->u.leaf.blk[run.slot];
+		uint32_t *to = &node->u.leaf.csum[run.slot];
 
-		for (unsigned int b = 0; b < run.nblks; b++) {
-			node->u.leaf.blk[run.slot + b] = run.blk + b;
-			node->u.leaf.csum[run.slot + b] = le32_get(csum);
-			csum += sizeof(uint32_t);
+		if (next < run.slot)
+			leaf_clear(node, next, run.slot);
+		for (unsigned int b = 0; b < run.nblks; b++, csum += sizeof(uint32_t)) {
+			blk[b] = run.blk + b;
+			to[b] = le32_get(csum);
 		}
+		next = run.slot + run.nblks;
+	}
+	if (next < MAP_FANOUT)
+		leaf_clear(node, next, MAP_FANOUT);
+}
+
+static void inner_decode(const struct map_node_view *view, struct map_node *node)
+{
+	const struct disk_inner *inner = node_inner(view);
+	const uint8_t *child = view->bytes + sizeof(*inner);
+
+	memset(node->u.child, 0, sizeof(node->u.child));
+	for (unsigned int first = 0; first < MAP_FANOUT; first += 64) {
+		uint64_t bits = inner_present(inner, first);
+
+		for (; bits; bits &= bits - 1, child += sizeof(uint64_t))
+			node->u.child[first + (unsigned int)__builtin_ctzll(bits)] =
+			    le64_get(child);
 	}
 }
 
@@ -181,13 +224,10 @@ void map_node_decode(const struct map_node_view *view, struct map_node *node)
 	node->id = view->id;
 	node->mapped = view->mapped;
 	node->level = view->level;
-	memset(&node->u, 0, sizeof(node->u));
-	if (view->level == 0) {
+	if (view->level == 0)
 		leaf_decode(view, node);
-		return;
-	}
-	for (unsigned int s = 0; s < MAP_FANOUT; s++)
-		node->u.child[s] = map_node_child(view, s);
+	else
+		inner_decode(view, node);
 }
 
 unsigned int map_leaf_run_len(const struct map_node *leaf, unsigned int slot, unsigned int end)
@@ -200,56 +240,77 @@ unsigned int map_leaf_run_len(const struct map_node *leaf, unsigned int slot, un
 	return n;
 }
 
-/* Writes what follows the head. */
-static unsigned int leaf_encode(const struct map_node *node, struct cursor *c)
+/* An extent as one number. */
+static uint64_t extent_word(unsigned int slot, uint64_t blk)
+{
+	assert(blk <= BLK48_MAX);
+	return slot | blk << 16;
+}
+
+/* Writes the extents of a leaf; returns their number. */
+static unsigned int leaf_encode_extents(const struct map_node *node, struct disk_extent *ext)
 {
 	unsigned int nextents = 0;
-	unsigned int n;
+	uint64_t expected = 0; /* as the next block of the last extent */
+	uint64_t word = 0;
 
-	for (unsigned int s = 0; s < MAP_FANOUT; s += n) {
-		struct disk_extent ext = {.slot = (uint8_t)s};
+	for (unsigned int s = 0; s < MAP_FANOUT; s++) {
+		uint64_t blk = node->u.leaf.blk[s];
 
-		n = map_leaf_run_len(node, s, MAP_FANOUT);
-		if (node->u.leaf.blk[s] == 0)
+		if (blk == 0) {
+			expected = 0;
 			continue;
-		assert(node->u.leaf.blk[s] + n - 1 <= BLK48_MAX);
-		ext.last = (uint8_t)(n - 1);
-		le48_put(ext.blk, node->u.leaf.blk[s]);
-		cursor_put_bytes(c, &ext, sizeof(ext));
-		nextents++;
+		}
+		if (blk == expected) {
+			word += 1u << 8;
+		} else {
+			word = extent_word(s, blk);
+			nextents++;
+		}
+		le64_put(&ext[nextents - 1], word);
+		expected = blk + 1;
 	}
-	for (unsigned int s = 0; s < MAP_FANOUT; s++)
-		if (node->u.leaf.blk[s])
-			cursor_put_u32(c, node->u.leaf.csum[s]);
 	return nextents;
 }
 
-static void inner_encode(const struct map_node *node, struct cursor *c)
+/* All but the CRC; returns the length. */
+static size_t leaf_encode(const struct map_node *node, uint8_t *bytes)
 {
-	uint8_t present[MAP_FANOUT / 8] = {0};
+	struct disk_node *head = (struct disk_node *)bytes;
+	struct disk_extent *ext = (struct disk_extent *)(head + 1);
+	uint8_t *at;
 
-	for (unsigned int s = 0; s < MAP_FANOUT; s++)
-		if (node->u.child[s])
-			present[s / 8] |= (uint8_t)(1u << (s % 8));
-	cursor_put_bytes(c, present, sizeof(present));
-	for (unsigned int s = 0; s < MAP_FANOUT; s++)
-		if (node->u.child[s])
-			cursor_put_u64(c, node->u.child[s]);
+	head->nextents = (uint8_t)leaf_encode_extents(node, ext);
+	at = (uint8_t *)(ext + head->nextents);
+	for (unsigned int s = 0; s < MAP_FANOUT; s++) {
+		le32_put(at, node->u.leaf.csum[s]); /* what is a hole's the next one covers */
+		at += node->u.leaf.blk[s] ? sizeof(uint32_t) : 0;
+	}
+	return (size_t)(at - bytes);
+}
+
+static size_t inner_encode(const struct map_node *node, uint8_t *bytes)
+{
+	struct disk_inner *inner = (struct disk_inner *)bytes;
+	uint8_t *at = (uint8_t *)(inner + 1);
+
+	memset(inner->present, 0, sizeof(inner->present));
+	for (unsigned int s = 0; s < MAP_FANOUT; s++) {
+		if (node->u.child[s] == 0)
+			continue;
+		inner->present[s / 8] |= (uint8_t)(1u << (s % 8));
+		le64_put(at, node->u.child[s]);
+		at += sizeof(uint64_t);
+	}
+	return (size_t)(at - bytes);
 }
 
 size_t map_node_encode(const struct map_node *node, uint8_t bytes[MAP_VALUE_MAX])
 {
-	struct disk_node head = {.level = (uint8_t)node->level};
-	struct cursor c = cursor_over(bytes, MAP_VALUE_MAX);
+	struct disk_node *head = (struct disk_node *)bytes;
 
-	le64_put(head.id, node->id);
-	le64_put(head.mapped_nblks, node->mapped);
-	(void)cursor_take(&c, sizeof(head));
-	if (node->level == 0)
-		head.nextents = (uint8_t)leaf_encode(node, &c);
-	else
-		inner_encode(node, &c);
-	assert(!c.bad);
-	memcpy(bytes, &head, sizeof(head));
-	return c.pos;
+	*head = (struct disk_node){.level = (uint8_t)node->level};
+	le64_put(head->id, node->id);
+	le64_put(head->mapped_nblks, node->mapped);
+	return node->level == 0 ? leaf_encode(node, bytes) : inner_encode(node, bytes);
 }
