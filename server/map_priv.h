@@ -304,6 +304,17 @@ int map_xref_get(struct kv_txn *kv, uint64_t blk, uint64_t nblks, uint64_t *same
  */
 int map_xref_dec(struct map_txn *txn, uint64_t blk, uint64_t nblks) MUST_CHECK;
 
+/*
+ * Notes that a transaction takes blocks out of the free space, or frees them.  Counters are the caller's.
+ */
+int map_space_note(struct map_txn *txn, struct map_run run, bool freed) MUST_CHECK;
+
+/*
+ * Makes the free space what has been noted: all errors below, latched.  What was freed is told when the
+ * transaction has been committed.
+ */
+int map_space_settle(struct map_txn *txn) MUST_CHECK;
+
 /* Out of the free space; not all of it free: -ERR_NODE.  Into it; some of it free: -ERR_NODE. */
 int map_free_take(struct kv_txn *kv, uint64_t blk, uint64_t nblks) MUST_CHECK;
 int map_free_add(struct kv_txn *kv, uint64_t blk, uint64_t nblks) MUST_CHECK;
@@ -329,6 +340,18 @@ struct map_state {
 	uint64_t promised_nblks;
 };
 
+struct map_note {
+	struct map_run run;
+	size_t nr;  /* in the order in which they were made */
+	bool freed; /* else taken */
+};
+
+struct map_notes {
+	struct map_note *notes;
+	size_t n;
+	size_t cap;
+};
+
 struct map_txn {
 	struct map *map;
 	struct kv_txn *kv;
@@ -336,6 +359,7 @@ struct map_txn {
 	bool state_dirty;
 	struct map_nodes nodes;
 	struct map_objects objects;
+	struct map_notes notes;
 	struct map_freed freed;
 };
 
@@ -353,7 +377,7 @@ static inline struct map_state *map_txn_state(struct map_txn *txn)
 int map_txn_result(struct map_txn *txn, int err);
 
 /* *some: there is room for this transaction to go on.  One that removes bit by bit asks. */
-int map_txn_has_room(const struct map_txn *txn, bool *some) MUST_CHECK;
+int map_txn_has_room(struct map_txn *txn, bool *some) MUST_CHECK;
 
 /* Pointers stay good until the node or object is deleted or the transaction ends. */
 int map_node_get(struct map_txn *txn, uint64_t id, struct map_node **node) MUST_CHECK;

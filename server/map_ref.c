@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* References to nodes and to physical blocks, and what happens when the last one goes. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/err.h"
 #include "server/map_priv.h"
-
-#define FREED_CAP_FIRST 16
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
 
@@ -71,39 +68,13 @@ int map_xref_get(struct kv_txn *kv, uint64_t blk, uint64_t nblks, uint64_t *same
 	return map_counts_get(&counts, blk, nblks, same, count);
 }
 
-static int freed_add(struct map_freed *freed, uint64_t blk, uint64_t nblks)
-{
-	struct map_range *last = freed->n > 0 ? &freed->ranges[freed->n - 1] : NULL;
-
-	if (last && last->blk.n + last->nblks == blk) {
-		last->nblks += nblks;
-		return 0;
-	}
-	if (freed->n == freed->cap) {
-		size_t cap = freed->cap > 0 ? 2 * freed->cap : FREED_CAP_FIRST;
-		struct map_range *ranges = reallocarray(freed->ranges, cap, sizeof(*freed->ranges));
-
-		if (!ranges)
-			return -ERR_NOMEM;
-		freed->ranges = ranges;
-		freed->cap = cap;
-	}
-	freed->ranges[freed->n++] = (struct map_range){.blk = pblk(blk), .nblks = nblks};
-	return 0;
-}
-
 /* No leaf maps these blocks any more. */
 static int xref_release(struct map_txn *txn, const struct map_run *run)
 {
-	int err = 0;
-
-	if (run->n > 0)
-		err = map_free_add(txn->kv, run->at, run->n);
-	if (!err && run->n > 0)
-		err = freed_add(&txn->freed, run->at, run->n);
-	if (!err)
-		map_txn_state(txn)->free_nblks += run->n;
-	return err;
+	if (run->n == 0)
+		return 0;
+	map_txn_state(txn)->free_nblks += run->n;
+	return map_space_note(txn, *run, true);
 }
 
 int map_xref_dec(struct map_txn *txn, uint64_t blk, uint64_t nblks)

@@ -216,7 +216,7 @@ int map_txn_remap(struct map_txn *txn, uint64_t oid, lblk_t blk, pblk_t dst, uin
 	if (!err && obj->pub.parent)
 		err = -ERR_PERM;
 	if (!err)
-		err = map_free_take(txn->kv, dst.n, nblks);
+		err = map_space_note(txn, (struct map_run){dst.n, nblks}, false);
 	if (err)
 		return map_txn_result(txn, err);
 	map_txn_state(txn)->free_nblks -= nblks;

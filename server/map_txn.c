@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Transactions.  One keeps the objects and nodes that it has looked at, decoded, until it ends;
- * those that it changed are put at the commit.  Counts, free space, names and the reap queue are
- * changed in the tables at once: they are a stage transaction's (kv.h).
+ * those that it changed are put at the commit, and so is the free space.  Counts, names and the reap
+ * queue are changed in the tables at once: they are a stage transaction's (kv.h).
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -309,6 +309,7 @@ static void txn_free(struct map_txn *txn)
 		RB_REMOVE(map_objects, &txn->objects, obj);
 		free(obj);
 	}
+	free(txn->notes.notes);
 	free(txn->freed.ranges);
 	free(txn);
 }
@@ -321,12 +322,13 @@ int map_txn_result(struct map_txn *txn, int err)
 	return kv_latch(txn->kv, err);
 }
 
-int map_txn_has_room(const struct map_txn *txn, bool *some)
+int map_txn_has_room(struct map_txn *txn, bool *some)
 {
-	if (kv_error(txn->kv))
-		return kv_error(txn->kv);
-	*some = kv_stage_has_room(txn->kv);
-	return 0;
+	int err = map_space_settle(txn);
+
+	if (!err)
+		*some = kv_stage_has_room(txn->kv);
+	return err;
 }
 
 int map_txn_commit(struct map_txn *txn, struct map_freed *freed)
@@ -334,10 +336,12 @@ int map_txn_commit(struct map_txn *txn, struct map_freed *freed)
 	int err;
 
 	ASSERT_MAP();
-	object_flush(txn);
-	node_flush(txn);
-	if (txn->state_dirty)
-		map_state_write(txn->kv, &txn->state);
+	if (map_space_settle(txn) == 0) {
+		object_flush(txn);
+		node_flush(txn);
+		if (txn->state_dirty)
+			map_state_write(txn->kv, &txn->state);
+	}
 	err = kv_stage_commit(txn->kv);
 	if (!err) {
 		*freed = txn->freed;

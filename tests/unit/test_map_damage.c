@@ -156,9 +156,9 @@ static void damaged_writes(struct fix *fix, enum kv_table table, uint64_t oid)
 		return;
 	} else if (table == KV_REAP) {
 		assert_int_equal(map_txn_reap(txn, 1, &more), -ERR_NODE);
-	} else {
+	} else { /* of the free space it is the commit that reads */
 		assert_int_equal(map_txn_remap(txn, oid, lblk(140), pblk(700), 4, csums),
-				 -ERR_NODE);
+				 table == KV_FREE ? 0 : -ERR_NODE);
 	}
 	assert_int_equal(map_txn_commit(txn, &freed), -ERR_NODE);
 }
@@ -230,9 +230,67 @@ static void test_a_node_of_another_level_is_noticed(void **state)
 	fix_close(&fix);
 }
 
+/* ---- free space ------------------------------------------------------------------------------ */
+
+/* Blocks 10 to 17 are in use, the others free. */
+static void test_freed_was_not_free(void **state)
+{
+	static const struct map_run bad[] = {{9, 1}, {18, 1}, {5, 1},  {5, 3},
+					     {9, 2}, {17, 2}, {8, 20}, {10, 9}};
+	struct map_txn *txn;
+	struct fix fix;
+	uint64_t oid;
+
+	(void)state;
+	fix_open(&fix, 100, FIX_META_BYTES);
+	txn = fix_begin(&fix);
+	oid = fix_create(txn, "a", 50);
+	fix_remap(txn, oid, 0, 10, 8);
+	fix_commit(txn);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		txn = fix_begin(&fix);
+		assert_int_equal(map_space_note(txn, bad[i], true), 0);
+		assert_int_equal(map_space_settle(txn), -ERR_NODE);
+		assert_int_equal(map_txn_commit(txn, &(struct map_freed){0}), -ERR_NODE);
+	}
+	txn = fix_begin(&fix);
+	assert_int_equal(map_space_note(txn, (struct map_run){12, 1}, true), 0);
+	assert_int_equal(map_space_note(txn, (struct map_run){14, 1}, true), 0);
+	assert_int_equal(map_space_note(txn, (struct map_run){12, 1}, true), 0);
+	assert_int_equal(map_txn_commit(txn, &(struct map_freed){0}), -ERR_NODE);
+	fix_check(&fix);
+	fix_close(&fix);
+}
+
+/* The same blocks are taken, freed, taken and freed in one transaction, and others between. */
+static void test_space_keeps_its_order(void **state)
+{
+	struct map_txn *txn;
+	struct fix fix;
+	uint64_t oid;
+
+	(void)state;
+	fix_open(&fix, 100, FIX_META_BYTES);
+	txn = fix_begin(&fix);
+	oid = fix_create(txn, "a", 50);
+	fix_remap(txn, oid, 0, 30, 8);
+	fix_commit(txn);
+	txn = fix_begin(&fix);
+	fix_remap(txn, oid, 8, 10, 8);
+	fix_remap(txn, oid, 0, 20, 8);
+	fix_remap(txn, oid, 8, 28, 4); /* half of it was freed; in the place of 10 to 13 */
+	fix_remap(txn, oid, 16, 10, 2);
+	fix_remap(txn, oid, 16, 12, 2);
+	fix_commit(txn);
+	assert_int_equal(fix_check(&fix).free_nblks, 99 - 18);
+	fix_close(&fix);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_freed_was_not_free),
+	    cmocka_unit_test(test_space_keeps_its_order),
 	    cmocka_unit_test(test_every_flipped_byte_is_noticed),
 	    cmocka_unit_test(test_damage_is_an_error_of_every_user),
 	    cmocka_unit_test(test_a_node_of_another_level_is_noticed),
