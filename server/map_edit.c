@@ -177,7 +177,7 @@ static int object_share(struct map_txn *txn, struct map_object *obj, struct map_
 	obj->pub.size_bytes = from->pub.size_bytes;
 	obj->pub.mapped_nblks = from->pub.mapped_nblks;
 	obj->dirty = true;
-	return from->root ? map_nref_inc(txn->kv, from->root) : 0;
+	return from->root ? map_nref_inc(txn, from->root) : 0;
 }
 
 int map_txn_create(struct map_txn *txn, const struct map_new *new, struct map_obj *obj)

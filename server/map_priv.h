@@ -151,7 +151,8 @@ struct map_node {
 	uint64_t mapped;
 	unsigned int level;
 	bool dirty;
-	bool fresh; /* made by this transaction: not on disk */
+	bool fresh;	     /* made by this transaction: not on disk */
+	uint64_t owned_turn; /* the transaction's nref_turn when the node had one reference; or 0 */
 	union {
 		uint64_t child[MAP_FANOUT]; /* node ids, 0: hole */
 		struct {
@@ -289,7 +290,7 @@ int map_refs_inc(struct kv_txn *kv, enum kv_table table, struct map_run *runs,
 
 /* The number of references to a node that has any. */
 int map_nref_get(struct kv_txn *kv, uint64_t node, uint64_t *count) MUST_CHECK;
-int map_nref_inc(struct kv_txn *kv, uint64_t node) MUST_CHECK;
+int map_nref_inc(struct map_txn *txn, uint64_t node) MUST_CHECK;
 
 /* Takes one reference away where there are others.  *last: there is no other, nothing was done. */
 int map_nref_dec(struct kv_txn *kv, uint64_t node, bool *last) MUST_CHECK;
@@ -359,6 +360,7 @@ struct map_txn {
 	bool state_dirty;
 	struct map_nodes nodes;
 	struct map_objects objects;
+	uint64_t nref_turn; /* from 1 on: another whenever a node has got a reference more */
 	struct map_notes notes;
 	struct map_freed freed;
 };

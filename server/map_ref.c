@@ -15,11 +15,12 @@ int map_nref_get(struct kv_txn *kv, uint64_t node, uint64_t *count)
 	return map_counts_get(&counts, node, 1, &same, count);
 }
 
-int map_nref_inc(struct kv_txn *kv, uint64_t node)
+int map_nref_inc(struct map_txn *txn, uint64_t node)
 {
-	struct map_counts counts = map_counts_of(kv, KV_NREF);
+	struct map_counts counts = map_counts_of(txn->kv, KV_NREF);
 	int err = map_counts_inc(&counts, node, 1);
 
+	txn->nref_turn++;
 	return err ? err : map_counts_store(&counts);
 }
 

@@ -41,6 +41,7 @@ static int tree_share_slots(struct map_txn *txn, const struct map_node *node)
 		if (at)
 			runs[nruns++] = (struct map_run){at, n};
 	}
+	txn->nref_turn++;
 	return map_refs_inc(txn->kv, node->level == 0 ? KV_XREF : KV_NREF, runs, nruns);
 }
 
@@ -86,7 +87,7 @@ static int tree_node(struct map_txn *txn, uint64_t id, unsigned int level, struc
 static int tree_own(struct map_txn *txn, uint64_t *ref, unsigned int level, struct map_node **node)
 {
 	struct map_node *n;
-	uint64_t count;
+	uint64_t count = 1;
 	int err;
 
 	if (*ref == 0) {
@@ -98,12 +99,13 @@ static int tree_own(struct map_txn *txn, uint64_t *ref, unsigned int level, stru
 		return 0;
 	}
 	err = tree_node(txn, *ref, level, &n);
-	if (!err)
+	if (!err && n->owned_turn != txn->nref_turn)
 		err = map_nref_get(txn->kv, *ref, &count);
 	if (!err && count > 1)
 		err = tree_copy(txn, ref, n, &n);
 	if (err)
 		return err;
+	n->owned_turn = txn->nref_turn;
 	n->dirty = true;
 	*node = n;
 	return 0;
@@ -444,7 +446,7 @@ static int share_node(struct tree_share *s, uint64_t id, unsigned int level, uin
 	assert(*ref == 0);
 	*ref = id;
 	share_count(s, level + 1, nblks);
-	return map_nref_inc(s->txn->kv, id);
+	return map_nref_inc(s->txn, id);
 }
 
 /* n blocks from slot on, which lie in one piece on the device and go to one leaf. */

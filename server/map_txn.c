@@ -277,6 +277,7 @@ int map_txn_begin(struct map *map, struct map_txn **txn)
 	if (!t)
 		return -ERR_NOMEM;
 	t->map = map;
+	t->nref_turn = 1;
 	RB_INIT(&t->nodes);
 	RB_INIT(&t->objects);
 	err = kv_stage_begin(map->kv, &t->kv);
