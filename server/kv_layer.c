@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cursor.h"
+
 /* Of an entry on a page: LMDB's head of a node and its place in the page's index. */
 #define PAGE_ENTRY_OVERHEAD 10
 
-/* Of an entry in memory: what the allocator adds, about. */
-#define MEM_ENTRY_OVERHEAD 16
+/* Of an entry in memory: what the allocator adds, and its share of a leaf, about. */
+#define MEM_ENTRY_OVERHEAD 40
 
 #define PREFIX_BYTES 8
 
@@ -29,6 +31,8 @@ static uint64_t key_prefix(struct kv_buf key)
 	const uint8_t *bytes = key.data;
 	uint64_t prefix = 0;
 
+	if (key.len >= PREFIX_BYTES)
+		return be64_get(bytes);
 	for (size_t i = 0; i < PREFIX_BYTES; i++)
 		prefix = prefix << 8 | (i < key.len ? bytes[i] : 0);
 	return prefix;
@@ -48,12 +52,26 @@ static int entry_cmp(const struct kv_entry *a, const struct kv_entry *b)
 	return entry_key_cmp(a->prefix, kv_entry_key(a), b);
 }
 
+/* That of a key to an entry of a leaf. */
+static inline int slot_cmp(uint64_t prefix, struct kv_buf key, const struct kv_leaf *leaf,
+			   unsigned int at)
+{
+	if (prefix != leaf->prefixes[at])
+		return prefix < leaf->prefixes[at] ? -1 : 1;
+	return entry_key_cmp(prefix, key, leaf->entries[at]);
+}
+
+static int leaf_cmp(const struct kv_leaf *a, const struct kv_leaf *b)
+{
+	return entry_cmp(a->entries[0], b->entries[0]);
+}
+
 static int run_cmp(const struct kv_run *a, const struct kv_run *b)
 {
 	return entry_cmp(a->lo, b->lo);
 }
 
-RB_GENERATE_INTERNAL(kv_entries, kv_entry, link, entry_cmp, static __attribute__((unused)))
+RB_GENERATE_INTERNAL(kv_leaves, kv_leaf, link, leaf_cmp, static __attribute__((unused)))
 RB_GENERATE_INTERNAL(kv_runs, kv_run, link, run_cmp, static __attribute__((unused)))
 
 /* ---- entries --------------------------------------------------------------------------------- */
@@ -114,6 +132,197 @@ static void layer_uncount(struct kv_layer *layer, enum kv_table table, const str
 	}
 	layer->nentries--;
 	layer->mem_bytes -= entry_mem_bytes(entry);
+}
+
+/* ---- leaves ---------------------------------------------------------------------------------- */
+
+/* The last leaf whose lowest key is not above this one, or NULL. */
+static struct kv_leaf *leaf_of(struct kv_leaves *leaves, uint64_t prefix, struct kv_buf key)
+{
+	struct kv_leaf *at = RB_ROOT(leaves);
+	struct kv_leaf *best = NULL;
+
+	while (at) {
+		if (slot_cmp(prefix, key, at, 0) >= 0) {
+			best = at;
+			at = RB_RIGHT(at, link);
+		} else {
+			at = RB_LEFT(at, link);
+		}
+	}
+	return best;
+}
+
+/*
+ * Where the key is, or else where it would be put, which may be behind the last of a leaf; the leaf is
+ * NULL where the table is empty.  True: it is there.
+ */
+static bool spot_of(struct kv_layer *layer, enum kv_table table, struct kv_buf key,
+		    struct kv_spot *spot)
+{
+	struct kv_leaves *leaves = &layer->leaves[table];
+	uint64_t prefix;
+	unsigned int end;
+
+	*spot = (struct kv_spot){.leaf = NULL};
+	if (RB_EMPTY(leaves))
+		return false;
+	prefix = key_prefix(key);
+	spot->leaf = leaf_of(leaves, prefix, key);
+	if (!spot->leaf) {
+		spot->leaf = RB_MIN(kv_leaves, leaves);
+		return false;
+	}
+	end = spot->leaf->n;
+	while (spot->at < end) {
+		unsigned int mid = (spot->at + end) / 2;
+		int order = slot_cmp(prefix, key, spot->leaf, mid);
+
+		if (order > 0)
+			spot->at = mid + 1;
+		else
+			end = mid;
+		if (order == 0) {
+			spot->at = mid;
+			return true;
+		}
+	}
+	return false;
+}
+
+static struct kv_entry *spot_entry(const struct kv_spot *spot)
+{
+	return spot->leaf ? spot->leaf->entries[spot->at] : NULL;
+}
+
+static void spare_add(struct kv_layer *layer, struct kv_leaf *leaf)
+{
+	leaf->next = layer->spares;
+	layer->spares = leaf;
+	layer->nspares++;
+}
+
+static struct kv_leaf *spare_take(struct kv_layer *layer)
+{
+	struct kv_leaf *leaf = layer->spares;
+
+	assert(leaf);
+	layer->spares = leaf->next;
+	layer->nspares--;
+	leaf->n = 0;
+	return leaf;
+}
+
+/* The leaf has its first entry. */
+static void leaf_add(struct kv_layer *layer, enum kv_table table, struct kv_leaf *leaf)
+{
+	RB_INSERT(kv_leaves, &layer->leaves[table], leaf);
+	layer->nleaves++;
+}
+
+static void leaf_drop(struct kv_layer *layer, enum kv_table table, struct kv_leaf *leaf)
+{
+	RB_REMOVE(kv_leaves, &layer->leaves[table], leaf);
+	layer->nleaves--;
+	spare_add(layer, leaf);
+}
+
+/* Appends the entries of a leaf, from one on, to another. */
+static void leaf_move(struct kv_leaf *to, struct kv_leaf *from, unsigned int first)
+{
+	unsigned int n = from->n - first;
+
+	memcpy(to->prefixes + to->n, from->prefixes + first, n * sizeof(to->prefixes[0]));
+	memcpy(to->entries + to->n, from->entries + first, n * sizeof(to->entries[0]));
+	to->n += n;
+	from->n = first;
+}
+
+static void leaf_shift(struct kv_leaf *leaf, unsigned int to, unsigned int from)
+{
+	unsigned int n = leaf->n - from;
+
+	memmove(leaf->prefixes + to, leaf->prefixes + from, n * sizeof(leaf->prefixes[0]));
+	memmove(leaf->entries + to, leaf->entries + from, n * sizeof(leaf->entries[0]));
+	leaf->n = to + n;
+}
+
+/* The spot stays that of its key. */
+static void leaf_split(struct kv_layer *layer, enum kv_table table, struct kv_spot *spot)
+{
+	struct kv_leaf *leaf = spot->leaf;
+	struct kv_leaf *upper = spare_take(layer);
+
+	leaf_move(upper, leaf, KV_LEAF_MAX / 2);
+	leaf_add(layer, table, upper);
+	if (spot->at > leaf->n)
+		*spot = (struct kv_spot){.leaf = upper, .at = spot->at - leaf->n};
+}
+
+/* spot is that of its key, which is not there. */
+static void leaf_insert(struct kv_layer *layer, enum kv_table table, struct kv_spot *spot,
+			struct kv_entry *entry)
+{
+	bool first = !spot->leaf;
+
+	if (first)
+		*spot = (struct kv_spot){.leaf = spare_take(layer)};
+	else if (spot->leaf->n == KV_LEAF_MAX)
+		leaf_split(layer, table, spot);
+	leaf_shift(spot->leaf, spot->at + 1, spot->at);
+	spot->leaf->prefixes[spot->at] = entry->prefix;
+	spot->leaf->entries[spot->at] = entry;
+	if (first)
+		leaf_add(layer, table, spot->leaf);
+}
+
+/* Two neighbours become one if that is no more than what a split leaves. */
+static bool leaf_join(struct kv_layer *layer, enum kv_table table, struct kv_leaf *a,
+		      struct kv_leaf *b)
+{
+	if (!a || !b || a->n + b->n > KV_LEAF_MAX / 2)
+		return false;
+	leaf_drop(layer, table, b);
+	leaf_move(a, b, 0);
+	return true;
+}
+
+static void leaf_remove(struct kv_layer *layer, enum kv_table table, const struct kv_spot *spot)
+{
+	struct kv_leaf *leaf = spot->leaf;
+
+	leaf_shift(leaf, spot->at, spot->at + 1);
+	if (leaf->n == 0)
+		leaf_drop(layer, table, leaf);
+	else if (leaf->n < KV_LEAF_MAX / 4 &&
+		 !leaf_join(layer, table, leaf, RB_NEXT(kv_leaves, NULL, leaf)))
+		(void)leaf_join(layer, table, RB_PREV(kv_leaves, NULL, leaf), leaf);
+}
+
+/*
+ * How many leaves n entries may take: none takes more than one.  And each leaf that is there now can
+ * be full and be split at once; but one that was split or joined since is half empty, so that it needs
+ * as many entries before it is split again.  A table that is empty takes one.
+ */
+static uint64_t leaves_for(const struct kv_layer *layer, uint64_t n)
+{
+	uint64_t most = layer->nleaves + n / (KV_LEAF_MAX / 2 - 1) + KV_NTABLES;
+
+	return n < most ? n : most;
+}
+
+bool kv_layer_reserve(struct kv_layer *layer, uint64_t n)
+{
+	uint64_t need = leaves_for(layer, n);
+
+	while (layer->nspares < need) {
+		struct kv_leaf *leaf = malloc(sizeof(*leaf));
+
+		if (!leaf)
+			return false;
+		spare_add(layer, leaf);
+	}
+	return true;
 }
 
 /* ---- runs ------------------------------------------------------------------------------------ */
@@ -177,8 +386,10 @@ void kv_layer_join(struct kv_layer *layer, enum kv_table table, struct kv_entry 
 static void run_split(struct kv_layer *layer, enum kv_table table, struct kv_entry *entry)
 {
 	struct kv_run *run = run_of(layer, table, entry);
+	struct kv_buf key = kv_entry_key(entry);
 	struct kv_entry *lo;
 	struct kv_entry *hi;
+	struct kv_spot spot;
 
 	if (!run)
 		return;
@@ -186,9 +397,9 @@ static void run_split(struct kv_layer *layer, enum kv_table table, struct kv_ent
 	hi = run->hi;
 	run_free(layer, table, run);
 	if (lo != entry)
-		run_add(layer, table, lo, RB_PREV(kv_entries, &layer->entries[table], entry));
+		run_add(layer, table, lo, kv_layer_find(layer, table, KV_LT, key, &spot));
 	if (hi != entry)
-		run_add(layer, table, RB_NEXT(kv_entries, &layer->entries[table], entry), hi);
+		run_add(layer, table, kv_layer_find(layer, table, KV_GT, key, &spot), hi);
 }
 
 struct kv_entry *kv_layer_run_end(struct kv_layer *layer, enum kv_table table,
@@ -210,7 +421,7 @@ struct kv_layer *kv_layer_new(void)
 	if (!layer)
 		return NULL;
 	for (int t = 0; t < KV_NTABLES; t++) {
-		RB_INIT(&layer->entries[t]);
+		RB_INIT(&layer->leaves[t]);
 		RB_INIT(&layer->runs[t]);
 	}
 	return layer;
@@ -221,72 +432,66 @@ void kv_layer_free(struct kv_layer *layer)
 	if (!layer)
 		return;
 	for (int t = 0; t < KV_NTABLES; t++) {
-		struct kv_entry *entry;
+		struct kv_leaf *leaf;
 		struct kv_run *run;
 
 		while ((run = RB_ROOT(&layer->runs[t])))
 			run_free(layer, (enum kv_table)t, run);
-		while ((entry = RB_ROOT(&layer->entries[t]))) {
-			RB_REMOVE(kv_entries, &layer->entries[t], entry);
-			free(entry);
+		while ((leaf = RB_ROOT(&layer->leaves[t]))) {
+			for (unsigned int i = 0; i < leaf->n; i++)
+				free(leaf->entries[i]);
+			leaf_drop(layer, (enum kv_table)t, leaf);
 		}
 	}
+	while (layer->spares)
+		free(spare_take(layer));
 	free(layer);
 }
 
-struct kv_entry *kv_layer_find(struct kv_layer *layer, enum kv_table table, enum kv_rel rel,
-			       struct kv_buf key)
+struct kv_entry *kv_layer_next(struct kv_spot *spot)
 {
-	struct kv_entry *at = RB_ROOT(&layer->entries[table]);
-	uint64_t prefix = key_prefix(key);
-	struct kv_entry *less = NULL;
-	struct kv_entry *greater = NULL;
+	if (spot->at + 1 < spot->leaf->n)
+		spot->at++;
+	else
+		*spot = (struct kv_spot){.leaf = RB_NEXT(kv_leaves, NULL, spot->leaf)};
+	return spot_entry(spot);
+}
 
-	while (at) {
-		int order = entry_key_cmp(prefix, key, at);
-
-		if (order == 0 && (rel == KV_GE || rel == KV_LE))
-			return at;
-		/* an equal one is on the side that is not looked for */
-		if (order > 0 || (order == 0 && rel == KV_GT)) {
-			less = at;
-			at = RB_RIGHT(at, link);
-		} else {
-			greater = at;
-			at = RB_LEFT(at, link);
-		}
+struct kv_entry *kv_layer_prev(struct kv_spot *spot)
+{
+	if (spot->at == 0) {
+		spot->leaf = RB_PREV(kv_leaves, NULL, spot->leaf);
+		spot->at = spot->leaf ? spot->leaf->n : 1;
 	}
-	return rel == KV_LT || rel == KV_LE ? less : greater;
+	spot->at--;
+	return spot_entry(spot);
+}
+
+struct kv_entry *kv_layer_find(struct kv_layer *layer, enum kv_table table, enum kv_rel rel,
+			       struct kv_buf key, struct kv_spot *spot)
+{
+	bool equal = spot_of(layer, table, key, spot);
+
+	if (!spot->leaf)
+		return NULL;
+	if (rel == KV_LT || (rel == KV_LE && !equal))
+		return kv_layer_prev(spot);
+	if ((rel == KV_GT && equal) || spot->at == spot->leaf->n)
+		return kv_layer_next(spot);
+	return spot_entry(spot);
 }
 
 struct kv_entry *kv_layer_get(struct kv_layer *layer, enum kv_table table, struct kv_buf key)
 {
-	struct kv_entry *at = RB_ROOT(&layer->entries[table]);
-	uint64_t prefix = key_prefix(key);
+	struct kv_spot spot;
 
-	while (at) {
-		int order = entry_key_cmp(prefix, key, at);
-
-		if (order == 0)
-			break;
-		at = order > 0 ? RB_RIGHT(at, link) : RB_LEFT(at, link);
-	}
-	return at;
+	return spot_of(layer, table, key, &spot) ? spot_entry(&spot) : NULL;
 }
 
-struct kv_entry *kv_layer_first(struct kv_layer *layer, enum kv_table table)
+struct kv_entry *kv_layer_first(struct kv_layer *layer, enum kv_table table, struct kv_spot *spot)
 {
-	return RB_MIN(kv_entries, &layer->entries[table]);
-}
-
-struct kv_entry *kv_layer_next(struct kv_entry *entry)
-{
-	return RB_NEXT(kv_entries, NULL, entry);
-}
-
-struct kv_entry *kv_layer_prev(struct kv_entry *entry)
-{
-	return RB_PREV(kv_entries, NULL, entry);
+	*spot = (struct kv_spot){.leaf = RB_MIN(kv_leaves, &layer->leaves[table])};
+	return spot_entry(spot);
 }
 
 /* Where both are alive and of one length, takes the value of the newer and frees it. */
@@ -299,36 +504,56 @@ static bool entry_write_over(struct kv_entry *old, struct kv_entry *entry)
 	return true;
 }
 
-void kv_layer_set(struct kv_layer *layer, enum kv_table table, struct kv_entry *entry)
+/* Takes the place of an entry of its key, unless that can stay. */
+static void entry_replace(struct kv_layer *layer, enum kv_table table, const struct kv_spot *spot,
+			  struct kv_entry *entry)
 {
-	struct kv_entries *entries = &layer->entries[table];
-	struct kv_entry *old = RB_INSERT(kv_entries, entries, entry);
+	struct kv_entry *old = spot_entry(spot);
 
-	if (old && old->dead && entry->dead) {
+	if (old->dead && entry->dead) {
 		free(entry);
 		return;
 	}
-	if (old && entry_write_over(old, entry))
+	if (entry_write_over(old, entry))
 		return;
-	if (old) {
-		if (old->dead)
-			run_split(layer, table, old);
-		layer_uncount(layer, table, old);
-		RB_REMOVE(kv_entries, entries, old);
-		free(old);
-		RB_INSERT(kv_entries, entries, entry);
-	} else if (!entry->dead) {
-		run_split(layer, table, entry);
-	}
+	if (old->dead)
+		run_split(layer, table, old);
+	layer_uncount(layer, table, old);
+	spot->leaf->entries[spot->at] = entry;
+	free(old);
 	layer_count(layer, table, entry);
 }
 
-void kv_layer_remove(struct kv_layer *layer, enum kv_table table, struct kv_entry *entry)
+void kv_layer_set(struct kv_layer *layer, enum kv_table table, struct kv_entry *entry)
 {
+	struct kv_spot spot;
+
+	if (spot_of(layer, table, kv_entry_key(entry), &spot)) {
+		entry_replace(layer, table, &spot, entry);
+		return;
+	}
+	leaf_insert(layer, table, &spot, entry);
+	if (!entry->dead)
+		run_split(layer, table, entry);
+	layer_count(layer, table, entry);
+}
+
+static void layer_remove_at(struct kv_layer *layer, enum kv_table table, const struct kv_spot *spot)
+{
+	struct kv_entry *entry = spot_entry(spot);
+
 	assert(!entry->dead);
 	layer_uncount(layer, table, entry);
-	RB_REMOVE(kv_entries, &layer->entries[table], entry);
+	leaf_remove(layer, table, spot);
 	free(entry);
+}
+
+void kv_layer_remove(struct kv_layer *layer, enum kv_table table, struct kv_buf key)
+{
+	struct kv_spot spot;
+
+	if (spot_of(layer, table, key, &spot))
+		layer_remove_at(layer, table, &spot);
 }
 
 /* A dead entry is kept only where there is something for it to hide. */
@@ -343,48 +568,28 @@ static void layer_absorb(struct kv_layer *layer, enum kv_table table, struct kv_
 		kv_layer_set(layer, table, entry);
 		return;
 	}
-	old = kv_layer_get(layer, table, kv_entry_key(entry));
-	if (old)
-		kv_layer_remove(layer, table, old);
+	kv_layer_remove(layer, table, kv_entry_key(entry));
 	free(entry);
 }
 
-/*
- * Empties a tree: its entries in their order, each with the next on its right.  As in the first half
- * of Day, Stout and Warren's balancing: rotates until nothing is on the left of anything.
- */
-static struct kv_entry *entries_unlink(struct kv_entries *entries)
+static void table_absorb(struct kv_layer *layer, enum kv_table table, struct kv_leaves *leaves)
 {
-	struct kv_entry **tail = &RB_ROOT(entries);
-	struct kv_entry *first;
+	struct kv_leaf *leaf;
 
-	while (*tail) {
-		struct kv_entry *at = *tail;
-		struct kv_entry *left = RB_LEFT(at, link);
-
-		if (!left) {
-			tail = &RB_RIGHT(at, link);
-			continue;
-		}
-		RB_LEFT(at, link) = RB_RIGHT(left, link);
-		RB_RIGHT(left, link) = at;
-		*tail = left;
-	}
-	first = RB_ROOT(entries);
-	RB_INIT(entries);
-	return first;
+	RB_FOREACH (leaf, kv_leaves, leaves)
+		for (unsigned int i = 0; i < leaf->n; i++)
+			layer_absorb(layer, table, leaf->entries[i]);
 }
 
 void kv_layer_merge(struct kv_layer *upper, struct kv_layer *lower)
 {
 	for (int t = 0; t < KV_NTABLES; t++) {
-		struct kv_entry *next = entries_unlink(&upper->entries[t]);
-		struct kv_entry *entry;
+		enum kv_table table = (enum kv_table)t;
+		struct kv_leaf *leaf;
 
-		while ((entry = next)) {
-			next = RB_RIGHT(entry, link);
-			layer_absorb(lower, (enum kv_table)t, entry);
-		}
+		table_absorb(lower, table, &upper->leaves[t]);
+		while ((leaf = RB_ROOT(&upper->leaves[t])))
+			leaf_drop(upper, table, leaf);
 	}
 	memset(upper->counts, 0, sizeof(upper->counts));
 	upper->nentries = 0;

@@ -113,11 +113,21 @@ static void stage_look_own(const struct kv_entry *own, struct stage_below *below
 	*below = (struct stage_below){.active = own->below, .base_bytes = own->base_bytes};
 }
 
+/* So that one entry more can be set, and the commit has what it needs. */
+static bool stage_reserve(struct kv_txn *txn)
+{
+	struct kv_layer *private = txn->layers[KV_PRIVATE];
+
+	return kv_layer_reserve(private, 1) &&
+	       kv_layer_reserve(txn->layers[KV_ACTIVE], private->nentries + 1);
+}
+
 /* The new entry of the private layer, or NULL. */
 static struct kv_entry *stage_set(struct kv_txn *txn, enum kv_table table, struct kv_buf key,
 				  const struct kv_buf *val, const struct stage_below *below)
 {
-	struct kv_entry *entry = kv_entry_new(key, val, below->base_bytes);
+	struct kv_entry *entry =
+	    stage_reserve(txn) ? kv_entry_new(key, val, below->base_bytes) : NULL;
 
 	if (!entry) {
 		kv_latch(txn, -ERR_NOMEM);
@@ -214,7 +224,7 @@ void kv_stage_del(struct kv_txn *txn, enum kv_table table, struct kv_buf key)
 	else if (below.alive)
 		(void)stage_set(txn, table, key, NULL, &below);
 	else
-		kv_layer_remove(txn->layers[KV_PRIVATE], table, own);
+		kv_layer_remove(txn->layers[KV_PRIVATE], table, key);
 }
 
 /* ---- cut ------------------------------------------------------------------------------------- */
@@ -283,13 +293,14 @@ static int fold_puts(struct kv_txn *txn, struct kv_layer *layer, enum kv_table t
 {
 	struct last_key last;
 	struct kv_entry *entry;
+	struct kv_spot spot;
 	MDB_cursor *cursor;
 	int rc = mdb_cursor_open(txn->mdb, txn->env->dbi[table], &cursor);
 
 	if (rc)
 		return rc;
 	rc = fold_last_key(cursor, &last);
-	for (entry = kv_layer_first(layer, table); entry; entry = kv_layer_next(entry)) {
+	for (entry = kv_layer_first(layer, table, &spot); entry; entry = kv_layer_next(&spot)) {
 		struct kv_buf beyond = {.data = last.bytes, .len = last.len};
 		struct kv_buf key = kv_entry_key(entry);
 
@@ -306,8 +317,9 @@ static int fold_puts(struct kv_txn *txn, struct kv_layer *layer, enum kv_table t
 static int fold_dels(struct kv_txn *txn, struct kv_layer *layer, enum kv_table table)
 {
 	struct kv_entry *entry;
+	struct kv_spot spot;
 
-	for (entry = kv_layer_first(layer, table); entry; entry = kv_layer_next(entry)) {
+	for (entry = kv_layer_first(layer, table, &spot); entry; entry = kv_layer_next(&spot)) {
 		MDB_val k = entry_mdb_key(entry);
 		int rc = entry->dead ? mdb_del(txn->mdb, txn->env->dbi[table], &k, NULL) : 0;
 

@@ -349,6 +349,7 @@ static int find_below(struct kv_txn *txn, unsigned int level, enum kv_table tabl
 	struct kv_entry *passed = NULL;
 	struct kv_entry *entry;
 	struct kv_layer *layer;
+	struct kv_spot spot;
 	struct kv_hit below;
 	bool known = false; /* what below has is known */
 	int err = 0;
@@ -358,7 +359,7 @@ static int find_below(struct kv_txn *txn, unsigned int level, enum kv_table tabl
 	if (level == KV_NLAYERS)
 		return db_find(txn, table, rel, key, hit);
 	layer = txn->layers[level];
-	entry = kv_layer_find(layer, table, rel, key);
+	entry = kv_layer_find(layer, table, rel, key, &spot);
 	for (;;) {
 		if (!known)
 			err = find_below(txn, level + 1, table, rel, key, &below);
@@ -378,7 +379,10 @@ static int find_below(struct kv_txn *txn, unsigned int level, enum kv_table tabl
 		key = kv_entry_key(passed);
 		rel = up ? KV_GT : KV_LT;
 		known = err || !is_near(below.key, key, up);
-		entry = up ? kv_layer_next(passed) : kv_layer_prev(passed);
+		if (passed != entry)
+			entry = kv_layer_find(layer, table, rel, key, &spot);
+		else
+			entry = up ? kv_layer_next(&spot) : kv_layer_prev(&spot);
 	}
 }
 

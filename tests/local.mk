@@ -74,6 +74,7 @@ unit_tests = \
 	tests/unit/test_holes \
 	tests/unit/test_label \
 	tests/unit/test_kv \
+	tests/unit/test_kv_layer \
 	tests/unit/test_kv_room \
 	tests/unit/test_kv_threads \
 	tests/unit/test_kv_verify \
@@ -464,6 +465,7 @@ tests_unit_test_dev_mapped_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fstat -Wl,--wrap=m
 # They let memory run out.
 tests_unit_test_commit_batch_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_txn_begin
 tests_unit_test_commit_reap_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_txn_reap
+tests_unit_test_kv_layer_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc
 tests_unit_test_libcow_errors_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc
 
 # They cut what goes over a socket, or see that nobody sleeps on what has come by it.
