@@ -14,6 +14,9 @@ uint64_t clock_now_ns(void);
 /* Nanoseconds since 1970 (CLOCK_REALTIME). */
 uint64_t clock_wall_ns(void);
 
+/* Nanoseconds of processor time that the calling thread has used. */
+uint64_t clock_thread_ns(void);
+
 static inline uint64_t clock_now_ms(void)
 {
 	return clock_now_ns() / 1000000;

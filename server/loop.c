@@ -5,15 +5,29 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
 #include "common/thread.h"
+
+/*
+ * To be woken costs more than most requests take, so the loop goes on looking for a while before it
+ * sleeps: as long as what came of late has come within that, and never longer than this.
+ */
+#define POLL_MAX_NS   100000u
+#define POLL_FIRST_NS 10000u
+/* Whoever ran for so long when the loop gave way needs the processor: it does not look for a while,
+ * twice as long each time. */
+#define POLL_IN_WAY_NS	 500000u
+#define POLL_REST_MIN_NS 100000000u
+#define POLL_REST_MAX_NS 1600000000u
 
 STAILQ_HEAD(loop_queue, loop_msg);
 
@@ -21,7 +35,12 @@ struct loop {
 	struct event_base *base;
 	struct event *wake;
 	int wake_fd;
-	pthread_mutex_t lock; /* guards queue */
+	uint64_t poll_ns;	 /* how long to look */
+	uint64_t rests_until_ns; /* not at all before then */
+	uint64_t rest_ns;
+	bool stopped;
+	pthread_mutex_t lock; /* guards the next two */
+	bool awake;	      /* it looks at the queue by itself */
 	struct loop_queue queue;
 };
 
@@ -101,15 +120,114 @@ struct event_base *loop_base(struct loop *loop)
 	return loop->base;
 }
 
+/* One look at everything: with EVLOOP_NONBLOCK alone libevent goes on as long as there are events.  Returns
+ * whether there was something to do, or negative. */
+static int loop_look(struct loop *loop)
+{
+	bool any = loop_drain(loop);
+
+	if (loop->stopped)
+		return true;
+	if (event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NONBLOCK) < 0)
+		return -ERR_IO;
+	return any || event_base_get_max_events(loop->base, EVENT_BASE_COUNT_ACTIVE, 1) > 0;
+}
+
+/* From now on posting is followed by a wake-up.  False: something has been posted. */
+static bool loop_may_sleep(struct loop *loop)
+{
+	bool may;
+
+	pthread_mutex_lock(&loop->lock);
+	may = STAILQ_EMPTY(&loop->queue);
+	loop->awake = !may;
+	pthread_mutex_unlock(&loop->lock);
+	return may;
+}
+
+/* Lets others have the processor. */
+static void loop_give_way(struct loop *loop, uint64_t *now)
+{
+	uint64_t before = *now;
+
+	(void)sched_yield();
+	*now = clock_now_ns();
+	if (*now - before < POLL_IN_WAY_NS)
+		return;
+	loop->rest_ns =
+	    *now - loop->rests_until_ns > POLL_REST_MAX_NS ? POLL_REST_MIN_NS : 2 * loop->rest_ns;
+	if (loop->rest_ns > POLL_REST_MAX_NS)
+		loop->rest_ns = POLL_REST_MAX_NS;
+	loop->rests_until_ns = *now + loop->rest_ns;
+}
+
+/*
+ * How long to look is learned as KVM does for a halted processor (grow_halt_poll_ns() and
+ * shrink_halt_poll_ns() in Linux' virt/kvm/kvm_main.c): longer where that would have been enough.
+ */
+static void loop_learn(struct loop *loop, uint64_t idle_ns)
+{
+	if (idle_ns > POLL_MAX_NS)
+		loop->poll_ns /= 2;
+	else if (idle_ns > loop->poll_ns)
+		loop->poll_ns = loop->poll_ns ? 2 * loop->poll_ns : POLL_FIRST_NS;
+	if (loop->poll_ns > POLL_MAX_NS)
+		loop->poll_ns = POLL_MAX_NS;
+}
+
+/* Runs what there is to do until there is nothing; then sleeps, and runs what has come. */
+static int loop_round(struct loop *loop)
+{
+	uint64_t since = clock_now_ns();
+	uint64_t now = since;
+	uint64_t busy;
+	int some;
+
+	for (;;) {
+		some = loop_look(loop);
+		if (some < 0 || loop->stopped)
+			return some < 0 ? some : 0;
+		now = clock_now_ns();
+		if (some) {
+			since = now;
+			continue;
+		}
+		if (now - since < loop->poll_ns && now >= loop->rests_until_ns)
+			loop_give_way(loop, &now);
+		else if (loop_may_sleep(loop))
+			break;
+	}
+	busy = clock_thread_ns();
+	if (event_base_loop(loop->base, EVLOOP_ONCE) < 0)
+		return -ERR_IO;
+	busy = clock_thread_ns() - busy;
+	(void)event_base_get_max_events(loop->base, EVENT_BASE_COUNT_ACTIVE, 1);
+	pthread_mutex_lock(&loop->lock);
+	loop->awake = true;
+	pthread_mutex_unlock(&loop->lock);
+	now = clock_now_ns() - since;
+	loop_learn(loop, now > busy ? now - busy : 0);
+	return 0;
+}
+
 int loop_run(struct loop *loop)
 {
+	int err = 0;
+
 	thread_set_role(THREAD_LOOP);
-	return event_base_dispatch(loop->base) < 0 ? -ERR_IO : 0;
+	loop->stopped = false;
+	while (err == 0 && !loop->stopped)
+		err = loop_round(loop);
+	pthread_mutex_lock(&loop->lock);
+	loop->awake = false;
+	pthread_mutex_unlock(&loop->lock);
+	return err;
 }
 
 void loop_stop(struct loop *loop)
 {
 	ASSERT_LOOP();
+	loop->stopped = true;
 	event_base_loopbreak(loop->base);
 }
 
@@ -122,13 +240,13 @@ void loop_finish(struct loop *loop)
 void loop_post(struct loop *loop, struct loop_msg *msg)
 {
 	const uint64_t one = 1;
-	bool was_empty;
+	bool asleep;
 
 	pthread_mutex_lock(&loop->lock);
-	was_empty = STAILQ_EMPTY(&loop->queue);
+	/* a queue that was not empty has a wake-up on its way already */
+	asleep = STAILQ_EMPTY(&loop->queue) && !loop->awake;
 	STAILQ_INSERT_TAIL(&loop->queue, msg, link);
 	pthread_mutex_unlock(&loop->lock);
-	/* a queue that was not empty has a wake-up on its way already */
-	if (was_empty && write(loop->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+	if (asleep && write(loop->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_event(LOG_ERROR, "loop-wake", "errno=%d", errno);
 }

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -24,6 +25,7 @@
 #define POSTERS	     4u
 #define POSTS	     2000u
 #define JOBS	     200u
+#define ECHOES	     1000u
 
 static int setup(void **state)
 {
@@ -240,6 +242,120 @@ static void test_stopped_loop_can_run_again(void **state)
 	}
 }
 
+/* ---- sleeping -------------------------------------------------------------------------------- */
+
+/* A thread that answers the loop after a while: at once, while the loop looks, or when it sleeps. */
+struct echo {
+	struct loop *loop;
+	struct loop_msg msg;
+	pthread_mutex_t lock;
+	pthread_cond_t asked;
+	unsigned int nasked;
+	unsigned int nheard; /* the loop's */
+	struct event *busy;  /* or NULL: added when the loop has slept */
+};
+
+static void echo_heard(struct loop_msg *msg)
+{
+	struct echo *echo = CONTAINER_OF(msg, struct echo, msg);
+
+	if (echo->nheard == 1 && echo->busy)
+		(void)event_add(echo->busy, NULL);
+	if (++echo->nheard == ECHOES) {
+		loop_stop(echo->loop);
+		return;
+	}
+	pthread_mutex_lock(&echo->lock);
+	echo->nasked++;
+	pthread_cond_signal(&echo->asked);
+	pthread_mutex_unlock(&echo->lock);
+}
+
+static void *echo_main(void *arg)
+{
+	struct echo *echo = arg;
+
+	for (unsigned int i = 0; i < ECHOES; i++) {
+		const struct timespec wait = {.tv_nsec = (long)(i % 20) * 10000};
+
+		pthread_mutex_lock(&echo->lock);
+		while (echo->nasked < i)
+			pthread_cond_wait(&echo->asked, &echo->lock);
+		pthread_mutex_unlock(&echo->lock);
+		(void)nanosleep(&wait, NULL);
+		loop_post(echo->loop, &echo->msg);
+	}
+	return NULL;
+}
+
+static void test_no_wake_up_is_lost(void **state)
+{
+	struct echo echo = {.loop = *state, .msg.fn = echo_heard};
+	pthread_t thread;
+
+	assert_int_equal(pthread_mutex_init(&echo.lock, NULL), 0);
+	assert_int_equal(pthread_cond_init(&echo.asked, NULL), 0);
+	assert_int_equal(pthread_create(&thread, NULL, echo_main, &echo), 0);
+	assert_int_equal(loop_run(*state), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(echo.nheard, ECHOES);
+	pthread_cond_destroy(&echo.asked);
+	pthread_mutex_destroy(&echo.lock);
+}
+
+/* A descriptor that is always ready, as a busy client's is. */
+static void busy_ready(evutil_socket_t fd, short what, void *ctx)
+{
+	unsigned int *n = ctx;
+
+	(void)fd;
+	(void)what;
+	(*n)++;
+}
+
+static void test_a_busy_descriptor_holds_up_no_message(void **state)
+{
+	struct echo echo = {.loop = *state, .msg.fn = echo_heard};
+	unsigned int nready = 0;
+	pthread_t thread;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(write(fds[1], "", 1), 1);
+	echo.busy = event_new(loop_base(*state), fds[0], EV_READ | EV_PERSIST, busy_ready, &nready);
+	assert_non_null(echo.busy);
+	assert_int_equal(pthread_mutex_init(&echo.lock, NULL), 0);
+	assert_int_equal(pthread_cond_init(&echo.asked, NULL), 0);
+	assert_int_equal(pthread_create(&thread, NULL, echo_main, &echo), 0);
+	assert_int_equal(loop_run(*state), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(echo.nheard, ECHOES);
+	assert_true(nready > 0);
+	pthread_cond_destroy(&echo.asked);
+	pthread_mutex_destroy(&echo.lock);
+	event_free(echo.busy);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void timer_fired(evutil_socket_t fd, short what, void *ctx)
+{
+	(void)fd;
+	(void)what;
+	loop_stop(ctx);
+}
+
+static void test_timers_of_a_loop_that_sleeps(void **state)
+{
+	struct event *timer = evtimer_new(loop_base(*state), timer_fired, *state);
+
+	assert_non_null(timer);
+	assert_int_equal(event_add(timer, &(struct timeval){.tv_usec = 20000}), 0);
+	assert_int_equal(loop_run(*state), 0);
+	assert_false(event_pending(timer, EV_TIMEOUT, NULL));
+	event_free(timer);
+}
+
 /* ---- the pool -------------------------------------------------------------------------------- */
 
 struct job {
@@ -431,6 +547,10 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_message_may_free_itself, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_finish_runs_what_is_left, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_stopped_loop_can_run_again, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_no_wake_up_is_lost, setup, teardown),
+	    cmocka_unit_test_setup_teardown(test_a_busy_descriptor_holds_up_no_message, setup,
+					    teardown),
+	    cmocka_unit_test_setup_teardown(test_timers_of_a_loop_that_sleeps, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_first_in_first_out, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_free_finishes_what_is_queued, setup, teardown),
 	    cmocka_unit_test_setup_teardown(test_threads_work_side_by_side, setup, teardown),
