@@ -35,6 +35,7 @@ sabotage_patches = \
 	tests/sabotage/109-commit-sync-answered-all-the-same.patch \
 	tests/sabotage/111-commit-innocent-blamed.patch \
 	tests/sabotage/112-commit-generation-late.patch \
+	tests/sabotage/113-commit-names-rest.patch \
 	tests/sabotage/201-checkpoint-tail-before-sync.patch \
 	tests/sabotage/202-checkpoint-not-homed.patch \
 	tests/sabotage/203-checkpoint-tail-before-fold.patch \
@@ -72,6 +73,7 @@ sabotage_patches = \
 	tests/sabotage/418-map-object-number-again.patch \
 	tests/sabotage/420-map-expiry-left.patch \
 	tests/sabotage/422-map-level-unchecked.patch \
+	tests/sabotage/423-kv-merge-unreserved.patch \
 	tests/sabotage/501-fetch-checksum-skipped.patch \
 	tests/sabotage/502-fetch-stale-installed.patch \
 	tests/sabotage/503-fetch-before-home.patch \

@@ -155,7 +155,7 @@ static void test_names_have_a_transaction_of_their_own(void **state)
 	assert_int_equal(test_store_where(fx->ts, oid, lblk(0), NULL).n, AT(2).n);
 }
 
-static void test_who_waits_is_not_kept_waiting(void **state)
+static void test_a_mark_comes_behind_what_rests(void **state)
 {
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "object");
@@ -218,7 +218,7 @@ int main(void)
 					    commits_teardown),
 	    cmocka_unit_test_setup_teardown(test_names_have_a_transaction_of_their_own,
 					    commits_setup, commits_teardown),
-	    cmocka_unit_test_setup_teardown(test_who_waits_is_not_kept_waiting, commits_setup,
+	    cmocka_unit_test_setup_teardown(test_a_mark_comes_behind_what_rests, commits_setup,
 					    commits_teardown),
 	    cmocka_unit_test_setup_teardown(test_a_cut_comes_between_records, commits_setup,
 					    commits_teardown),
