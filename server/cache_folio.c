@@ -7,7 +7,9 @@
 #include "common/err.h"
 #include "server/cache_priv.h"
 
-#define SPARE_MAX	 4096u /* folios kept for those to come: two epochs and more of scattered blocks */
+/* Folios kept for those to come: two epochs and more of scattered blocks, and a part of the limit. */
+#define SPARE_MAX	 4096u
+#define SPARE_PART	 128u
 #define PAGES_A_CHAIN	 8u /* few of them are in folios of their own */
 #define CHAINS_SHIFT_MIN 8u
 
@@ -79,7 +81,7 @@ static void folio_free(struct cache *cache, struct folio *folio)
 		 folio->pins | folio->dropped | folio->keep));
 	free(folio->places);
 	folio->places = NULL;
-	if (cache->nspare == SPARE_MAX) {
+	if (cache->nspare >= SPARE_MAX || cache->nspare >= cache->limit_pages / SPARE_PART) {
 		free(folio);
 		return;
 	}

@@ -19,7 +19,7 @@
 #define IDLE_OBJECTS_MAX  4096u
 #define TIMER_MS_MIN	  20u
 #define HOME_PART	  8u /* of the cache, for blocks that are in the journal only */
-#define CROWD_PAGES_MAX	  ((16u << 20) >> BLK_SHIFT) /* above the cache's limit */
+#define CROWD_PAGES_MAX	  ((32u << 20) >> BLK_SHIFT) /* above the cache's limit */
 #define STAGED_MAX_BYTES  (UINT64_C(64) << 20)
 #define CHECKPOINT_AGE_MS 5000u
 
@@ -56,13 +56,20 @@ static LOOP_FN void objects_freed(void *ctx, const struct map_freed *freed)
 		objects_progress(objs); /* perhaps there was nothing to wait for */
 }
 
-static LOOP_FN void objects_committed(void *ctx, bool changed, bool urgent)
+/* What is staged takes its part of the cache's limit. */
+static void objects_count_staged(struct objects *objs)
 {
-	struct objects *objs = ctx;
 	struct map_staged staged;
 
 	map_get_staged(objs->config.map, &staged);
 	cache_set_beside(objs->cache, staged.bytes);
+}
+
+static LOOP_FN void objects_committed(void *ctx, bool changed, bool urgent)
+{
+	struct objects *objs = ctx;
+
+	objects_count_staged(objs);
 	if (objs->checkpoint)
 		checkpoint_progress(objs->checkpoint, changed, urgent);
 }
@@ -115,6 +122,7 @@ static LOOP_FN void objects_tick(evutil_socket_t fd, short what, void *ctx)
 		    now - obj->open.since_ms >= objs->config.writeback_ms / 2)
 			epoch_close(obj);
 	}
+	objects_count_staged(objs);
 	commit_tick(objs->commit);
 	checkpoint_tick(objs->checkpoint);
 	prepare_tick(objs->prepare);
