@@ -417,8 +417,8 @@ int map_txn_set(struct map_txn *txn, uint64_t oid, const struct map_attrs *attrs
 
 /*
  * Maps [blk, blk + nblks) of the object to the extent at dst, which must be free in the map (else the
- * commit fails with -ERR_NODE), and drops what was mapped there.  csums has nblks checksums.  Here and in the next three, -ERR_PERM:
- * it is a version.
+ * commit fails with -ERR_NODE), and drops what was mapped there.  csums has nblks checksums.  Here and in
+ * the next three, -ERR_PERM: it is a version.
  */
 int map_txn_remap(struct map_txn *txn, uint64_t oid, lblk_t blk, pblk_t dst, uint64_t nblks,
 		  const uint32_t *csums) MAP_FN MUST_CHECK;

@@ -91,6 +91,7 @@ int map_free_take(struct kv_txn *kv, uint64_t blk, uint64_t nblks)
 	if (range.nblks == 0 || range.blk + range.nblks <= blk ||
 	    range.blk + range.nblks - blk < nblks)
 		return free_mismatch("allocated blocks are not free", blk, nblks);
+	/* no other range begins there: none overlaps another */
 	free_put(kv, blk + nblks, range.blk + range.nblks - (blk + nblks), NULL);
 	free_put(kv, range.blk, blk - range.blk, &range);
 	if (range.blk == blk)

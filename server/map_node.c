@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/bits.h"
 #include "common/cursor.h"
 #include "common/err.h"
 #include "server/map_priv.h"
@@ -23,15 +24,6 @@ static const struct disk_extent *node_extent(const struct map_node_view *view, u
 	return (const struct disk_extent *)(view->bytes + sizeof(struct disk_node)) + i;
 }
 
-/* In plain arithmetic: where the compiler may not use the processor's instruction its own is a call. */
-static unsigned int count_bits(uint64_t bits)
-{
-	bits -= bits >> 1 & UINT64_C(0x5555555555555555);
-	bits = (bits & UINT64_C(0x3333333333333333)) + (bits >> 2 & UINT64_C(0x3333333333333333));
-	bits = (bits + (bits >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
-	return (unsigned int)(bits * UINT64_C(0x0101010101010101) >> 56);
-}
-
 /* Those of 64 slots from "first" on, a multiple of that, that have a child. */
 static uint64_t inner_present(const struct disk_inner *inner, unsigned int first)
 {
@@ -43,7 +35,7 @@ static unsigned int inner_nchildren(const struct disk_inner *inner)
 	unsigned int n = 0;
 
 	for (unsigned int first = 0; first < MAP_FANOUT; first += 64)
-		n += count_bits(inner_present(inner, first));
+		n += bits_count64(inner_present(inner, first));
 	return n;
 }
 
@@ -139,8 +131,8 @@ uint64_t map_node_child(const struct map_node_view *view, unsigned int slot)
 	if (!map_node_has_child(view, slot))
 		return 0;
 	for (unsigned int first = 0; first + 64 <= slot; first += 64)
-		rank += count_bits(inner_present(inner, first));
-	rank += count_bits(inner_present(inner, slot / 64 * 64) & before);
+		rank += bits_count64(inner_present(inner, first));
+	rank += bits_count64(inner_present(inner, slot / 64 * 64) & before);
 	return le64_get(child + rank * sizeof(uint64_t));
 }
 
