@@ -4,5 +4,6 @@ EXTRA_DIST += \
 	docs/diff-stream.md \
 	docs/durability.md \
 	docs/nbd.md \
+	docs/performance.md \
 	docs/protocol.md \
 	$(NULL)
