@@ -85,7 +85,8 @@ down() {
 	rm -f "$dir/loop"
 	kill_disk || status=1
 	if [ -e "$dir/fused" ]; then
-		umount "$dir/fuse" || status=1
+		# whoever looks at all loop devices just now has this one open, and that its file
+		umount --lazy "$dir/fuse" || status=1
 	fi
 	rm -f "$dir/fused" "$dir/nbdfuse.pid" "$dir/nbdkit.pid" "$dir/socket"
 	return $status
