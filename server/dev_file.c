@@ -155,13 +155,15 @@ static int dev_file_write(struct dev *dev, pblk_t blk, const struct iovec *iov, 
  * XFS that shuts itself down, after an error of its log, drops what the log does not have yet: that blocks of a
  * preallocated file were written, for one.  A sync that is under way then finds nothing to wait for and returns 0
  * (xfs_file_fsync() in fs/xfs/xfs_file.c asks whether it is shut down before it looks whether the inode is pinned).
- * By then it tells who asks for attributes that it is shut down (xfs_vn_getattr() in fs/xfs/xfs_iops.c).
+ * By then it tells who asks for attributes that it is shut down (xfs_vn_getattr() in fs/xfs/xfs_iops.c).  Not for
+ * times: who has seen one is owed another one after the next write, and each sync would have to write the inode
+ * (inode_set_ctime_current() in fs/inode.c).
  */
 int dev_file_confirm(int fd)
 {
-	struct stat st;
+	struct statx st;
 
-	return fstat(fd, &st);
+	return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &st);
 }
 
 static int dev_file_sync(struct dev *dev)

@@ -459,8 +459,8 @@ tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/t
 tests_unit_test_repair_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_fold -Wl,--wrap=map_txn_has_room
 # They let calls fail.
 tests_unit_test_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_cut
-tests_unit_test_dev_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync -Wl,--wrap=fstat -Wl,--wrap=preadv -Wl,--wrap=posix_fadvise
-tests_unit_test_dev_mapped_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fstat -Wl,--wrap=msync
+tests_unit_test_dev_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync -Wl,--wrap=statx -Wl,--wrap=preadv -Wl,--wrap=posix_fadvise
+tests_unit_test_dev_mapped_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=statx -Wl,--wrap=msync
 
 # They let memory run out.
 tests_unit_test_commit_batch_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_txn_begin

@@ -501,14 +501,14 @@ int __wrap_fdatasync(int fd)
 	return -1;
 }
 
-int __real_fstat(int fd, struct stat *st);
-int __wrap_fstat(int fd, struct stat *st);
+int __real_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *st);
+int __wrap_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *st);
 
 /* As XFS does it when it has shut itself down. */
-int __wrap_fstat(int fd, struct stat *st)
+int __wrap_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *st)
 {
 	if (!is_shut_down)
-		return __real_fstat(fd, st);
+		return __real_statx(fd, path, flags, mask, st);
 	errno = EIO;
 	return -1;
 }
