@@ -136,6 +136,41 @@ uint64_t object_generation(const struct handle *handle)
 	return handle->obj->generation;
 }
 
+/* ---- fsync ----------------------------------------------------------------------------------- */
+
+/* Behind the answer to the write. */
+static LOOP_FN void handle_foresee(struct loop_msg *msg)
+{
+	struct object *obj = CONTAINER_OF(msg, struct object, foreseen_msg);
+
+	obj->foreseen = false;
+	if (obj->nclosed == 0)
+		epoch_close(obj);
+	object_put(obj);
+}
+
+void handle_wrote(struct handle *handle)
+{
+	struct object *obj = handle->obj;
+
+	ASSERT_LOOP();
+	if (++handle->foresight.nwrites != handle->foresight.due || obj->foreseen)
+		return;
+	obj->foreseen = true;
+	obj->foreseen_msg.fn = handle_foresee;
+	object_get(obj);
+	loop_post(obj->objs->config.loop, &obj->foreseen_msg);
+}
+
+static void handle_synced(struct handle *handle)
+{
+	struct foresight *f = &handle->foresight;
+
+	f->due = f->nwrites == f->nlast ? f->nwrites : 0;
+	f->nlast = f->nwrites;
+	f->nwrites = 0;
+}
+
 struct fsync_op {
 	struct epoch_waiter waiter;
 	struct handle *handle;
@@ -170,6 +205,7 @@ static struct fsync_op *fsync_new(struct handle *handle, void *ctx)
 	op->handle = handle;
 	op->generation = handle->obj->generation;
 	op->ctx = ctx;
+	handle_synced(handle);
 	return op;
 }
 

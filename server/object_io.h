@@ -43,6 +43,10 @@ static inline bool object_is_direct(const struct handle *handle)
  */
 void object_step_reads(struct object *obj) LOOP_FN;
 
+/* A write through this handle has been applied: where that was the last one before an fsync that is
+ * foreseen its epoch is closed behind the answer. */
+void handle_wrote(struct handle *handle) LOOP_FN;
+
 /*
  * The content of these blocks has been replaced: reads under way that have collected pages of them
  * give those back, and collect again.

@@ -230,7 +230,9 @@ struct object {
 	struct mutate_list gate; /* these, in order */
 	TAILQ_HEAD(, gate_waiter) gate_waiters; /* others that are to replace some */
 	bool opening;				/* the gate: those who waited are called */
-	bool waking;  /* the waiters of a committed set run: the next is submitted behind them */
+	bool waking;   /* the waiters of a committed set run: the next is submitted behind them */
+	bool foreseen; /* an fsync of it is: the message is on its way */
+	struct loop_msg foreseen_msg;
 	bool is_busy; /* on objs->busy */
 	TAILQ_ENTRY(object) busy_link;
 	TAILQ_ENTRY(object) idle_link; /* while refs is 0 and it is not busy */
@@ -239,8 +241,16 @@ struct object {
 
 TAILQ_HEAD(object_list, object);
 
+/* Where fsyncs come after as many writes each time, the next one is foreseen: object_handle.c. */
+struct foresight {
+	uint32_t nwrites; /* since the last fsync */
+	uint32_t nlast;	  /* from the one before to that */
+	uint32_t due;	  /* so many are expected; 0: any number */
+};
+
 struct handle {
 	struct object *obj;
+	struct foresight foresight;
 	bool readonly;
 	bool direct;
 	bool fixed; /* see OBJECT_FIXED */

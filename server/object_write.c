@@ -32,7 +32,7 @@ struct write_range {
 
 struct write_op {
 	struct mutate m;
-	bool fixed; /* it does not make the object longer */
+	struct handle *handle;
 	uint32_t n;
 	struct write_range ranges[]; /* ascending */
 };
@@ -50,7 +50,7 @@ static int write_plan(struct mutate *m)
 {
 	struct write_op *op = CONTAINER_OF(m, struct write_op, m);
 
-	if (op->fixed && write_end(&op->ranges[op->n - 1]) > m->obj->size_bytes)
+	if (op->handle->fixed && write_end(&op->ranges[op->n - 1]) > m->obj->size_bytes)
 		return -ERR_FIXED_SIZE;
 	m->nwant = 0;
 	for (uint32_t i = 0; i < op->n; i++) {
@@ -184,6 +184,7 @@ static int write_apply(struct mutate *m, uint64_t *unused)
 		obj->open.meta = true;
 	}
 	obj->mtime_ns = clock_wall_ns();
+	handle_wrote(op->handle);
 	return 0;
 }
 
@@ -240,7 +241,7 @@ static int write_place(struct write_op *op)
 
 /* ---- beginning ------------------------------------------------------------------------------- */
 
-static struct write_op *write_new(const struct handle *handle, uint32_t n, void *ctx)
+static struct write_op *write_new(struct handle *handle, uint32_t n, void *ctx)
 {
 	struct write_op *op = calloc(1, sizeof(*op) + n * sizeof(op->ranges[0]));
 
@@ -253,7 +254,7 @@ static struct write_op *write_new(const struct handle *handle, uint32_t n, void 
 	op->m.fns = &write_fns;
 	op->m.obj = handle->obj;
 	op->m.ctx = ctx;
-	op->fixed = handle->fixed;
+	op->handle = handle;
 	op->n = n;
 	return op;
 }

@@ -124,6 +124,7 @@ unit_tests = \
 	tests/unit/test_object_direct_hard \
 	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
+	tests/unit/test_object_foresight \
 	tests/unit/test_object_full \
 	tests/unit/test_object_hard \
 	tests/unit/test_object_generation \
@@ -281,6 +282,7 @@ thread_programs = \
 	tests/unit/test_object_direct_hard \
 	tests/unit/test_object_family \
 	tests/unit/test_object_faults \
+	tests/unit/test_object_foresight \
 	tests/unit/test_object_journal \
 	tests/unit/test_object_limits \
 	tests/unit/test_object_mapped \
