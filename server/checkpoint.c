@@ -14,6 +14,7 @@
 
 #define HOME_WRITES   4u  /* at once: reads are not to wait behind them all */
 #define HOME_RUN_BLKS 256 /* of one write */
+#define HOMED_BLKS    64u /* in one turn of the loop: others have theirs between */
 #define RETRY_MS      1000u
 #define STUCK_FAILS   2u /* so many in a row: commits do not wait for room any more */
 
@@ -23,7 +24,8 @@ enum checkpoint_state {
 	CHECKPOINT_HOMING,
 	CHECKPOINT_SYNCING,
 	CHECKPOINT_FOLDING,
-	CHECKPOINT_RETRY, /* from the start, where nothing is cut; else from bringing home */
+	CHECKPOINT_ENDING, /* the cache is told what is at home */
+	CHECKPOINT_RETRY,  /* from the start, where nothing is cut; else from bringing home */
 };
 
 STAILQ_HEAD(checkpoint_waiters, checkpoint_waiter);
@@ -66,7 +68,8 @@ struct checkpoint {
 	unsigned int writes;
 	int err;
 	struct commit_req sync;
-	struct worker_job job; /* the mark, then the fold */
+	struct worker_job job; /* sorting, the mark, the fold */
+	struct loop_msg msg;   /* the next turn of the end */
 	unsigned int fails;    /* in a row */
 	uint64_t retry_at_ms;
 };
@@ -161,22 +164,38 @@ static void checkpoint_call(struct checkpoint_waiters *from, int err)
 static void checkpoint_start(struct checkpoint *cp);
 static bool checkpoint_is_due(const struct checkpoint *cp);
 
-static void checkpoint_end(struct checkpoint *cp)
+static void checkpoint_ended(struct checkpoint *cp)
 {
 	struct checkpoint_freed freed = cp->cut_freed;
 
 	cp->state = CHECKPOINT_IDLE;
-	cp->is_cut = false;
-	cp->fails = 0;
 	cp->cut_freed = (struct checkpoint_freed){0};
-	commit_folded(cp->config.commit, cp->cut.tail);
-	home_clear(&cp->homing, checkpoint_homed, cp);
 	cp->config.release(cp->config.ctx, &freed.list);
 	freed_fini(&freed);
 	checkpoint_call(&cp->cut_waiters, 0);
 	if (cp->state == CHECKPOINT_IDLE &&
 	    (cp->again || !STAILQ_EMPTY(&cp->waiters) || checkpoint_is_due(cp)))
 		checkpoint_start(cp);
+}
+
+static LOOP_FN void checkpoint_tell_homed(struct loop_msg *msg)
+{
+	struct checkpoint *cp = CONTAINER_OF(msg, struct checkpoint, msg);
+
+	if (home_clear_some(&cp->homing, HOMED_BLKS, checkpoint_homed, cp))
+		loop_post(cp->config.loop, msg);
+	else
+		checkpoint_ended(cp);
+}
+
+static void checkpoint_end(struct checkpoint *cp)
+{
+	cp->state = CHECKPOINT_ENDING;
+	cp->is_cut = false;
+	cp->fails = 0;
+	commit_folded(cp->config.commit, cp->cut.tail);
+	cp->msg.fn = checkpoint_tell_homed;
+	checkpoint_tell_homed(&cp->msg);
 }
 
 /* What is frozen stays so, and is brought home once more later; or it is cut once more. */
@@ -328,6 +347,16 @@ static void checkpoint_home_all(struct checkpoint *cp)
 
 /* ---- cutting --------------------------------------------------------------------------------- */
 
+static WORKER_FN void checkpoint_sort_run(struct worker_job *job)
+{
+	home_sort(&CONTAINER_OF(job, struct checkpoint, job)->homing);
+}
+
+static LOOP_FN void checkpoint_sort_done(struct worker_job *job)
+{
+	checkpoint_home_all(CONTAINER_OF(job, struct checkpoint, job));
+}
+
 /* All that was applied before the cut has been told to the loop, and nothing that came after it. */
 static LOOP_FN void checkpoint_cut_done(struct commit_cut *cut)
 {
@@ -344,15 +373,22 @@ static LOOP_FN void checkpoint_cut_done(struct commit_cut *cut)
 	cp->freed = (struct checkpoint_freed){0};
 	cp->since_ms = 0;
 	STAILQ_CONCAT(&cp->cut_waiters, &cp->waiters);
-	home_sort(&cp->homing);
-	checkpoint_home_all(cp);
+	cp->err = 0;
+	if (checkpoint_gives_up(cp))
+		return;
+	cp->state = CHECKPOINT_HOMING;
+	cp->job.run = checkpoint_sort_run;
+	cp->job.done = checkpoint_sort_done;
+	worker_submit(cp->config.fold_pool, &cp->job);
 }
 
 static void checkpoint_start(struct checkpoint *cp)
 {
 	cp->again = false;
-	if (cp->stopping)
+	if (cp->stopping) {
+		checkpoint_call(&cp->waiters, cp->stop_err);
 		return;
+	}
 	cp->state = CHECKPOINT_CUTTING;
 	cp->cut.done = checkpoint_cut_done;
 	commit_cut_map(cp->config.commit, &cp->cut);

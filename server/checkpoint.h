@@ -8,7 +8,7 @@
  *	IDLE ----------> CUTTING -----------------> HOMING ----------------> SYNCING --------.
  *	  ^                                            ^                        |            v
  *	  |                                            `-- RETRY <-- error -----'<------- FOLDING
- *	  `--- journal released, freed blocks handed over, waiters called <------------------'
+ *	  `--- freed blocks handed over, waiters called --- ENDING <-- journal released -----'
  *
  * The mark is written last: who finds it on the device finds all that it is of (era.h).
  *
@@ -17,7 +17,7 @@
  *
  * Owns the set of blocks that are not yet home (home.h), each with a reference to its page, and the
  * list of freed blocks that may not be used before the next checkpoint (invariant 6).  All of it is of
- * the loop.
+ * the loop, but for what a worker sorts at the beginning of HOMING.
  */
 #ifndef SERVER_CHECKPOINT_H
 #define SERVER_CHECKPOINT_H

@@ -87,11 +87,15 @@ int home_run(struct home_blk *blk, struct iovec *iov, int max, struct home_blk *
 	return n;
 }
 
+bool home_clear_some(struct home *home, size_t max,
+		     void (*fn)(void *ctx, const struct home_blk *hb), void *ctx)
+{
+	for (size_t i = 0; i < max && home->blks; i++)
+		home_remove(home, home->blks, fn, ctx);
+	return home->blks;
+}
+
 void home_clear(struct home *home, void (*fn)(void *ctx, const struct home_blk *hb), void *ctx)
 {
-	struct home_blk *hb;
-	struct home_blk *next;
-
-	HASH_ITER(hh, home->blks, hb, next)
-	home_remove(home, hb, fn, ctx);
+	(void)home_clear_some(home, SIZE_MAX, fn, ctx);
 }

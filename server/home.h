@@ -10,6 +10,7 @@
 #ifndef SERVER_HOME_H
 #define SERVER_HOME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -51,6 +52,10 @@ void home_sort(struct home *home);
  * returns its length.  *next: the block behind it, or NULL.
  */
 int home_run(struct home_blk *blk, struct iovec *iov, int max, struct home_blk **next);
+
+/* Takes out at most max blocks, in their order, and calls fn for each; true: there are more. */
+bool home_clear_some(struct home *home, size_t max,
+		     void (*fn)(void *ctx, const struct home_blk *hb), void *ctx);
 
 /* Empties the set. */
 void home_clear(struct home *home, void (*fn)(void *ctx, const struct home_blk *hb), void *ctx);

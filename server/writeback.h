@@ -152,8 +152,8 @@ void writeback_batch_fini(struct writeback_batch *batch) LOOP_FN;
 
 /* So much is given back to the allocator in one turn of the loop: pieces, and blocks, of which each may
  * be in memory. */
-#define WRITEBACK_REUSE_RANGES 256u
-#define WRITEBACK_REUSE_BLKS   2048u
+#define WRITEBACK_REUSE_RANGES 32u
+#define WRITEBACK_REUSE_BLKS   512u
 
 /* Lets freed blocks be allocated again once no read that may see them is under way. */
 void writeback_release(struct writeback *wb, const struct map_freed *freed) LOOP_FN;
