@@ -103,7 +103,7 @@ const char *options_help(void)
 	       "  --tls-allow NAME      a client who may use TLS; default: all who can show a\n"
 	       "                        certificate or have a key; may be given several times\n"
 	       "  --cache SIZE          memory for blocks (default 256M)\n"
-	       "  --workers N           threads for device I/O (default 4)\n"
+	       "  --workers N           threads for device I/O (default 8)\n"
 	       "  --writeback-ms N      the longest time a write stays only in memory\n"
 	       "                        (default 1000)\n"
 	       "  --verify-rate SIZE    bytes a second that all verifies read (default: no\n"
