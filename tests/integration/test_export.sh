@@ -208,7 +208,9 @@ mkfifo "$dir/pipe"
 client=$!
 exec 8>"$dir/pipe"
 head -c $((size / 2)) "$dir/whole" >&8
-until cowctl -u "$far" info killed.partial@at-0 >"$dir/out" 2>&1; do :; done
+until cowctl -u "$far" info killed.partial@at-0 >"$dir/out" 2>&1; do
+	kill -0 $client 2>/dev/null || break # it has given up
+done
 kill -KILL $client
 wait $client 2>/dev/null
 exec 8>&-
