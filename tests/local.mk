@@ -41,6 +41,7 @@ unit_tests = \
 	tests/unit/test_check_owned \
 	tests/unit/test_check_planted \
 	tests/unit/test_checkpoint \
+	tests/unit/test_checkpoint_stop \
 	tests/unit/test_claim \
 	tests/unit/test_commit \
 	tests/unit/test_commit_batch \
@@ -253,6 +254,7 @@ thread_programs = \
 	tests/unit/test_cache \
 	tests/unit/test_cache_share \
 	tests/unit/test_checkpoint \
+	tests/unit/test_checkpoint_stop \
 	tests/unit/test_commit \
 	tests/unit/test_commit_batch \
 	tests/unit/test_commit_full \
@@ -412,6 +414,7 @@ libtest_la_SOURCES = \
 	tests/unit/object_map_fixture.h \
 	tests/unit/object_verify_fixture.h \
 	tests/unit/promise_fixture.h \
+	tests/unit/shut_down_fixture.h \
 	tests/unit/check_planted.h \
 	tests/unit/repair_fixture.h \
 	tests/unit/record_fixture.h \
@@ -461,6 +464,7 @@ tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/t
 tests_unit_test_repair_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_fold -Wl,--wrap=map_txn_has_room
 # They let calls fail.
 tests_unit_test_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_cut
+tests_unit_test_checkpoint_stop_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_fold
 tests_unit_test_dev_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fdatasync -Wl,--wrap=statx -Wl,--wrap=preadv -Wl,--wrap=posix_fadvise
 tests_unit_test_dev_mapped_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=statx -Wl,--wrap=msync
 

@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "common/err.h"
+#include "tests/unit/shut_down_fixture.h"
 #include "tests/unit/written.h"
 
 #define NBLKS	     64u
@@ -487,7 +488,6 @@ static void test_write_that_fails_in_the_middle_is_an_error(void **state)
 
 static unsigned int syncs;
 static bool sync_fails;
-static bool is_shut_down;
 
 int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
@@ -497,18 +497,6 @@ int __wrap_fdatasync(int fd)
 	syncs++;
 	if (!sync_fails)
 		return __real_fdatasync(fd);
-	errno = EIO;
-	return -1;
-}
-
-int __real_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *st);
-int __wrap_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *st);
-
-/* As XFS does it when it has shut itself down. */
-int __wrap_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *st)
-{
-	if (!is_shut_down)
-		return __real_statx(fd, path, flags, mask, st);
 	errno = EIO;
 	return -1;
 }

@@ -24,6 +24,7 @@
 #include "common/err.h"
 #include "server/dev.h"
 #include "server/dev_flush.h"
+#include "tests/unit/shut_down_fixture.h"
 
 #define NBLKS	   32u
 #define CAUGHT	   42
@@ -253,20 +254,6 @@ int __wrap_msync(void *addr, size_t len, int flags)
 	msyncs++;
 	if (!msync_fails)
 		return __real_msync(addr, len, flags);
-	errno = EIO;
-	return -1;
-}
-
-static bool is_shut_down;
-
-int __real_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *st);
-int __wrap_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *st);
-
-/* As XFS does it when it has shut itself down. */
-int __wrap_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *st)
-{
-	if (!is_shut_down)
-		return __real_statx(fd, path, flags, mask, st);
 	errno = EIO;
 	return -1;
 }

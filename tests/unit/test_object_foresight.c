@@ -3,28 +3,7 @@
  * test_object_foresight.c: where a client's fsyncs come after as many writes each time, the device has the
  * next ones before it is asked; and where they do not it is left alone.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "common/err.h"
-#include "tests/lib/engine.h"
-
-/* Without the timer, which would write by itself. */
-static int setup(void **state)
-{
-	struct engine *e;
-
-	assert_int_equal(engine_setup(state), 0);
-	e = *state;
-	e->writeback_ms = ENGINE_NO_TIMER;
-	engine_restart(e);
-	return 0;
-}
+#include "tests/unit/object_fixture.h"
 
 static void write_n(struct engine *e, struct handle *h, unsigned int n)
 {
@@ -208,7 +187,7 @@ static void who_foresees_may_go(void **state)
 	assert_int_equal(object_close(h), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, engine_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup_untimed, engine_teardown)
 
 int main(void)
 {
