@@ -137,8 +137,17 @@ check 'but removed' gone
 
 # ---- signals -------------------------------------------------------------------------------------
 
+# not a trap of a shell: one that comes just before its read or wait is seen behind that only
+takes_signal='
+import signal, sys
+which = {signal.Signals[sys.argv[1]]}
+signal.pthread_sigmask(signal.SIG_BLOCK, which)
+with open(sys.argv[2], "w") as said:
+    print("up", file=said)
+signal.sigwait(which)
+sys.exit(5)'
 for signal in INT TERM HUP QUIT; do
-	begun golden -- bash -c 'trap "exit 5" '$signal'; echo up >"$0"; read -r _ <"$1"' "$dir/said" "$dir/go"
+	begun golden -- "$PYTHON" -c "$takes_signal" SIG$signal "$dir/said"
 	kill -$signal $with
 	ended "SIG$signal reaches the command, which ends in its way" 5
 	check 'without a word' quiet
