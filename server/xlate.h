@@ -50,7 +50,10 @@ enum xlate_kind xlate_find(struct xlate_object *xo, lblk_t blk, pblk_t *at) LOOP
 /* The blocks [blk, blk + nblks) are in one piece at "at", or with pblk(0) a hole. */
 void xlate_set(struct xlate_object *xo, lblk_t blk, uint64_t nblks, pblk_t at) LOOP_FN;
 
-/* Forgets [blk, blk + nblks). */
+/*
+ * Forgets [blk, blk + nblks).  Where that is so much that it would take the loop's time, all of the object is
+ * forgotten at once, and its memory given back by and by: with what is asked and learned from then on.
+ */
 void xlate_forget(struct xlate_object *xo, lblk_t blk, uint64_t nblks) LOOP_FN;
 
 #endif

@@ -49,8 +49,7 @@ static int teardown(void **state)
 
 	xlate_forget(&fx->a, lblk(0), BLK_OBJECT_MAX);
 	xlate_forget(&fx->b, lblk(0), BLK_OBJECT_MAX);
-	assert_int_equal(xlate_bytes(fx->xlate), 0);
-	xlate_free(fx->xlate);
+	xlate_free(fx->xlate); /* asserts that nothing is left */
 	return 0;
 }
 
@@ -177,6 +176,88 @@ static void test_no_budget_at_all(void **state)
 	xlate_free(none.xlate);
 }
 
+#define MANY 3000u /* leaves: more than are freed at once */
+
+static void set_many(struct xlate_object *xo, uint64_t at)
+{
+	for (uint64_t i = 0; i < MANY; i++)
+		xlate_set(xo, lblk(i * LEAF), LEAF, pblk(at + i * LEAF));
+}
+
+static void test_much_is_forgotten_at_once_and_given_back_by_and_by(void **state)
+{
+	struct fixture *fx = *state;
+	size_t bytes;
+	size_t kept;
+
+	set_many(&fx->a, 1000);
+	bytes = xlate_bytes(fx->xlate);
+	xlate_forget(&fx->a, lblk(0), BLK_OBJECT_MAX);
+	kept = xlate_bytes(fx->xlate);
+	assert_in_range(kept, bytes / 2, bytes);
+	for (uint64_t i = 0; i < MANY; i++) {
+		assert_kind(&fx->a, i * LEAF + 7, XLATE_UNKNOWN);
+		assert_true(kept == 0 || xlate_bytes(fx->xlate) < kept);
+		kept = xlate_bytes(fx->xlate);
+	}
+	assert_int_equal(kept, 0);
+}
+
+static void test_what_is_learned_behind_that_is_known(void **state)
+{
+	struct fixture *fx = *state;
+
+	set_many(&fx->a, 1000);
+	xlate_set(&fx->b, lblk(0), LEAF, pblk(5000000));
+	xlate_forget(&fx->a, lblk(0), BLK_OBJECT_MAX);
+	set_many(&fx->a, 9000000);
+	for (uint64_t blk = 0; blk < MANY * LEAF; blk += 11)
+		assert_at(&fx->a, blk, 9000000 + blk);
+	assert_at(&fx->b, 5, 5000005);
+	xlate_forget(&fx->a, lblk(0), BLK_OBJECT_MAX);
+	xlate_forget(&fx->a, lblk(0), BLK_OBJECT_MAX);
+	assert_kind(&fx->a, 0, XLATE_UNKNOWN);
+	assert_at(&fx->b, 5, 5000005);
+}
+
+/* It may forget more than it was told to, and is never wrong. */
+static void test_much_is_forgotten_in_the_middle(void **state)
+{
+	struct fixture *fx = *state;
+	pblk_t at;
+
+	set_many(&fx->a, 1000);
+	xlate_forget(&fx->a, lblk(LEAF), (uint64_t)(MANY - 2) * LEAF);
+	for (uint64_t blk = 0; blk < MANY * LEAF; blk += 3) {
+		bool inside = blk >= LEAF && blk < (MANY - 1) * LEAF;
+
+		if (xlate_find(&fx->a, lblk(blk), &at) == XLATE_UNKNOWN)
+			continue;
+		assert_false(inside);
+		assert_int_equal(at.n, 1000 + blk);
+	}
+}
+
+static void test_what_was_forgotten_goes_before_what_is_known(void **state)
+{
+	struct fixture small;
+	const size_t budget = (MANY + 100) * 128;
+
+	(void)state;
+	fixture_make(&small, budget);
+	for (uint64_t i = 0; i < 100; i++)
+		xlate_set(&small.b, lblk(i * LEAF), LEAF, pblk(7000 * (i + 1)));
+	set_many(&small.a, 1000);
+	xlate_forget(&small.a, lblk(0), BLK_OBJECT_MAX);
+	set_many(&small.a, 9000000);
+	assert_true(xlate_bytes(small.xlate) <= budget);
+	for (uint64_t i = 0; i < 100; i++)
+		assert_at(&small.b, i * LEAF, 7000 * (i + 1));
+	xlate_forget(&small.a, lblk(0), BLK_OBJECT_MAX);
+	xlate_forget(&small.b, lblk(0), BLK_OBJECT_MAX);
+	xlate_free(small.xlate);
+}
+
 #define MODEL_BLKS (3 * LEAF)
 #define UNKNOWN	   UINT64_MAX
 
@@ -236,6 +317,10 @@ int main(void)
 	    TEST(test_a_leaf_of_one_extent_is_small),
 	    TEST(test_budget_drops_what_was_not_used_longest),
 	    TEST(test_no_budget_at_all),
+	    TEST(test_much_is_forgotten_at_once_and_given_back_by_and_by),
+	    TEST(test_what_is_learned_behind_that_is_known),
+	    TEST(test_much_is_forgotten_in_the_middle),
+	    TEST(test_what_was_forgotten_goes_before_what_is_known),
 	    TEST(test_random_changes_against_a_model),
 	};
 
