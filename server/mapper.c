@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -296,6 +297,8 @@ static void *mapper_main(void *arg)
 
 	thread_set_role(THREAD_MAP);
 	pthread_setname_np(pthread_self(), "map");
+	/* when it is woken, it does not take the processor from who works there, as the loop does */
+	(void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
 	do {
 		struct commit_cut *cut = NULL;
 		struct group_list groups;
