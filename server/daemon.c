@@ -342,6 +342,7 @@ static int start_engine(struct daemon *d)
 					.journal_key = d->recovered.journal_key,
 					.journal_head = d->recovered.head,
 					.cache_bytes = o->cache_bytes,
+					.cache_prealloc = o->cache_prealloc,
 					.nworkers = o->workers,
 					.writeback_ms = o->writeback_ms,
 					.verify_rate = o->verify_rate};

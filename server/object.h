@@ -524,6 +524,7 @@ struct objects_config {
 	uint64_t journal_key; /* of this start (recover.h) */
 	struct journal_pos journal_head;
 	uint64_t cache_bytes;	   /* the most memory for pages */
+	bool cache_prealloc;	   /* three quarters of it are taken from the system at the start */
 	unsigned int nworkers;	   /* threads for device I/O */
 	unsigned int writeback_ms; /* the longest time a write stays only in memory */
 	uint64_t verify_rate;	   /* bytes a second that all verifies read; 0: no limit */

@@ -18,6 +18,7 @@
 
 #define IDLE_OBJECTS_MAX  4096u
 #define TIMER_MS_MIN	  20u
+#define PREALLOC_REST	  4u /* of the cache, for what is not pages */
 #define HOME_PART	  8u /* of the cache, for blocks that are in the journal only */
 #define CROWD_PAGES_MAX	  ((32u << 20) >> BLK_SHIFT) /* above the cache's limit */
 #define STAGED_MAX_BYTES  (UINT64_C(64) << 20)
@@ -219,6 +220,12 @@ static int objects_start_cache(struct objects *objs)
 	objs->pages = page_pool_new();
 	if (!objs->pages)
 		return -ERR_NOMEM;
+	if (objs->config.cache_prealloc) {
+		int err = page_pool_prealloc(objs->pages, limit - limit / PREALLOC_REST);
+
+		if (err < 0)
+			return err;
+	}
 	objs->cache = cache_new(objs->pages, &objs->fetcher, limit, objs->config.dev->nblks);
 	if (!objs->cache)
 		return -ERR_NOMEM;

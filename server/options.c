@@ -28,6 +28,7 @@ enum {
 	OPT_SERVING, /* those below are for a server that serves */
 	OPT_LISTEN = OPT_SERVING,
 	OPT_CACHE,
+	OPT_CACHE_PREALLOC,
 	OPT_WORKERS,
 	OPT_WRITEBACK_MS,
 	OPT_VERIFY_RATE,
@@ -51,6 +52,7 @@ static const struct option table[] = {
     {"listen", required_argument, NULL, OPT_LISTEN},
     {"device", required_argument, NULL, OPT_DEVICE},
     {"cache", required_argument, NULL, OPT_CACHE},
+    {"cache-prealloc", no_argument, NULL, OPT_CACHE_PREALLOC},
     {"log", required_argument, NULL, OPT_LOG},
     {"workers", required_argument, NULL, OPT_WORKERS},
     {"writeback-ms", required_argument, NULL, OPT_WRITEBACK_MS},
@@ -103,6 +105,7 @@ const char *options_help(void)
 	       "  --tls-allow NAME      a client who may use TLS; default: all who can show a\n"
 	       "                        certificate or have a key; may be given several times\n"
 	       "  --cache SIZE          memory for blocks (default 256M)\n"
+	       "  --cache-prealloc      take that memory from the system at the start\n"
 	       "  --workers N           threads for device I/O (default 8)\n"
 	       "  --writeback-ms N      the longest time a write stays only in memory\n"
 	       "                        (default 1000)\n"
@@ -346,6 +349,9 @@ static int take_value(struct options *o, int opt, char *why, size_t why_len)
 		return take_size("size", optarg, 2 * 4096, &o->size_bytes, why, why_len);
 	case OPT_CACHE:
 		return take_size("cache", optarg, OPTIONS_CACHE_MIN, &o->cache_bytes, why, why_len);
+	case OPT_CACHE_PREALLOC:
+		o->cache_prealloc = true;
+		return 0;
 	case OPT_VERIFY_RATE:
 		return take_size("verify-rate", optarg, OPTIONS_VERIFY_RATE_MIN, &o->verify_rate,
 				 why, why_len);

@@ -48,6 +48,7 @@ struct options {
 	bool nbd_tls_given;
 	bool nbd_clones;
 	uint64_t cache_bytes;
+	bool cache_prealloc;
 	unsigned int workers;
 	unsigned int writeback_ms;
 	uint64_t verify_rate; /* bytes a second; 0: no limit */

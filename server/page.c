@@ -9,7 +9,8 @@
 #include "common/err.h"
 #include "common/thread.h"
 
-#define SLAB_PAGES 512u /* 2 MiB */
+#define SLAB_PAGES 512u
+#define SLAB_BYTES ((size_t)SLAB_PAGES * BLK_BYTES) /* 2 MiB */
 
 #define PAGE_REFS_BYTES \
 	64u /* about, of what refers to a page: vectors, batches, pieces of the output */
@@ -53,7 +54,7 @@ void page_pool_free(struct page_pool *pool)
 		struct slab *slab = pool->slabs;
 
 		pool->slabs = slab->next;
-		munmap(slab->mem, (size_t)SLAB_PAGES * BLK_BYTES);
+		munmap(slab->mem, SLAB_BYTES);
 		free(slab);
 	}
 	free(pool->zero_mem);
@@ -70,18 +71,25 @@ size_t page_pool_used_bytes(const struct page_pool *pool)
 	return pool->used * (BLK_BYTES + sizeof(struct page) + PAGE_REFS_BYTES);
 }
 
-static int page_pool_grow(struct page_pool *pool)
+/* NULL: the system has not so much. */
+static uint8_t *slabs_map(size_t n)
 {
-	const size_t bytes = (size_t)SLAB_PAGES * BLK_BYTES;
+	void *mem =
+	    mmap(NULL, n * SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return mem == MAP_FAILED ? NULL : mem;
+}
+
+/* Takes over the memory of a slab. */
+static int page_pool_add(struct page_pool *pool, uint8_t *mem)
+{
 	struct slab *slab = malloc(sizeof(*slab));
 
-	if (!slab)
-		return -ERR_NOMEM;
-	slab->mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (slab->mem == MAP_FAILED) {
-		free(slab);
+	if (!slab) {
+		munmap(mem, SLAB_BYTES);
 		return -ERR_NOMEM;
 	}
+	slab->mem = mem;
 	/* the free list hands out ascending addresses, so that runs of blocks are contiguous */
 	for (size_t i = SLAB_PAGES; i-- > 0;) {
 		slab->pages[i] = (struct page){
@@ -91,6 +99,30 @@ static int page_pool_grow(struct page_pool *pool)
 	slab->next = pool->slabs;
 	pool->slabs = slab;
 	return 0;
+}
+
+static int page_pool_grow(struct page_pool *pool)
+{
+	uint8_t *mem = slabs_map(1);
+
+	return mem ? page_pool_add(pool, mem) : -ERR_NOMEM;
+}
+
+int page_pool_prealloc(struct page_pool *pool, size_t npages)
+{
+	size_t nslabs = (npages + SLAB_PAGES - 1) / SLAB_PAGES;
+	uint8_t *mem = slabs_map(nslabs); /* in one piece: what no system could give is refused */
+	int err = 0;
+
+	ASSERT_LOOP();
+	if (!mem)
+		return -ERR_NOMEM;
+	memset(mem, 0, nslabs * SLAB_BYTES);
+	while (nslabs > 0 && err == 0)
+		err = page_pool_add(pool, mem + --nslabs * SLAB_BYTES);
+	if (nslabs > 0)
+		munmap(mem, nslabs * SLAB_BYTES);
+	return err;
 }
 
 struct page *page_new(struct page_pool *pool)

@@ -41,6 +41,12 @@ struct page_pool *page_pool_new(void);
 /* Every page must have been put. */
 void page_pool_free(struct page_pool *pool);
 
+/*
+ * Takes the memory of so many pages, rounded up to 2 MiB, and has the system give all of it: who uses a page for
+ * the first time need not wait for that then.  It takes 0.3 ms for each MiB.  -ERR_NOMEM.
+ */
+int page_pool_prealloc(struct page_pool *pool, size_t npages) LOOP_FN MUST_CHECK;
+
 /* Pages that have a reference, the zero page not counted; and their memory, with what refers to them. */
 size_t page_pool_used(const struct page_pool *pool);
 size_t page_pool_used_bytes(const struct page_pool *pool);

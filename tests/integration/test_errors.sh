@@ -171,7 +171,12 @@ bad 'a directory with something else' 9 "$COWD" --store "$dir/other" --size 16M 
 check 'which is left alone' [ "$(ls "$dir/other")" = letters ]
 
 good 'the store itself is whole' "$COWD" --store "$store" --check
-start_daemon
+bad 'a cache that the system has no memory for' 1 "$COWD" --store "$store" --listen "unix:$dir/second" --log error \
+	--cache 4096T --cache-prealloc
+says 'it is said' 'out of memory'
+start_daemon --cache 64M --cache-prealloc
+check 'one that it has is taken at the start' \
+	[ "$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB$/\1/p' "/proc/$daemon/status")" -ge 49152 ]
 cowctl cat kept --length 100000 >"$dir/back"
 check 'and served' cmp -s "$dir/data" "$dir/back"
 check 'the daemon stops again' stop_daemon

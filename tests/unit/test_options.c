@@ -52,6 +52,7 @@ static void test_defaults(void **state)
 	assert_int_equal(o.nlisten, 0);
 	assert_false(o.insecure_plaintext);
 	assert_int_equal(o.cache_bytes, OPTIONS_CACHE_DEF);
+	assert_false(o.cache_prealloc);
 	assert_int_equal(o.workers, OPTIONS_WORKERS_DEF);
 	assert_int_equal(o.log_level, LOG_INFO);
 	assert_int_equal(o.ready_fd, -1);
@@ -65,7 +66,8 @@ static void test_everything_at_once(void **state)
 	assert_int_equal(PARSE(&o, "--store=/s", "--size", "1G", "--listen", "unix:/a",
 			       "--listen=tcp:127.0.0.1:0", "--device", "/dev/x", "--cache", "64MiB",
 			       "--log", "debug", "--workers", "2", "--writeback-ms", "50",
-			       "--verify-rate", "64K", "--insecure-plaintext", "--ready-fd", "7"),
+			       "--verify-rate", "64K", "--insecure-plaintext", "--ready-fd", "7",
+			       "--cache-prealloc"),
 			 0);
 	assert_int_equal(o.action, OPTIONS_SERVE);
 	assert_int_equal(o.size_bytes, 1 << 30);
@@ -74,6 +76,7 @@ static void test_everything_at_once(void **state)
 	assert_string_equal(o.listen[1], "tcp:127.0.0.1:0");
 	assert_string_equal(o.device, "/dev/x");
 	assert_int_equal(o.cache_bytes, 64 << 20);
+	assert_true(o.cache_prealloc);
 	assert_int_equal(o.log_level, LOG_DEBUG);
 	assert_int_equal(o.workers, 2);
 	assert_int_equal(o.writeback_ms, 50);

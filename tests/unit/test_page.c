@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -97,6 +98,44 @@ static void test_many_pages_are_aligned_and_apart(void **state)
 	for (unsigned int i = 0; i < MANY; i++)
 		page_put(pages[i]);
 	assert_int_equal(page_pool_used(pool), 0);
+}
+
+/* Pages that the process has been given so far. */
+static long faults(void)
+{
+	struct rusage usage;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+	return usage.ru_minflt + usage.ru_majflt;
+}
+
+static void test_memory_that_is_taken_at_once_is_there(void **state)
+{
+	struct page_pool *pool = *state;
+	struct page *pages[MANY];
+	long before;
+
+	assert_int_equal(page_pool_prealloc(pool, MANY), 0);
+	assert_int_equal(page_pool_used(pool), 0);
+	before = faults();
+	for (unsigned int i = 0; i < MANY; i++) {
+		pages[i] = page_new(pool);
+		memset(pages[i]->data, 0xa5, BLK_BYTES);
+	}
+	assert_in_range(faults() - before, 0, MANY / 10);
+	for (unsigned int i = 0; i < MANY; i++)
+		page_put(pages[i]);
+}
+
+static void test_more_memory_than_there_could_be_is_refused(void **state)
+{
+	struct page_pool *pool = *state;
+	struct page *page;
+
+	assert_int_equal(page_pool_prealloc(pool, SIZE_MAX / BLK_BYTES / 4), -ERR_NOMEM);
+	page = page_new(pool);
+	assert_non_null(page);
+	page_put(page);
 }
 
 static void test_zero_page_is_never_freed(void **state)
@@ -217,6 +256,8 @@ int main(void)
 	    cmocka_unit_test(test_last_put_gives_the_page_back),
 	    cmocka_unit_test(test_page_in_use_is_not_handed_out_again),
 	    cmocka_unit_test(test_many_pages_are_aligned_and_apart),
+	    cmocka_unit_test(test_memory_that_is_taken_at_once_is_there),
+	    cmocka_unit_test(test_more_memory_than_there_could_be_is_refused),
 	    cmocka_unit_test(test_zero_page_is_never_freed),
 	    cmocka_unit_test(test_spans_of_all_heads),
 	    cmocka_unit_test(test_spans_of_all_lengths),
