@@ -14,8 +14,9 @@
 #include "common/thread.h"
 #include "server/apply.h"
 
-#define REAP_NODES   64 /* of one transaction: bounds how long a group can wait behind it */
-#define REAP_RECORDS 8	/* so many records go before reaping when there are always more */
+#define REAP_NODES   64	      /* of one transaction: bounds how long a group can wait behind it */
+#define REAP_RECORDS 8	      /* so many records go before reaping when there are always more */
+#define REAP_NS	     1000000u /* behind a removal: who asked for it is answered, and awake, before */
 
 /*
  * Small records that nobody waits for are applied together: the object, its leaves and the counters
@@ -46,6 +47,7 @@ struct mapper {
 	struct journal_pos applied; /* behind the last record that is in the map */
 	bool within; /* a part of the next one is there too: nothing may come between */
 	bool reap_more;
+	uint64_t reap_due_ns;
 	unsigned int records; /* since the last reaping */
 	bool waits;	      /* for a checkpoint; the loop has been told */
 	bool behind;	      /* so has the commit thread, which does not wait for this one then */
@@ -87,8 +89,10 @@ static int mapper_apply_reqs(struct mapper *m, struct commit_group *group, struc
 				  (int)req->change.kind, req->change.oid, err_name(err));
 			return err;
 		}
-		if (mapper_feeds_reaper(req))
+		if (mapper_feeds_reaper(req) && !m->reap_more) {
 			m->reap_more = true;
+			m->reap_due_ns = clock_now_ns() + REAP_NS;
+		}
 	}
 	return 0;
 }
@@ -241,16 +245,24 @@ static bool mapper_may_rest(const struct mapper *m)
 	       !mapper_latched(m) && clock_now_ns() < m->due_ns;
 }
 
-/* Waits for something to do; where what is queued rests, not for longer than that may. */
-static void mapper_wait(struct mapper *m, bool rests)
+/* Waits for something to do, or until then; 0: for however long that is. */
+static void mapper_wait(struct mapper *m, uint64_t until_ns)
 {
-	struct timespec until = {.tv_sec = (time_t)(m->due_ns / NS_PER_S),
-				 .tv_nsec = (long)(m->due_ns % NS_PER_S)};
+	struct timespec until = {.tv_sec = (time_t)(until_ns / NS_PER_S),
+				 .tv_nsec = (long)(until_ns % NS_PER_S)};
 
-	if (rests)
+	if (until_ns > 0)
 		(void)pthread_cond_clockwait(&m->work, &m->lock, CLOCK_MONOTONIC, &until);
 	else
 		pthread_cond_wait(&m->work, &m->lock);
+}
+
+/* When what is queued rests no more, or reaping is not early any more; 0: neither is so. */
+static uint64_t mapper_until(const struct mapper *m, bool rests, bool early)
+{
+	uint64_t until_ns = rests ? m->due_ns : 0;
+
+	return early && (!rests || m->reap_due_ns < until_ns) ? m->reap_due_ns : until_ns;
 }
 
 /* What is to be done next; waits for it, with the lock held. */
@@ -262,6 +274,7 @@ static enum mapper_task mapper_next(struct mapper *m)
 		bool full = map_must_fold(m->commit->config.map);
 		bool crowded = map_should_fold(m->commit->config.map);
 		bool reap = m->reap_more && !m->reap_rests && !mapper_latched(m) && !m->stopping;
+		bool early = reap && clock_now_ns() < m->reap_due_ns;
 
 		if (m->within && !mapper_latched(m)) {
 			if (!idle)
@@ -271,7 +284,7 @@ static enum mapper_task mapper_next(struct mapper *m)
 		}
 		if (m->cut)
 			return MAPPER_CUT;
-		if (reap && !crowded && (idle || rests || m->records >= REAP_RECORDS))
+		if (reap && !early && !crowded && (idle || rests || m->records >= REAP_RECORDS))
 			return MAPPER_REAP;
 		if (reap && crowded)
 			mapper_ask_checkpoint(m);
@@ -286,7 +299,7 @@ static enum mapper_task mapper_next(struct mapper *m)
 			mapper_set_behind(m, true);
 		if (full && !idle)
 			mapper_ask_checkpoint(m);
-		mapper_wait(m, rests);
+		mapper_wait(m, mapper_until(m, rests, early));
 	}
 }
 

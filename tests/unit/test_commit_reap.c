@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "common/clock.h"
 #include "common/err.h"
 #include "tests/lib/commits.h"
 
@@ -169,6 +170,7 @@ static void test_start_goes_on_reaping(void **state)
 /* The linker has the map thread call these. */
 static atomic_uint failures; /* to come */
 static atomic_uint reapings;
+static atomic_ullong first_ns; /* when the first of these began */
 static atomic_int failure;
 
 int __real_map_txn_reap(struct map_txn *txn, size_t max_nodes, bool *more);
@@ -176,7 +178,8 @@ int __wrap_map_txn_reap(struct map_txn *txn, size_t max_nodes, bool *more);
 
 int __wrap_map_txn_reap(struct map_txn *txn, size_t max_nodes, bool *more)
 {
-	atomic_fetch_add(&reapings, 1);
+	if (atomic_fetch_add(&reapings, 1) == 0)
+		atomic_store(&first_ns, clock_now_ns());
 	if (atomic_load(&failures) == 0)
 		return __real_map_txn_reap(txn, max_nodes, more);
 	atomic_fetch_sub(&failures, 1);
@@ -223,6 +226,48 @@ static void test_reaping_goes_on_when_there_is_memory_again(void **state)
 	assert_int_equal(fx->nfreed, 20);
 }
 
+static uint64_t remove_one(struct commits *fx)
+{
+	uint64_t oid = commits_create(fx, "object");
+	struct commits_req r;
+	uint64_t since = clock_now_ns();
+
+	commits_req_init(fx, &r, CHANGE_REMOVE);
+	r.req.change.oid = oid;
+	commits_run(&r);
+	assert_int_equal(r.req.err, 0);
+	return since;
+}
+
+/* Who has removed something has its answer, and a processor, before that is taken apart. */
+static void test_reaping_begins_later(void **state)
+{
+	struct commits *fx = *state;
+	uint64_t since;
+
+	commits_run_until_idle(fx); /* what a start begins with */
+	atomic_store(&reapings, 0);
+	since = remove_one(fx);
+	commits_run_until_idle(fx);
+	assert_true(atomic_load(&reapings) > 0);
+	assert_true(atomic_load(&first_ns) >= since + 1000000);
+}
+
+static void test_removals_without_end_do_not_put_it_off(void **state)
+{
+	struct commits *fx = *state;
+
+	commits_run_until_idle(fx);
+	atomic_store(&reapings, 0);
+	for (int i = 0; i < 20; i++) {
+		uint64_t since = remove_one(fx);
+
+		while (clock_now_ns() < since + 300000)
+			; /* so that four of them take as long as the first has to wait */
+	}
+	assert_true(atomic_load(&reapings) > 0);
+}
+
 /* What is damaged is not tried again and again, and nobody waits for it. */
 static void test_reaping_of_what_is_damaged_ends(void **state)
 {
@@ -246,6 +291,8 @@ int main(void)
 	    TEST(test_long_reaping_does_not_hold_up_others),
 	    cmocka_unit_test_setup_teardown(test_reaping_leaves_room_to_others, setup_small,
 					    commits_teardown),
+	    TEST(test_reaping_begins_later),
+	    TEST(test_removals_without_end_do_not_put_it_off),
 	    TEST(test_reaping_goes_on_when_there_is_memory_again),
 	    TEST(test_reaping_of_what_is_damaged_ends),
 	    TEST_STOPPED(test_start_goes_on_reaping),
