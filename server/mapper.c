@@ -303,6 +303,19 @@ static enum mapper_task mapper_next(struct mapper *m)
 	}
 }
 
+/*
+ * When it is woken, it does not take the processor from who works there, as the loop does.  Another class than
+ * the usual one has been chosen by whoever started the server.
+ */
+static void mapper_set_class(void)
+{
+	struct sched_param param;
+	int policy;
+
+	if (pthread_getschedparam(pthread_self(), &policy, &param) == 0 && policy == SCHED_OTHER)
+		(void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
+}
+
 static void *mapper_main(void *arg)
 {
 	struct mapper *m = arg;
@@ -310,8 +323,7 @@ static void *mapper_main(void *arg)
 
 	thread_set_role(THREAD_MAP);
 	pthread_setname_np(pthread_self(), "map");
-	/* when it is woken, it does not take the processor from who works there, as the loop does */
-	(void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
+	mapper_set_class();
 	do {
 		struct commit_cut *cut = NULL;
 		struct group_list groups;

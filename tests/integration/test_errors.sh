@@ -177,6 +177,16 @@ says 'it is said' 'out of memory'
 start_daemon --cache 64M --cache-prealloc
 check 'one that it has is taken at the start' \
 	[ "$(sed -n 's/^VmRSS:[^0-9]*\([0-9]*\) kB$/\1/p' "/proc/$daemon/status")" -ge 49152 ]
+# class THREAD: how it is scheduled: proc(5), "policy"; its name has no blank.
+class() {
+	local task
+	for task in "/proc/$daemon/task/"*; do
+		[ "$(cat "$task/comm")" != "$1" ] || cut -d ' ' -f 41 "$task/stat"
+	done
+}
+own=$(cut -d ' ' -f 41 /proc/self/stat)
+check 'who changes the map waits until there is a processor' [ "$(class map)" = $((own == 0 ? 3 : own)) ]
+check 'who commits does not' [ "$(class commit)" = "$own" ]
 cowctl cat kept --length 100000 >"$dir/back"
 check 'and served' cmp -s "$dir/data" "$dir/back"
 check 'the daemon stops again' stop_daemon
