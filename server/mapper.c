@@ -257,7 +257,7 @@ static void mapper_wait(struct mapper *m, uint64_t until_ns)
 		pthread_cond_wait(&m->work, &m->lock);
 }
 
-/* When what is queued rests no more, or reaping is not early any more; 0: neither is so. */
+/* When what is queued rests no more, or when reaping is due; 0: neither is waited for. */
 static uint64_t mapper_until(const struct mapper *m, bool rests, bool early)
 {
 	uint64_t until_ns = rests ? m->due_ns : 0;

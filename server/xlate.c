@@ -9,7 +9,7 @@
  *	                  v
  *	             among the disowned --> xlate_bury, two whenever something is asked or learned
  *
- * What is known of a million extents are 16,000 leaves, 10 ms of the loop: so much is never freed at once.
+ * What is known of a million extents is 16,000 leaves, 10 ms of the loop: so much is never freed at once.
  */
 #include "server/xlate.h"
 
@@ -24,7 +24,7 @@
 #define LEAF_BLKS  (1u << LEAF_SHIFT)
 #define HEAP_BYTES 16u	/* what an allocation costs beside its own bytes */
 #define FREE_MAX   512u /* leaves that are freed at once: 0.3 ms */
-#define BURY_TURN  2u	/* of the disowned with each call, which adds one leaf at most */
+#define BURY_TURN  2u	/* of the disowned with each block asked for, and each leaf that is set */
 
 /* Blocks first to last of the leaf; at: physical block of the first, 0 for a hole. */
 struct xlate_run {
