@@ -211,26 +211,26 @@ void commits_keep_home(struct commits *fx, const struct commit_req *req)
 	}
 }
 
-struct wait {
-	struct checkpoint_waiter waiter;
-	bool done;
-	int err;
-};
-
 static void wait_ready(struct checkpoint_waiter *waiter, int err)
 {
-	struct wait *wait = CONTAINER_OF(waiter, struct wait, waiter);
+	struct commits_wait *wait = CONTAINER_OF(waiter, struct commits_wait, waiter);
 
+	wait->n++;
 	wait->err = err;
-	wait->done = true;
+}
+
+void commits_wait_begin(struct commits *fx, struct commits_wait *wait)
+{
+	*wait = (struct commits_wait){.waiter = {.ready = wait_ready}};
+	checkpoint_wait(fx->checkpoint, &wait->waiter);
 }
 
 int commits_checkpoint(struct commits *fx)
 {
-	struct wait wait = {.waiter = {.ready = wait_ready}};
+	struct commits_wait wait;
 
-	checkpoint_wait(fx->checkpoint, &wait.waiter);
-	test_store_run_flag(fx->ts, &wait.done);
+	commits_wait_begin(fx, &wait);
+	test_store_run_count(fx->ts, &wait.n, 1);
 	return wait.err;
 }
 

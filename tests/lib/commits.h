@@ -75,6 +75,16 @@ void commits_stop(struct commits *fx);
  */
 void commits_start_checkpoint(struct commits *fx, unsigned int age_ms);
 
+/* Who waits for a checkpoint: how often it was told, and the last error. */
+struct commits_wait {
+	struct checkpoint_waiter waiter;
+	unsigned int n;
+	int err;
+};
+
+/* Asks for one; *wait is told of it. */
+void commits_wait_begin(struct commits *fx, struct commits_wait *wait);
+
 /* Waits for one; its error. */
 int commits_checkpoint(struct commits *fx);
 

@@ -531,28 +531,14 @@ static void one_that_has_ended_is_no_reason_for_another(void **state)
 	assert_in_range(rest.syncs, rest.before, rest.before + 1);
 }
 
-struct wait {
-	struct checkpoint_waiter waiter;
-	unsigned int n;
-	int err;
-};
-
-static void wait_ready(struct checkpoint_waiter *waiter, int err)
-{
-	struct wait *wait = CONTAINER_OF(waiter, struct wait, waiter);
-
-	wait->n++;
-	wait->err = err;
-}
-
 static void who_waits_for_nothing_is_called_at_once(void **state)
 {
 	struct commits *fx = *state;
-	struct wait wait = {.waiter = {.ready = wait_ready}};
+	struct commits_wait wait;
 
 	commits_run_until_idle(fx);
 	assert_int_equal(commits_checkpoint(fx), 0);
-	checkpoint_wait(fx->checkpoint, &wait.waiter);
+	commits_wait_begin(fx, &wait);
 	test_store_run_count(fx->ts, &wait.n, 1);
 	assert_int_equal(wait.err, 0);
 }
@@ -562,13 +548,13 @@ static void who_comes_later_waits_for_the_next(void **state)
 {
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "a");
-	struct wait wait = {.waiter = {.ready = wait_ready}};
+	struct commits_wait wait;
 	pblk_t dst;
 
 	(void)run_inline(fx, oid, 0);
 	fail_one(fx);
 	dst = run_inline(fx, oid, 1);
-	checkpoint_wait(fx->checkpoint, &wait.waiter);
+	commits_wait_begin(fx, &wait);
 	tick_until(fx, is_homed);
 	test_store_run_count(fx->ts, &wait.n, 1);
 	assert_int_equal(wait.err, 0);
@@ -580,12 +566,12 @@ static void stopped_it_starts_no_more(void **state)
 {
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "a");
-	struct wait wait = {.waiter = {.ready = wait_ready}};
+	struct commits_wait wait;
 	struct recover_result result;
 
 	(void)run_inline(fx, oid, 0);
 	checkpoint_stop(fx->checkpoint, -ERR_SHUTDOWN);
-	checkpoint_wait(fx->checkpoint, &wait.waiter);
+	commits_wait_begin(fx, &wait);
 	assert_int_equal(wait.n, 1);
 	assert_int_equal(wait.err, -ERR_SHUTDOWN);
 	commits_crash(fx, &result);
@@ -598,11 +584,11 @@ static void stopped_after_the_cut_it_folds_nothing(void **state)
 {
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "a");
-	struct wait wait = {.waiter = {.ready = wait_ready}};
+	struct commits_wait wait;
 	struct recover_result result;
 
 	(void)run_inline(fx, oid, 0);
-	checkpoint_wait(fx->checkpoint, &wait.waiter);
+	commits_wait_begin(fx, &wait);
 	checkpoint_stop(fx->checkpoint, -ERR_SHUTDOWN);
 	test_store_run_count(fx->ts, &wait.n, 1);
 	assert_int_equal(wait.err, -ERR_WRITEBACK);
@@ -616,11 +602,11 @@ static void who_waits_for_another_attempt_is_told_of_the_stop(void **state)
 {
 	struct commits *fx = *state;
 	uint64_t oid = commits_create(fx, "a");
-	struct wait wait = {.waiter = {.ready = wait_ready}};
+	struct commits_wait wait;
 
 	(void)run_inline(fx, oid, 0);
 	fail_one(fx);
-	checkpoint_wait(fx->checkpoint, &wait.waiter);
+	commits_wait_begin(fx, &wait);
 	assert_int_equal(wait.n, 0);
 	checkpoint_stop(fx->checkpoint, -ERR_SHUTDOWN);
 	assert_int_equal(wait.n, 1);

@@ -40,25 +40,11 @@ int __wrap_map_fold(struct map *map)
 	return __real_map_fold(map);
 }
 
-struct told {
-	struct checkpoint_waiter waiter;
-	unsigned int n;
-	int err;
-};
-
-static void tell(struct checkpoint_waiter *waiter, int err)
-{
-	struct told *told = CONTAINER_OF(waiter, struct told, waiter);
-
-	told->n++;
-	told->err = err;
-}
-
 static void who_waits_for_the_next_is_told_of_the_stop(void **state)
 {
 	struct commits *fx = commits_new(UINT64_C(4) << 20);
-	struct told first = {.waiter.ready = tell};
-	struct told next = {.waiter.ready = tell};
+	struct commits_wait first;
+	struct commits_wait next;
 
 	(void)state;
 	assert_int_equal(sem_init(&fold_may, 0, 0), 0);
@@ -66,9 +52,9 @@ static void who_waits_for_the_next_is_told_of_the_stop(void **state)
 	(void)commits_create(fx, "a");
 	loop = fx->ts->loop;
 	begun.fn = note_begun;
-	checkpoint_wait(fx->checkpoint, &first.waiter);
+	commits_wait_begin(fx, &first);
 	test_store_run_count(fx->ts, &nbegun, 1);
-	checkpoint_wait(fx->checkpoint, &next.waiter);
+	commits_wait_begin(fx, &next);
 	checkpoint_stop(fx->checkpoint, -ERR_SHUTDOWN);
 	assert_int_equal(first.n + next.n, 0);
 	assert_int_equal(sem_post(&fold_may), 0);
