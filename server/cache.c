@@ -170,6 +170,14 @@ void cache_set_beside(struct cache *cache, uint64_t bytes)
 	cache->beside_bytes = bytes < most ? (size_t)bytes : most;
 }
 
+size_t cache_held_pages(const struct cache *cache)
+{
+	struct blkcache_stats clean;
+
+	blkcache_get_stats(cache->clean, &clean);
+	return page_pool_used(cache->pool) - clean.pages;
+}
+
 void cache_shrink(struct cache *cache)
 {
 	size_t bytes = page_pool_used_bytes(cache->pool) + blkcache_bytes(cache->clean) +

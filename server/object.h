@@ -540,8 +540,9 @@ struct page_pool *objects_pages(struct objects *objs);
 void objects_make_room(struct objects *objs) LOOP_FN;
 
 /*
- * True while the pages in use are so many that who receives payloads should stop reading from its
- * sockets.  objects_on_room() sets what is called when that ends; NULL for nothing.
+ * True while so much of the cache's memory cannot be evicted that who receives payloads should stop reading
+ * from its sockets: a quarter is left for those that were let in.  objects_on_room() sets what is called
+ * when that ends; NULL for nothing.
  */
 bool objects_crowded(struct objects *objs) LOOP_FN;
 /* To be called by who gave pages back: replies that were sent, payloads that were dropped. */

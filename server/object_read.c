@@ -311,6 +311,7 @@ static void ahead_put(struct ahead_op *op)
 	if (--op->pending > 0)
 		return;
 	op->objs->ahead_nblks -= op->nblks;
+	objects_check_room(op->objs); /* perhaps nobody asks for them */
 	free(op);
 }
 

@@ -20,8 +20,9 @@
 #define TIMER_MS_MIN	  20u
 #define PREALLOC_REST	  4u /* of the cache, for what is not pages */
 #define HOME_PART	  8u /* of the cache, for blocks that are in the journal only */
-#define CROWD_PAGES_MAX	  ((32u << 20) >> BLK_SHIFT) /* above the cache's limit */
+#define CROWD_REST	  4u /* of the cache, for payloads that have been let in */
 #define STAGED_MAX_BYTES  (UINT64_C(64) << 20)
+#define STAGED_LEFT_BYTES (UINT64_C(32) << 20)
 #define CHECKPOINT_AGE_MS 5000u
 
 /* Space or memory may have become free. */
@@ -57,13 +58,17 @@ static LOOP_FN void objects_freed(void *ctx, const struct map_freed *freed)
 		objects_progress(objs); /* perhaps there was nothing to wait for */
 }
 
-/* What is staged takes its part of the cache's limit. */
+/*
+ * What is staged takes its part of the cache's limit.  Pages keep the memory that they once had, so what it takes
+ * in busy times is left to it in others, too.
+ */
 static void objects_count_staged(struct objects *objs)
 {
 	struct map_staged staged;
 
 	map_get_staged(objs->config.map, &staged);
-	cache_set_beside(objs->cache, staged.bytes);
+	cache_set_beside(objs->cache,
+			 staged.bytes > STAGED_LEFT_BYTES ? staged.bytes : STAGED_LEFT_BYTES);
 }
 
 static LOOP_FN void objects_committed(void *ctx, bool changed, bool urgent)
@@ -216,7 +221,7 @@ static int objects_start_cache(struct objects *objs)
 	size_t limit = objs->config.cache_bytes >> BLK_SHIFT;
 
 	objs->dirty_limit = limit / 2;
-	objs->crowd_limit = limit + (limit / 4 < CROWD_PAGES_MAX ? limit / 4 : CROWD_PAGES_MAX);
+	objs->crowd_limit = limit - limit / CROWD_REST;
 	objs->pages = page_pool_new();
 	if (!objs->pages)
 		return -ERR_NOMEM;
@@ -230,6 +235,7 @@ static int objects_start_cache(struct objects *objs)
 	if (!objs->cache)
 		return -ERR_NOMEM;
 	cache_on_unplaced(objs->cache, objects_unplaced, objs);
+	objects_count_staged(objs);
 	return 0;
 }
 
@@ -554,7 +560,7 @@ void objects_make_room(struct objects *objs)
 bool objects_crowded(struct objects *objs)
 {
 	ASSERT_LOOP();
-	if (page_pool_used(objs->pages) <= objs->crowd_limit)
+	if (cache_held_pages(objs->cache) <= objs->crowd_limit)
 		return false;
 	objs->was_crowded = true; /* who was told waits for on_room */
 	return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the engine reads from the device, and what it does not: clones share what is in memory, scans
- * do not drive out what is used, reading in sequence reads ahead.
+ * do not drive out what is used, reading in sequence reads ahead; and the memory that all takes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -387,6 +387,81 @@ static void reading_ahead_in_a_tiny_cache(void **state)
 	assert_int_equal(object_close(h), 0);
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+#define SMALL_CACHE (16 * MIB)
+#define WRITES_MAX  32u
+
+static size_t used_bytes(struct engine *e)
+{
+	return page_pool_used(objects_pages(e->objs)) * BLK_BYTES;
+}
+
+static LOOP_FN void count_room(void *ctx)
+{
+	++*(unsigned int *)ctx;
+}
+
+/*
+ * Writes that wait for a slow device.  Who receives payloads is told to stop while there is room for those
+ * that are on their way, a quarter of the cache, and is told when there is again.
+ */
+static void writes_that_wait_keep_to_the_cache(void **state)
+{
+	struct engine *e = *state;
+	struct result results[WRITES_MAX] = {0};
+	unsigned int told = 0;
+	struct handle *h;
+	unsigned int n = 0;
+
+	e->cache_bytes = SMALL_CACHE;
+	engine_restart(e);
+	h = engine_create_open(e, "a", 0);
+	objects_on_room(e->objs, count_room, &told);
+	gate_dev_hold(e->gate, GATE_WRITE);
+	while (n < WRITES_MAX && !objects_crowded(e->objs)) {
+		struct pagevec pv;
+
+		memset(buf, (int)n + 1, sizeof(buf));
+		pv = engine_payload(e, n * MIB, buf, MIB);
+		object_write(h, n * MIB, &pv, engine_done_cb, &results[n]);
+		n++;
+	}
+	assert_in_range(used_bytes(e), SMALL_CACHE - SMALL_CACHE / 4,
+			SMALL_CACHE - SMALL_CACHE / 8);
+	assert_false(results[n - 1].done);
+	assert_int_equal(told, 0);
+	gate_dev_open(e->gate, GATE_WRITE);
+	for (unsigned int i = 0; i < n; i++)
+		assert_int_equal(engine_wait(e, &results[i]), 0);
+	assert_int_equal(engine_fsync(e, h), 0);
+	assert_int_equal(told, 1);
+	assert_false(objects_crowded(e->objs));
+	for (unsigned int i = 0; i < n; i++)
+		assert_int_equal(engine_blk_byte(e, h, i * MIB / BLK_BYTES), i + 1);
+	objects_on_room(e->objs, NULL, NULL);
+	assert_int_equal(object_close(h), 0);
+}
+
+/* What can be evicted keeps nobody out; and an eighth is left to what is staged, before anything is. */
+static void a_full_cache_is_not_crowded(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h;
+
+	e->cache_bytes = SMALL_CACHE;
+	engine_restart(e);
+	h = make_cold(e, "a", 2 * SMALL_CACHE);
+	for (int round = 0; round < 2; round++)
+		for (uint64_t off = 0; off < 2 * SMALL_CACHE; off += MIB)
+			read_at(e, h, off, MIB);
+	engine_settle(e);
+	assert_in_range(used_bytes(e), SMALL_CACHE - SMALL_CACHE / 4 + 1,
+			SMALL_CACHE - SMALL_CACHE / 8);
+	assert_false(objects_crowded(e->objs));
+	assert_int_equal(object_close(h), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, engine_teardown)
 
 int main(void)
@@ -406,6 +481,8 @@ int main(void)
 	    TEST(stopping_starts_no_further_reads),
 	    TEST(large_read_in_a_tiny_cache_reads_once),
 	    TEST(reading_ahead_in_a_tiny_cache),
+	    TEST(writes_that_wait_keep_to_the_cache),
+	    TEST(a_full_cache_is_not_crowded),
 	};
 
 	return cmocka_run_group_tests_name("object_cache", tests, NULL, NULL);
