@@ -39,9 +39,11 @@
 
 #define CHAN_BODY_MAX	 1600u /* the largest body that is in its request */
 #define CHAN_BUCKETS	 64u
-#define CHAN_STAGE_BYTES 4096u
+#define CHAN_STAGE_BYTES 16384u
 #define CHAN_IN_BYTES	 (WIRE_HEADER_BYTES + WIRE_BODY_MAX + CHAN_STAGE_BYTES)
 
+_Static_assert(CHAN_STAGE_BYTES <= WIRE_BODY_MAX,
+	       "there is room for a stage behind what is staged");
 _Static_assert(
     CHAN_BODY_MAX >= 2u * (2u + MSG_NAME_BYTES) + 8u + 2u + LABELS_MAX_BYTES,
     "every request body but those of USAGE, READV, WRITEV, WRITE_ALL and CLONE_ALL fits");
@@ -120,6 +122,7 @@ struct chan {
 	uint32_t payload_crc;
 	size_t in_pos; /* the first byte of "in" that was not taken */
 	size_t in_len;
+	size_t body_pos;   /* while the payload comes: where the body is in "in" */
 	uint64_t received; /* bytes, of all connections */
 	uint8_t in[CHAN_IN_BYTES];
 };

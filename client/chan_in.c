@@ -7,8 +7,9 @@
  *	  +-----------------------------------in_finish------------------------------------+
  *
  * Header and body are staged in ch->in; while a header is awaited at most CHAN_STAGE_BYTES are
- * taken from the socket, so that hardly any payload is copied twice.  A body stays where it is in
- * ch->in until its payload is complete: nothing else is staged meanwhile.
+ * taken from the socket: small replies come in one call with their payloads, several at a time, and of large
+ * ones hardly anything is copied twice.  A body stays where it is in ch->in until its payload is
+ * complete: nothing else is staged meanwhile.
  */
 #include "client/chan.h"
 
@@ -99,7 +100,7 @@ static void in_finish_success(struct chan *ch, const uint8_t *body)
 
 static bool in_finish(struct chan *ch)
 {
-	const uint8_t *body = ch->in + ch->in_pos - ch->reply.body_len;
+	const uint8_t *body = ch->in + ch->body_pos;
 
 	ch->state = CHAN_HEADER;
 	if (ch->reply.status != 0)
@@ -159,6 +160,7 @@ static bool in_body(struct chan *ch)
 		return false;
 	if (crc32c(0, ch->in + ch->in_pos, ch->reply.body_len) != ch->reply.body_crc)
 		return in_bad(ch, err_text(-ERR_FRAME_CRC));
+	ch->body_pos = ch->in_pos;
 	ch->in_pos += ch->reply.body_len;
 	ch->payload_got = 0;
 	ch->payload_crc = 0;
@@ -178,7 +180,6 @@ static bool in_payload(struct chan *ch)
 {
 	size_t left = ch->reply.payload_len - ch->payload_got;
 	size_t n = in_avail(ch) < left ? in_avail(ch) : left;
-	size_t body_pos;
 
 	if (left == 0)
 		return in_finish(ch);
@@ -186,10 +187,7 @@ static bool in_payload(struct chan *ch)
 		if (ch->cur->into)
 			memcpy((uint8_t *)ch->cur->into + ch->payload_got, ch->in + ch->in_pos, n);
 		in_payload_add(ch, ch->in + ch->in_pos, n);
-		/* close the gap, so that the body stays right before in_pos */
-		body_pos = ch->in_pos;
-		memmove(ch->in + body_pos, ch->in + body_pos + n, in_avail(ch) - n);
-		ch->in_len -= n;
+		ch->in_pos += n;
 	}
 	return n == left && in_finish(ch);
 }
@@ -267,7 +265,7 @@ static size_t in_fill_stage(struct chan *ch, size_t *want)
 	return n;
 }
 
-/* An orphan's payload goes nowhere: by way of the stage, which is empty but for the body. */
+/* An orphan's payload goes nowhere: by way of what is left of "in", where nothing is staged. */
 static size_t in_fill_payload(struct chan *ch, size_t *want)
 {
 	struct chan_request *cur = ch->cur;

@@ -70,7 +70,8 @@ static void test_every_call(void **state)
 
 #define RECORD_MORE 22u	       /* bytes that a record is longer than what is in it */
 #define TURN_BYTES  (1u << 20) /* what the client takes in one turn, at least */
-#define BIG_BYTES   (TURN_BYTES + 8192)
+#define STAGE_BYTES 16384u     /* with a header, at most */
+#define BIG_BYTES   (TURN_BYTES + 2 * STAGE_BYTES)
 
 static _Atomic size_t record_bytes; /* of what the server sends */
 static uint8_t big[BIG_BYTES];
@@ -252,7 +253,7 @@ static bool read_answer(struct record_fixture *fx, bool waits, size_t record, si
 static void test_answers_of_several_turns(void **state)
 {
 	static const size_t records[] = {1024, 4096, 16384};
-	static const size_t more[] = {1, 200, 4096 + 1, 4096 + 200, 8192};
+	static const size_t more[] = {1, 200, STAGE_BYTES + 1, STAGE_BYTES + 200, 2 * STAGE_BYTES};
 	struct record_fixture fx;
 
 	(void)state;
