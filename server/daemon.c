@@ -23,6 +23,7 @@
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/conn.h"
+#include "server/cpu.h"
 #include "server/credentials.h"
 #include "server/offline.h"
 #include "server/listen.h"
@@ -570,8 +571,10 @@ static void mark_closed(struct daemon *d)
 static int serve(struct daemon *d, char *why, size_t why_len, struct dev *(*wrap)(struct dev *dev))
 {
 	unsigned int conns_max = set_up_descriptors();
-	int err = open_store(d, why, why_len);
+	int err;
 
+	cpu_short_slices();
+	err = open_store(d, why, why_len);
 	if (err < 0)
 		return err;
 	err = recover(d, why, why_len);

@@ -37,6 +37,8 @@ libserver_la_SOURCES = \
 	server/conn_in.c \
 	server/conn_priv.h \
 	server/conn_tls.c \
+	server/cpu.c \
+	server/cpu.h \
 	server/credentials.c \
 	server/credentials.h \
 	server/daemon.c \

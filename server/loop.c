@@ -23,10 +23,13 @@
  */
 #define POLL_MAX_NS   100000u
 #define POLL_FIRST_NS 10000u
-/* Whoever ran for so long when the loop gave way needs the processor: it does not look for a while,
- * twice as long each time. */
+/*
+ * Whoever ran for so long when the loop gave way needs the processor: it does not look for a while, and twice
+ * as long where it could not look for as long as that then.  The map thread, or a fold, is done soon; another
+ * program may not be.
+ */
 #define POLL_IN_WAY_NS	 500000u
-#define POLL_REST_MIN_NS 100000000u
+#define POLL_REST_MIN_NS 1000000u
 #define POLL_REST_MAX_NS 1600000000u
 
 STAILQ_HEAD(loop_queue, loop_msg);
@@ -155,7 +158,7 @@ static void loop_give_way(struct loop *loop, uint64_t *now)
 	if (*now - before < POLL_IN_WAY_NS)
 		return;
 	loop->rest_ns =
-	    *now - loop->rests_until_ns > POLL_REST_MAX_NS ? POLL_REST_MIN_NS : 2 * loop->rest_ns;
+	    *now - loop->rests_until_ns > loop->rest_ns ? POLL_REST_MIN_NS : 2 * loop->rest_ns;
 	if (loop->rest_ns > POLL_REST_MAX_NS)
 		loop->rest_ns = POLL_REST_MAX_NS;
 	loop->rests_until_ns = *now + loop->rest_ns;

@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -13,6 +12,7 @@
 #include "common/log.h"
 #include "common/thread.h"
 #include "server/apply.h"
+#include "server/cpu.h"
 
 #define REAP_NODES   64	      /* of one transaction: bounds how long a group can wait behind it */
 #define REAP_RECORDS 8	      /* so many records go before reaping when there are always more */
@@ -303,19 +303,6 @@ static enum mapper_task mapper_next(struct mapper *m)
 	}
 }
 
-/*
- * When it is woken, it does not take the processor from who works there, as the loop does.  Another class than
- * the usual one has been chosen by whoever started the server.
- */
-static void mapper_set_class(void)
-{
-	struct sched_param param;
-	int policy;
-
-	if (pthread_getschedparam(pthread_self(), &policy, &param) == 0 && policy == SCHED_OTHER)
-		(void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
-}
-
 static void *mapper_main(void *arg)
 {
 	struct mapper *m = arg;
@@ -323,7 +310,7 @@ static void *mapper_main(void *arg)
 
 	thread_set_role(THREAD_MAP);
 	pthread_setname_np(pthread_self(), "map");
-	mapper_set_class();
+	cpu_waits_its_turn(); /* else it takes that of the loop, which is woken with it */
 	do {
 		struct commit_cut *cut = NULL;
 		struct group_list groups;
