@@ -56,6 +56,7 @@ bench: $(bench_programs) bench/cowbench bench/remove cowd cowctl
 
 EXTRA_DIST += \
 	bench/README.md \
+	bench/RESULTS.json \
 	bench/RESULTS.md \
 	bench/candidate \
 	bench/lib/figures.py \

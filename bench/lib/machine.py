@@ -74,8 +74,16 @@ def version(*command):
     return words or "not there"
 
 
-def describe(path, cowd):
-    """Lines about it, for a report."""
+def code(tree, cowd):
+    """What is measured: the commit of the source tree, where it is one, or the version."""
+    commit = said("git", "-C", str(tree), "rev-parse", "--short", "HEAD")
+    changed = said("git", "-C", str(tree), "status", "--porcelain", "--untracked-files=no", "--", ":/",
+                   ":(top,exclude)bench/RESULTS.*")
+    return commit + ("-dirty" if changed else "") if commit else version(cowd, "--version")
+
+
+def describe(path):
+    """What it is, for a report; the same for each run on it."""
     info = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "?")
     memory = pathlib.Path("/proc/meminfo").read_text().split()[1]
@@ -87,7 +95,5 @@ def describe(path, cowd):
         f"memory: {int(memory) / 1024 / 1024:.1f} GiB",
         f"kernel: {platform.system()} {platform.release()}",
         f"disk: {disk} (size, rotating: {' '.join(size.split())}), {' '.join(mount.split())}",
-        f"load of the machine when it began: {os.getloadavg()[0]:.1f}",
-        f"cowd: {version(cowd, '--version')}; peers: {version('qemu-nbd', '--version')}; "
-        f"{version('nbdkit', '--version')}",
+        f"peers: {version('qemu-nbd', '--version')}, {version('nbdkit', '--version')}",
     ]
