@@ -138,18 +138,23 @@ static void copy_account(struct copy *cp, const struct copy_piece *piece)
 	(void)pthread_mutex_unlock(&cp->lock);
 }
 
-/* One piece, from source to sink.  As copy_take(). */
+/*
+ * One piece, from source to sink.  As copy_take().  Where there is an order an error of the source has its turn, too: what
+ * came before it is put.
+ */
 static int copy_one(struct copy *cp, struct copy_piece *piece, struct copy_error *error)
 {
 	uint64_t ticket;
 	int got = copy_take(cp, piece, &ticket, error);
 
-	if (got <= 0)
-		return got;
-	if (!piece->hole && cp->src->fetch && cp->src->fetch(cp->src, piece, error) < 0)
-		return -1;
+	if (got == 0)
+		return 0;
+	if (got > 0 && !piece->hole && cp->src->fetch && cp->src->fetch(cp->src, piece, error) < 0)
+		got = -1;
 	if (cp->sink->ordered && !copy_await_turn(cp, ticket))
 		return 0;
+	if (got < 0)
+		return -1;
 	if (cp->sink->put(cp->sink, piece, error) < 0)
 		return -1;
 	copy_account(cp, piece);

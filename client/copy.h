@@ -60,7 +60,8 @@ struct copy_result {
 
 /*
  * Copies until the source ends, with nthreads buffers of buf_len bytes.  0, or -1 with the first
- * error; threads and pieces under way have ended either way.  An interrupt (ctl.h) is an error.
+ * error; threads and pieces under way have ended either way.  An interrupt (ctl.h) is an error.  An ordered sink
+ * has then been given all that comes before the error.
  */
 int copy_run(struct copy_source *src, struct copy_sink *sink, unsigned int nthreads, size_t buf_len,
 	     struct progress *progress, struct copy_result *result,

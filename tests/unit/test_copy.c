@@ -4,10 +4,13 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 #define TOTAL_BYTES 1000003u
@@ -22,6 +25,8 @@ struct ends {
 	uint64_t pos;
 	uint64_t fail_at;  /* offset of the piece that fails in put(); UINT64_MAX: none */
 	uint64_t fail_get; /* likewise in next() */
+	uint64_t late;	   /* the piece whose fetch() ends after next() has failed */
+	atomic_bool failed;
 	pthread_mutex_t lock;
 	uint64_t next_put; /* where an ordered sink must be written to next */
 	bool out_of_order;
@@ -42,8 +47,10 @@ static int ends_next(struct copy_source *src, struct copy_piece *piece, struct c
 	struct ends *e = of_source(src);
 	uint64_t left = TOTAL_BYTES - e->pos;
 
-	if (e->pos == e->fail_get)
+	if (e->pos == e->fail_get) {
+		atomic_store(&e->failed, true);
 		return copy_fail(error, 7, "source", "broken at %u", (unsigned int)e->pos);
+	}
 	piece->offset = e->pos;
 	piece->hole = e->pos / CHUNK_BYTES % 5 == 4;
 	piece->len = left < piece->buf_len ? left : piece->buf_len;
@@ -54,8 +61,17 @@ static int ends_next(struct copy_source *src, struct copy_piece *piece, struct c
 static int ends_fetch(struct copy_source *src, const struct copy_piece *piece,
 		      struct copy_error *error)
 {
+	struct ends *e = of_source(src);
+	const struct timespec tick = {.tv_nsec = 1000000};
+
 	(void)error;
-	memcpy(piece->buf, of_source(src)->from + piece->offset, piece->len);
+	if (piece->offset == e->late) {
+		while (!atomic_load(&e->failed))
+			nanosleep(&tick, NULL);
+		for (int i = 0; i < 50; i++) /* whoever has met it may say so meanwhile */
+			nanosleep(&tick, NULL);
+	}
+	memcpy(piece->buf, e->from + piece->offset, piece->len);
 	return 0;
 }
 
@@ -85,6 +101,7 @@ static void ends_init(struct ends *e)
 	    .to = calloc(1, TOTAL_BYTES),
 	    .fail_at = UINT64_MAX,
 	    .fail_get = UINT64_MAX,
+	    .late = UINT64_MAX,
 	    .lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	assert_non_null(e->from);
@@ -177,6 +194,28 @@ static void test_copy_failing_source(void **state)
 
 /* ---- zeros ----------------------------------------------------------------------------------- */
 
+/* What comes before the fault is put, however late it is fetched: who goes on later need not send it again. */
+static void test_copy_before_a_failing_source(void **state)
+{
+	struct ends e;
+	struct copy_result result;
+	struct copy_error error;
+
+	(void)state;
+	for (uint64_t late = 0; late < COPY_THREADS - 1; late++) {
+		ends_init(&e);
+		e.sink.ordered = true;
+		e.late = late * CHUNK_BYTES;
+		e.fail_get = (COPY_THREADS - 1) * CHUNK_BYTES;
+		assert_int_equal(ends_run(&e, COPY_THREADS, &result, &error), -1);
+		assert_string_equal(error.subject, "source");
+		assert_int_equal(e.next_put, e.fail_get);
+		assert_int_equal(result.total_bytes, e.fail_get);
+		assert_memory_equal(e.from, e.to, e.fail_get);
+		ends_fini(&e);
+	}
+}
+
 static void test_copy_is_zero(void **state)
 {
 	uint8_t buf[300] = {0};
@@ -233,9 +272,13 @@ static void test_copy_next_data(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_copy_all),	      cmocka_unit_test(test_copy_in_order),
-	    cmocka_unit_test(test_copy_failing_sink), cmocka_unit_test(test_copy_failing_source),
-	    cmocka_unit_test(test_copy_is_zero),      cmocka_unit_test(test_copy_next_data),
+	    cmocka_unit_test(test_copy_all),
+	    cmocka_unit_test(test_copy_in_order),
+	    cmocka_unit_test(test_copy_failing_sink),
+	    cmocka_unit_test(test_copy_failing_source),
+	    cmocka_unit_test(test_copy_before_a_failing_source),
+	    cmocka_unit_test(test_copy_is_zero),
+	    cmocka_unit_test(test_copy_next_data),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
