@@ -2,7 +2,6 @@
 #include "server/cpu.h"
 
 #include <sched.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,36 +20,29 @@ struct cpu_attr {
 	uint64_t period_ns;
 };
 
-/* Of the calling thread, where it is of the usual class.  False: it is not, or the system does not say. */
-static bool cpu_get(struct cpu_attr *attr)
+/*
+ * Of the calling thread, where it is of the usual class; slice 0: it stays as it is.  Where it fails all is as it was,
+ * and nothing but time depends on it.
+ */
+static void cpu_set(uint32_t policy, uint64_t slice_ns)
 {
-	return syscall(SYS_sched_getattr, 0, attr, sizeof(*attr), 0) == 0 &&
-	       attr->policy == SCHED_OTHER;
-}
+	struct cpu_attr attr = {0};
 
-/* Where it fails all is as it was, and nothing but time depends on it. */
-static void cpu_set(struct cpu_attr *attr)
-{
-	attr->size = sizeof(*attr);
-	(void)syscall(SYS_sched_setattr, 0, attr, 0);
+	if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) < 0 || attr.policy != SCHED_OTHER)
+		return;
+	attr.size = sizeof(attr);
+	attr.policy = policy;
+	if (slice_ns > 0)
+		attr.runtime_ns = slice_ns;
+	(void)syscall(SYS_sched_setattr, 0, &attr, 0);
 }
 
 void cpu_short_slices(void)
 {
-	struct cpu_attr attr = {0};
-
-	if (!cpu_get(&attr))
-		return;
-	attr.runtime_ns = SLICE_NS;
-	cpu_set(&attr);
+	cpu_set(SCHED_OTHER, SLICE_NS);
 }
 
 void cpu_waits_its_turn(void)
 {
-	struct cpu_attr attr = {0};
-
-	if (!cpu_get(&attr))
-		return;
-	attr.policy = SCHED_BATCH;
-	cpu_set(&attr);
+	cpu_set(SCHED_BATCH, 0);
 }
