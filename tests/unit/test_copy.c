@@ -192,8 +192,6 @@ static void test_copy_failing_source(void **state)
 	ends_fini(&e);
 }
 
-/* ---- zeros ----------------------------------------------------------------------------------- */
-
 /* What comes before the fault is put, however late it is fetched: who goes on later need not send it again. */
 static void test_copy_before_a_failing_source(void **state)
 {
@@ -215,6 +213,8 @@ static void test_copy_before_a_failing_source(void **state)
 		ends_fini(&e);
 	}
 }
+
+/* ---- zeros ----------------------------------------------------------------------------------- */
 
 static void test_copy_is_zero(void **state)
 {

@@ -64,6 +64,14 @@ static void read_at(struct engine *e, struct handle *h, uint64_t off, uint64_t l
 	}
 }
 
+/* All of an object of that size, in pieces, so often. */
+static void read_all(struct engine *e, struct handle *h, uint64_t size, uint64_t piece, int rounds)
+{
+	for (int round = 0; round < rounds; round++)
+		for (uint64_t off = 0; off < size; off += piece)
+			read_at(e, h, off, piece);
+}
+
 static struct cache_stats stats(struct engine *e)
 {
 	struct cache_stats s;
@@ -361,8 +369,7 @@ static void large_read_in_a_tiny_cache_reads_once(void **state)
 
 	e->cache_bytes = MIB / 16;
 	h = make_cold(e, "a", 2 * MIB);
-	for (uint64_t off = 0; off < 2 * MIB; off += MIB)
-		read_at(e, h, off, MIB);
+	read_all(e, h, 2 * MIB, MIB, 1);
 	assert_int_equal(stats(e).read_nblks, 2 * MIB / BLK_BYTES);
 	assert_int_equal(object_close(h), 0);
 }
@@ -376,9 +383,7 @@ static void reading_ahead_in_a_tiny_cache(void **state)
 	e->cache_bytes = MIB;
 	engine_restart(e);
 	h = make_cold(e, "a", 8 * MIB);
-	for (int round = 0; round < 3; round++)
-		for (uint64_t off = 0; off < 8 * MIB; off += CHUNK)
-			read_at(e, h, off, CHUNK);
+	read_all(e, h, 8 * MIB, CHUNK, 3);
 	engine_settle(e);
 	/* each block once a round, or twice where it was driven out before it was read */
 	assert_in_range(stats(e).read_nblks, 3 * (8 - 1) * MIB / BLK_BYTES,
@@ -452,9 +457,7 @@ static void a_full_cache_is_not_crowded(void **state)
 	e->cache_bytes = SMALL_CACHE;
 	engine_restart(e);
 	h = make_cold(e, "a", 2 * SMALL_CACHE);
-	for (int round = 0; round < 2; round++)
-		for (uint64_t off = 0; off < 2 * SMALL_CACHE; off += MIB)
-			read_at(e, h, off, MIB);
+	read_all(e, h, 2 * SMALL_CACHE, MIB, 2);
 	engine_settle(e);
 	assert_in_range(used_bytes(e), SMALL_CACHE - SMALL_CACHE / 4 + 1,
 			SMALL_CACHE - SMALL_CACHE / 8);
