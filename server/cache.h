@@ -214,7 +214,10 @@ const struct blkcache *cache_clean_blks(const struct cache *cache);
 /* The committed page of a block of the device (no reference is taken), or NULL: not in memory. */
 struct page *cache_page_at(struct cache *cache, pblk_t blk) LOOP_FN;
 
-/* Pages in use that cannot be evicted: dirty and staged ones, payloads, what is being filled or sent. */
+/*
+ * Pages in use that are not among the clean ones, and so do not give way: dirty and staged ones, payloads, what is
+ * being filled, and what is still to be sent of blocks that are evicted or other by now.
+ */
 size_t cache_held_pages(const struct cache *cache) LOOP_FN;
 
 /* Others have so much memory, for which the limit holds too, up to an eighth of it. */

@@ -540,7 +540,7 @@ struct page_pool *objects_pages(struct objects *objs);
 void objects_make_room(struct objects *objs) LOOP_FN;
 
 /*
- * True while so much of the cache's memory cannot be evicted that who receives payloads should stop reading
+ * True while so much of the cache's memory is not that of clean blocks that who receives payloads should stop reading
  * from its sockets: a quarter is left for those that were let in.  objects_on_room() sets what is called
  * when that ends; NULL for nothing.
  */
