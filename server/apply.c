@@ -5,25 +5,30 @@
 
 #include "common/err.h"
 #include "common/thread.h"
+#include "server/cpu.h"
 
 static int apply_epoch(struct map_txn *txn, const struct change *change, struct map_obj *obj)
 {
 	const uint32_t *csums = change->csums;
 	int err = 0;
 
-	for (uint32_t i = 0; i < change->nholes && !err; i++)
+	for (uint32_t i = 0; i < change->nholes && !err; i++) {
 		err = map_txn_unmap(txn, change->oid, change->holes[i].blk, change->holes[i].nblks);
+		cpu_give_way();
+	}
 	for (uint32_t i = 0; i < change->nshares && !err; i++) {
 		const struct change_share *share = &change->shares[i];
 
 		err = map_txn_share(txn, change->oid, share->blk, share->src, share->src_blk,
 				    share->nblks);
+		cpu_give_way();
 	}
 	for (uint32_t i = 0; i < change->nextents && !err; i++) {
 		const struct change_extent *ext = &change->extents[i];
 
 		err = map_txn_remap(txn, change->oid, ext->blk, ext->dst, ext->nblks, csums);
 		csums += ext->nblks;
+		cpu_give_way();
 	}
 	if (err)
 		return err;

@@ -6,7 +6,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SLICE_NS 100000u /* the shortest that the system gives */
+#include "common/clock.h"
+
+#define SLICE_NS   100000u /* the shortest that the system gives */
+#define STRETCH_NS 50000u  /* of work, before others have their turn */
 
 /* As the kernel has it, in the first of its sizes (SCHED_ATTR_SIZE_VER0); the C library has no name for it. */
 struct cpu_attr {
@@ -45,4 +48,14 @@ void cpu_short_slices(void)
 void cpu_waits_its_turn(void)
 {
 	cpu_set(SCHED_BATCH, 0);
+}
+
+void cpu_give_way(void)
+{
+	static _Thread_local uint64_t since_ns;
+
+	if (clock_now_ns() - since_ns < STRETCH_NS)
+		return;
+	sched_yield();
+	since_ns = clock_now_ns();
 }

@@ -19,4 +19,11 @@ void cpu_short_slices(void) ANY_FN;
 /* The calling thread waits, when it is woken, until there is a processor: SCHED_BATCH, sched(7). */
 void cpu_waits_its_turn(void) ANY_FN;
 
+/*
+ * For a thread that is busy for long, between two pieces of its work: where it has gone on for 50 us, others have
+ * the processor.  By itself the system looks at who is to have it when somebody is woken, and else at its next
+ * tick, some milliseconds later: who is woken while a slice lasts would wait for that.
+ */
+void cpu_give_way(void) ANY_FN;
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "common/err.h"
 #include "common/log.h"
+#include "server/cpu.h"
 #include "server/kv_priv.h"
 
 /* ---- transactions ---------------------------------------------------------------------------- */
@@ -309,6 +310,7 @@ static int fold_puts(struct kv_txn *txn, struct kv_layer *layer, enum kv_table t
 		if (!entry->dead)
 			rc = fold_put(txn, cursor, table, entry,
 				      kv_key_cmp(key, beyond) > 0 ? MDB_APPEND : 0);
+		cpu_give_way();
 	}
 	mdb_cursor_close(cursor);
 	return rc;
@@ -325,6 +327,7 @@ static int fold_dels(struct kv_txn *txn, struct kv_layer *layer, enum kv_table t
 
 		if (rc && rc != MDB_NOTFOUND)
 			return rc;
+		cpu_give_way();
 	}
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include "common/cursor.h"
 #include "common/err.h"
 #include "common/thread.h"
+#include "server/cpu.h"
 #include "server/map_priv.h"
 
 /* A leaf gives up between 1 and MAP_FANOUT pieces of the device, each of which takes as long as a
@@ -99,6 +100,7 @@ static int reap_node(struct map_txn *txn, struct map_node *node, size_t *runs)
 				continue;
 			err = map_xref_dec(txn, node->u.leaf.blk[s], n);
 			(*runs)++;
+			cpu_give_way();
 		}
 		map_txn_state(txn)->reap_nblks -= node->mapped;
 	}
@@ -144,6 +146,7 @@ int map_txn_reap(struct map_txn *txn, size_t max_nodes, bool *more)
 	/* where the map is almost full, one node at a time: what it frees makes room for more */
 	for (size_t i = 0; i < max_nodes && runs < REAP_RUNS && room && !err; i++) {
 		err = reap_step(txn, &runs);
+		cpu_give_way();
 		if (!err)
 			err = map_txn_has_room(txn, &room);
 	}

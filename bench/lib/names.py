@@ -49,9 +49,9 @@ def measure_clones(race, server, figures, title, name):
     alone = race.harness.load(uri, writes)
     writer = race.harness.start_load(uri, writes)
     got = race.harness.load(uri, f"-m sync -o clone -n 100000 -t {race.secs}")
-    beside = end_load(writer)
+    beside = end_load(writer)  # the clones were removed meanwhile
     figures.add(f"clone {title} beside a writer: p50", "ms", server.name, got["p50_us"] / 1000, -1)
-    figures.add(f"writes and fsyncs beside that to those alone, {title}: p99", "x", server.name,
+    figures.add(f"writes and fsyncs beside clones and removals to those alone, {title}: p99", "x", server.name,
                 beside["p99_us"] / alone["p99_us"], -1)
 
 

@@ -163,7 +163,7 @@ race --ours cowd-own clone delete boots generations soak
 result $? 'what is done to names, many clones, and mixed load'
 reports "^- $kept: clone 0.00390625 GiB compact: p50, cowd-own: $n ms, at most 1$" \
 	"^- $kept: remove 100 extents: p50, cowd-own: $n ms, at most 1$" \
-	"^- $kept: writes and fsyncs beside that .* 1 TiB .*: p99, cowd-own: $n x, at most 2$"
+	"^- $kept: writes and fsyncs beside clones .* 1 TiB .*: p99, cowd-own: $n x, at most 2$"
 result $? 'verdicts on clones'
 reports "^- $kept: remove, the call, cowd-own: $n ms, at most 1$" "^\\| until all space is free \\| s \\| $n \\|$" \
 	"^- $kept: write4k q32 meanwhile, to that alone, cowd-own: $n x, at least 0.8$"
