@@ -20,8 +20,8 @@ void cpu_short_slices(void) ANY_FN;
 void cpu_waits_its_turn(void) ANY_FN;
 
 /*
- * For a thread that is busy for long, between two pieces of its work: where it has gone on for 50 us, others have
- * the processor.  By itself the system looks at who is to have it when somebody is woken, and else at its next
+ * For a thread that nobody waits for, between two pieces of its work: where 50 us have passed since it last did so,
+ * others have the processor.  By itself the system looks at who is to have it when somebody is woken, and else at its next
  * tick, some milliseconds later: who is woken while a slice lasts would wait for that.
  */
 void cpu_give_way(void) ANY_FN;

@@ -4,6 +4,15 @@
 #include "server/apply.h"
 #include "tests/unit/map_fixture.h"
 
+static unsigned int yields;
+
+/* In place of the C library's: what gives way is counted. */
+int sched_yield(void)
+{
+	yields++;
+	return 0;
+}
+
 static struct map_obj apply(struct fix *fix, const struct change *change, int want)
 {
 	struct map_txn *txn = fix_begin(fix);
@@ -379,6 +388,53 @@ static void test_same_changes_give_the_same_map(void **state)
 	assert_int_equal(run_of_changes(100), crc);
 }
 
+#define MANY 2000u
+
+/* How often since the last time; the work took more than it may go on without. */
+static void assert_gave_way(void)
+{
+	assert_in_range(yields, 2, UINT32_MAX);
+	yields = 0;
+}
+
+/* Applying, folding and taking apart: each is of thousands of pieces, and takes milliseconds. */
+static void test_long_work_gives_way(void **state)
+{
+	static struct change_extent many[MANY];
+	static uint32_t sums[MANY];
+	const struct change remove = {.kind = CHANGE_REMOVE, .oid = 5};
+	struct change write = write_a;
+	struct fix fix;
+	bool more = true;
+
+	(void)state;
+	fix_open(&fix, 4 * MANY, 16 * FIX_META_BYTES);
+	apply(&fix, &create_a, 0);
+	for (uint32_t i = 0; i < MANY; i++)
+		many[i] = (struct change_extent){lblk(2 * i), pblk(100 + 2 * i), 1};
+	write.extents = many;
+	write.nextents = write.nblks = MANY;
+	write.csums = sums;
+	write.size_bytes = 2 * MANY * BLK_BYTES;
+	yields = 0;
+	apply(&fix, &write, 0);
+	assert_gave_way();
+	assert_int_equal(map_cut(fix.map, (struct map_tail){.seq = 1}), 0);
+	assert_int_equal(map_fold(fix.map), 0);
+	assert_gave_way();
+	apply(&fix, &remove, 0);
+	yields = 0;
+	while (more) {
+		struct map_txn *txn = fix_begin(&fix);
+
+		assert_int_equal(map_txn_reap(txn, 64, &more), 0);
+		fix_commit(txn);
+	}
+	assert_gave_way();
+	fix_check(&fix);
+	fix_close(&fix);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +448,7 @@ int main(void)
 	    cmocka_unit_test(test_set_of_a_version),
 	    cmocka_unit_test(test_no_such_kind),
 	    cmocka_unit_test(test_same_changes_give_the_same_map),
+	    cmocka_unit_test(test_long_work_gives_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
