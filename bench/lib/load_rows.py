@@ -236,6 +236,10 @@ def part_fill(race):
 # ---- over time ---------------------------------------------------------------------------------
 
 
+# how many clones there are, and after how many slices of the load each is like the last
+SOAK_CLONES, SOAK_BEGINS = 4, 6
+
+
 def soak_slice(race, server, n, secs):
     """Readers, writers who flush now and then, and clones that come and go, side by side."""
     loads = {
@@ -244,26 +248,31 @@ def soak_slice(race, server, n, secs):
         "sync4k q1": race.harness.start_load(server.uri, f"-o write -f -t {secs} -s {n + 500000}"),
     }
     server.call("ctl", "clone", "clone", f"soak-{n}")
-    if n >= 4:
-        server.call("ctl", "rm", "-y", f"soak-{n - 4}")
+    if n >= SOAK_CLONES:
+        server.call("ctl", "rm", "-y", f"soak-{n - SOAK_CLONES}")
     return {title: end_load(load)["iops"] for title, load in loads.items()}
 
 
 def part_soak(race):
-    """Mixed load for minutes: ten stretches of it, each a column, and the last against the first."""
+    """Mixed load for minutes: ten stretches of it, each a column, and the last against the first.
+
+    Until there are all clones, and one of them has been taken apart, less is to be done: that is no stretch.
+    """
     figures = Figures()
     secs = min(10, race.minutes * 6)
     slices = max(1, round(race.minutes * 6 / secs))
-    n = 0
     with serving("cowd", race) as server:
         own_all(race, server)
+        for n in range(SOAK_BEGINS):
+            soak_slice(race, server, n, secs)
+        n = SOAK_BEGINS
         for stretch in ("first", *(f"stretch {i}" for i in range(2, 10)), "last"):
             for _ in range(slices):
                 for title, iops in soak_slice(race, server, n, secs).items():
                     figures.add(title, "IOPS", stretch, iops)
                 n += 1
             figures.add("resident", "MiB", stretch, machine.of_status(server.pid, "VmRSS"), -1)
-        for i in range(max(0, n - 4), n):
+        for i in range(n - SOAK_CLONES, n):
             server.call("ctl", "rm", "-y", f"soak-{i}")
     for title in list(figures.rows):
         # the cache is full by the middle of it
