@@ -481,7 +481,7 @@ void commit_folded(struct commit *commit, struct journal_pos tail)
 	commit->stuck = false;
 	pthread_cond_signal(&commit->work);
 	pthread_mutex_unlock(&commit->lock);
-	mapper_wake(commit->mapper);
+	mapper_folded(commit->mapper);
 }
 
 void commit_set_stuck(struct commit *commit, bool stuck)

@@ -33,7 +33,7 @@ STAILQ_HEAD(group_list, commit_group);
 struct mapper {
 	struct commit *commit;
 	pthread_t thread;
-	pthread_mutex_t lock; /* guards the next seven */
+	pthread_mutex_t lock; /* guards the next eight */
 	pthread_cond_t work;
 	struct group_list queue;
 	uint32_t queued_leaves; /* of these */
@@ -42,6 +42,7 @@ struct mapper {
 	struct commit_cut *cut;
 	bool stopping;
 	bool reap_rests; /* for want of memory, until mapper_tick() */
+	bool waits;	 /* for a fold: the loop has been told, or what it folds is cut */
 
 	/* of the thread */
 	struct journal_pos applied; /* behind the last record that is in the map */
@@ -49,8 +50,7 @@ struct mapper {
 	bool reap_more;
 	uint64_t reap_due_ns;
 	unsigned int records; /* since the last reaping */
-	bool waits;	      /* for a checkpoint; the loop has been told */
-	bool behind;	      /* so has the commit thread, which does not wait for this one then */
+	bool behind;	      /* the commit thread has been told, and does not wait for this one */
 };
 
 enum mapper_task { MAPPER_STOP, MAPPER_CUT, MAPPER_APPLY, MAPPER_REAP };
@@ -194,7 +194,11 @@ static MAP_FN void mapper_run_cut(struct mapper *m, struct commit_cut *cut)
 	/* latched within a record: what is staged is neither before it nor behind it */
 	cut->err = m->within ? -ERR_LATCHED : map_cut(m->commit->config.map, tail);
 	cut->tail = m->applied;
-	m->waits = cut->err < 0 && m->waits; /* where it failed the next one comes by itself */
+	if (cut->err == 0) {
+		pthread_mutex_lock(&m->lock);
+		m->waits = true;
+		pthread_mutex_unlock(&m->lock);
+	}
 	loop_post(m->commit->config.loop, &cut->msg);
 }
 
@@ -206,7 +210,8 @@ static void mapper_set_behind(struct mapper *m, bool behind)
 	commit_map_waits(m->commit, behind);
 }
 
-/* Tells the loop, once, that something waits for a checkpoint. */
+/* Tells the loop, once, that something waits for a checkpoint.  How much room the one under way leaves is
+ * known when it has ended: until then tables are taken for as large as they may become. */
 static void mapper_ask_checkpoint(struct mapper *m)
 {
 	struct commit_group *group;
@@ -404,6 +409,15 @@ void mapper_cut(struct mapper *m, struct commit_cut *cut)
 	pthread_mutex_lock(&m->lock);
 	assert(!m->cut);
 	m->cut = cut;
+	pthread_cond_signal(&m->work);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void mapper_folded(struct mapper *m)
+{
+	ASSERT_LOOP();
+	pthread_mutex_lock(&m->lock);
+	m->waits = false;
 	pthread_cond_signal(&m->work);
 	pthread_mutex_unlock(&m->lock);
 }

@@ -7,7 +7,8 @@
  *
  * It applies nothing while as much is staged as one fold can be sure to write
  * (map_must_fold()), and takes nothing apart from half of that on, so that changes do not wait for
- * the fold of what trees left behind: then it asks for a checkpoint and waits for its cut.
+ * the fold of what trees left behind: then it asks for a checkpoint, where none is under way, and waits for its
+ * cut, or until what was cut before is folded.
  *
  * Used by commit.c only.
  */
@@ -28,7 +29,10 @@ void mapper_submit(struct mapper *mapper, struct commit_group *group) COMMIT_FN;
 
 void mapper_cut(struct mapper *mapper, struct commit_cut *cut) LOOP_FN;
 
-/* What it waits for may be there: the frozen part is gone, or the commit is latched. */
+/* What was cut is folded: who waits for that looks again. */
+void mapper_folded(struct mapper *mapper) LOOP_FN;
+
+/* The commit is latched: who waits for a fold waits no more. */
 void mapper_wake(struct mapper *mapper) LOOP_FN;
 
 /* Where it had no memory to take something apart it tries again. */

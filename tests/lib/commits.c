@@ -260,17 +260,27 @@ static void fold_cut_done(struct commit_cut *cut)
 	CONTAINER_OF(cut, struct fold, cut)->done = true;
 }
 
-void commits_fold(struct commits *fx)
+struct journal_pos commits_cut(struct commits *fx)
 {
 	struct fold fold = {.cut = {.done = fold_cut_done}};
 
 	commit_cut_map(fx->commit, &fold.cut);
 	test_store_run_flag(fx->ts, &fold.done);
 	assert_int_equal(fold.cut.err, 0);
-	assert_int_equal(recover_mark(fx->ts->map, &fx->ts->fdev->dev, fold.cut.tail.seq), 0);
+	return fold.cut.tail;
+}
+
+void commits_fold_cut(struct commits *fx, struct journal_pos tail)
+{
+	assert_int_equal(recover_mark(fx->ts->map, &fx->ts->fdev->dev, tail.seq), 0);
 	assert_int_equal(dev_sync(&fx->ts->fdev->dev), 0);
 	assert_int_equal(map_fold(fx->ts->map), 0);
-	commit_folded(fx->commit, fold.cut.tail);
+	commit_folded(fx->commit, tail);
+}
+
+void commits_fold(struct commits *fx)
+{
+	commits_fold_cut(fx, commits_cut(fx));
 }
 
 void commits_stop(struct commits *fx)

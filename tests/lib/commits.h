@@ -103,8 +103,10 @@ void commits_kill(struct commits *fx);
  */
 void commits_crash(struct commits *fx, struct recover_result *result);
 
-/* Cuts and folds the map, as a checkpoint does that has nothing to bring home. */
+/* Cuts and folds the map, as a checkpoint does that has nothing to bring home; or one after the other. */
 void commits_fold(struct commits *fx);
+struct journal_pos commits_cut(struct commits *fx);
+void commits_fold_cut(struct commits *fx, struct journal_pos tail);
 
 /* Runs the loop until nothing is submitted or being reaped. */
 void commits_run_until_idle(struct commits *fx);

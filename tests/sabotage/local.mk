@@ -47,6 +47,7 @@ sabotage_patches = \
 	tests/sabotage/209-checkpoint-retried-without-writes.patch \
 	tests/sabotage/210-checkpoint-not-waited-for.patch \
 	tests/sabotage/211-checkpoint-unmarked.patch \
+	tests/sabotage/212-map-asks-beside-a-fold.patch \
 	tests/sabotage/301-reuse-at-once.patch \
 	tests/sabotage/302-reuse-without-barrier.patch \
 	tests/sabotage/303-reuse-cached.patch \

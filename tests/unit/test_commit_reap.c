@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -18,6 +19,7 @@
 #include "tests/lib/commits.h"
 
 #define SMALL_META_BYTES (UINT64_C(1024) << 10)
+#define TINY_META_BYTES	 (UINT64_C(512) << 10)
 #define AT(n)		 pblk(COMMITS_DATA + (n))
 
 static void test_overwritten_blocks_are_reported(void **state)
@@ -151,6 +153,59 @@ static void test_reaping_leaves_room_to_others(void **state)
 	}
 	assert_true(folds > 0);
 	assert_int_equal(fx->nfreed, 1500);
+}
+
+/* In a map that is full before the journal is. */
+static int setup_tiny(void **state)
+{
+	*state = commits_new(TINY_META_BYTES);
+	commits_start(*state);
+	return 0;
+}
+
+/* Creates objects until no other can be applied before a fold; the next one, which waits, is *r. */
+static void fill_map(struct commits *fx, struct commits_req *r, const char *prefix)
+{
+	unsigned int n = 0;
+	char name[32];
+
+	do {
+		(void)snprintf(name, sizeof(name), "%s-%u", prefix, n++);
+		commits_named_init(fx, r, CHANGE_CREATE, name);
+		if (!map_must_fold(fx->ts->map))
+			commits_run(r);
+	} while (r->turn > 0);
+	commits_submit(r);
+	while (r->durable == 0)
+		test_store_turn(fx->ts);
+}
+
+/* How much that leaves is known behind it, so nobody asks for another one before. */
+static void test_who_waits_for_a_fold_asks_for_no_other(void **state)
+{
+	const struct timespec while_it_might_ask = {.tv_nsec = 50000000};
+	struct commits *fx = *state;
+	struct commits_req r;
+	struct journal_pos tail;
+
+	fx->nurgent = 0;
+	fill_map(fx, &r, "before");
+	while (fx->nurgent == 0)
+		test_store_turn(fx->ts);
+	tail = commits_cut(fx);
+	test_store_run_count(fx->ts, &r.turn, 1);
+	assert_int_equal(fx->nurgent, 1);
+	fill_map(fx, &r, "beside");
+	(void)nanosleep(&while_it_might_ask, NULL);
+	commits_fold_cut(fx, tail);
+	test_store_run_count(fx->ts, &r.turn, 1);
+	assert_int_equal(r.req.err, 0);
+	assert_int_equal(fx->nurgent, 1);
+	fill_map(fx, &r, "behind");
+	while (fx->nurgent == 1)
+		test_store_turn(fx->ts);
+	commits_fold(fx);
+	test_store_run_count(fx->ts, &r.turn, 1);
 }
 
 /* What an earlier run left in the reap queue is released by the next. */
@@ -290,6 +345,8 @@ int main(void)
 	    TEST(test_shared_blocks_go_with_the_last_clone),
 	    TEST(test_long_reaping_does_not_hold_up_others),
 	    cmocka_unit_test_setup_teardown(test_reaping_leaves_room_to_others, setup_small,
+					    commits_teardown),
+	    cmocka_unit_test_setup_teardown(test_who_waits_for_a_fold_asks_for_no_other, setup_tiny,
 					    commits_teardown),
 	    TEST(test_reaping_begins_later),
 	    TEST(test_removals_without_end_do_not_put_it_off),
