@@ -59,6 +59,16 @@ disk_up() {
 	disk_file "$1" && disk_device && disk_mount "${2:-noatime}"
 }
 
+# disk_detached DEVICE: the loop device has let go of the file: behind a detach that is when nobody has it open
+# any more, such as who looks at all of them just now.
+disk_detached() {
+	for _ in {1..600}; do
+		grep -qF "$disk/" "/sys/block/${1#/dev/}/loop/backing_file" 2>/dev/null || return 0
+		read -r -t 0.1 <>"$disk/fifo"
+	done
+	return 1
+}
+
 # disk_down: whatever of it is up, whether the server is there or not.
 disk_down() {
 	local status=0
@@ -67,7 +77,7 @@ disk_down() {
 		rm -f "$disk/mounted"
 	fi
 	if [ -s "$disk/loop" ]; then
-		losetup --detach "$(<"$disk/loop")" || status=1
+		{ losetup --detach "$(<"$disk/loop")" && disk_detached "$(<"$disk/loop")"; } || status=1
 	fi
 	rm -f "$disk/loop"
 	if [ -e "$disk/fused" ]; then
