@@ -103,8 +103,10 @@ void commits_kill(struct commits *fx);
  */
 void commits_crash(struct commits *fx, struct recover_result *result);
 
-/* Cuts and folds the map, as a checkpoint does that has nothing to bring home; or one after the other. */
+/* Cuts and folds the map, as a checkpoint does that has nothing to bring home. */
 void commits_fold(struct commits *fx);
+
+/* The first half of that: the position it was cut at, for the second. */
 struct journal_pos commits_cut(struct commits *fx);
 void commits_fold_cut(struct commits *fx, struct journal_pos tail);
 
