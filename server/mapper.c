@@ -194,7 +194,7 @@ static MAP_FN void mapper_run_cut(struct mapper *m, struct commit_cut *cut)
 	/* latched within a record: what is staged is neither before it nor behind it */
 	cut->err = m->within ? -ERR_LATCHED : map_cut(m->commit->config.map, tail);
 	cut->tail = m->applied;
-	if (cut->err == 0) {
+	if (cut->err == 0) { /* where it failed the next one comes by itself */
 		pthread_mutex_lock(&m->lock);
 		m->waits = true;
 		pthread_mutex_unlock(&m->lock);

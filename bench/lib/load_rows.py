@@ -279,7 +279,7 @@ def part_soak(race):
         since = "stretch 5" if title == "resident" else "first"
         more = figures.median(title, "last") / figures.median(title, since)
         figures.add(f"last to first: {title}", "x", "last", more)
-    return {"figures": figures.rows, "notes": [f"{race.minutes:g} minutes in all."],
+    return {"figures": figures.rows, "notes": [f"{race.minutes:g} minutes in all, behind {SOAK_BEGINS} slices of {secs:g} s that are not counted."],
             "bounds": [(f"last to first: {word}", "at least", 0.9) for word in ("read", "write", "sync")]
             + [("last to first: resident", "at most", 1.1)]}
 
