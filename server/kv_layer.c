@@ -104,32 +104,46 @@ static uint64_t entry_mem_bytes(const struct kv_entry *entry)
 	return sizeof(*entry) + entry->key_len + entry->val_len + MEM_ENTRY_OVERHEAD;
 }
 
+static struct kv_count entry_count(const struct kv_entry *entry)
+{
+	uint64_t bytes = kv_page_bytes_of(entry->key_len, entry->val_len);
+	bool grows = bytes > entry->base_bytes;
+
+	if (entry->dead)
+		return (struct kv_count){.dels = 1};
+	return (struct kv_count){.puts = 1,
+				 .put_bytes = bytes,
+				 .base_bytes = entry->base_bytes,
+				 .grows = grows,
+				 .grow_bytes = grows ? bytes : 0};
+}
+
 static void layer_count(struct kv_layer *layer, enum kv_table table, const struct kv_entry *entry)
 {
-	struct kv_count *count = &layer->counts[table];
+	struct kv_count *sum = &layer->counts[table];
+	struct kv_count count = entry_count(entry);
 
-	if (entry->dead) {
-		count->dels++;
-	} else {
-		count->puts++;
-		count->put_bytes += kv_page_bytes_of(entry->key_len, entry->val_len);
-		count->base_bytes += entry->base_bytes;
-	}
+	sum->puts += count.puts;
+	sum->dels += count.dels;
+	sum->put_bytes += count.put_bytes;
+	sum->base_bytes += count.base_bytes;
+	sum->grows += count.grows;
+	sum->grow_bytes += count.grow_bytes;
 	layer->nentries++;
 	layer->mem_bytes += entry_mem_bytes(entry);
 }
 
 static void layer_uncount(struct kv_layer *layer, enum kv_table table, const struct kv_entry *entry)
 {
-	struct kv_count *count = &layer->counts[table];
+	struct kv_count *sum = &layer->counts[table];
+	struct kv_count count = entry_count(entry);
 
-	if (entry->dead) {
-		count->dels--;
-	} else {
-		count->puts--;
-		count->put_bytes -= kv_page_bytes_of(entry->key_len, entry->val_len);
-		count->base_bytes -= entry->base_bytes;
-	}
+	sum->puts -= count.puts;
+	sum->dels -= count.dels;
+	sum->put_bytes -= count.put_bytes;
+	sum->base_bytes -= count.base_bytes;
+	sum->grows -= count.grows;
+	sum->grow_bytes -= count.grow_bytes;
 	layer->nentries--;
 	layer->mem_bytes -= entry_mem_bytes(entry);
 }

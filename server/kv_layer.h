@@ -73,6 +73,8 @@ struct kv_count {
 	uint64_t dels;
 	uint64_t put_bytes;
 	uint64_t base_bytes; /* of what puts replace */
+	uint64_t grows;	     /* puts that are larger than what they replace */
+	uint64_t grow_bytes; /* of these */
 };
 
 struct kv_layer {

@@ -134,11 +134,14 @@ int kv_pages_read(struct kv_env *env, struct kv_pages *pages)
 
 /* ---- what changes take up -------------------------------------------------------------------- */
 
-/* Each put may split a leaf: a full one at once, then again when as much has come as fills half. */
+/*
+ * Each put that is larger than what it replaces may split a leaf: a full one at once, then again when as
+ * much has come as fills half.  Another finds the room of what it replaces.
+ */
 static uint64_t count_splits(const struct kv_env *env, const struct kv_count *count,
 			     uint64_t leaves)
 {
-	return least(count->puts, leaves + 2 * count->put_bytes / env->page_bytes + 1);
+	return least(count->grows, leaves + 2 * count->grow_bytes / env->page_bytes + 1);
 }
 
 /* Those of a table as they may be after a fold of these changes. */
@@ -220,7 +223,9 @@ static struct kv_count count_sum(const struct kv_count *a, const struct kv_count
 	return (struct kv_count){.puts = a->puts + b->puts,
 				 .dels = a->dels + b->dels,
 				 .put_bytes = a->put_bytes + b->put_bytes,
-				 .base_bytes = a->base_bytes + b->base_bytes};
+				 .base_bytes = a->base_bytes + b->base_bytes,
+				 .grows = a->grows + b->grows,
+				 .grow_bytes = a->grow_bytes + b->grow_bytes};
 }
 
 /* The pages that a fold of what is active takes up, after that of what is frozen. */

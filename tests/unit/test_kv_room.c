@@ -8,6 +8,7 @@
 
 #include "server/kv_priv.h"
 #include "tests/lib/must.h"
+#include "tests/lib/rnd.h"
 #include "tests/unit/kv_fixture.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -211,6 +212,166 @@ static void test_a_fold_takes_no_more_than_is_kept_for_it(void **state)
 	kvfix_close(&fix);
 }
 
+/* The first of the three values in each of n full leaves becomes as long as that; what that may take up. */
+static uint64_t reckon_change_in_full_leaves(struct kvfix *fix, uint64_t n, size_t len)
+{
+	struct kv_txn *txn = kvfix_stage(fix);
+	struct kv_pages before;
+
+	for (uint64_t i = 0; i < 3 * n; i++)
+		kvfix_put(txn, KV_NODE, i, 1340);
+	assert_int_equal(kv_stage_commit(txn), 0);
+	kvfix_cut_and_fold(fix);
+	txn = kvfix_stage(fix);
+	for (uint64_t i = 0; i < 3 * n; i += 3)
+		kvfix_put(txn, KV_NODE, i, len);
+	assert_int_equal(kv_stage_commit(txn), 0);
+	assert_int_equal(kv_cut(fix->env), 0);
+	assert_int_equal(kv_pages_read(fix->env, &before), 0);
+	assert_int_equal(before.tables[KV_NODE].leaves, n);
+	return kv_fold_pages(fix->env, &before, fix->env->frozen);
+}
+
+static uint64_t fold_and_count(struct kvfix *fix)
+{
+	struct kv_pages before;
+	struct kv_pages after;
+
+	assert_int_equal(kv_pages_read(fix->env, &before), 0);
+	assert_int_equal(kv_fold(fix->env), 0);
+	assert_int_equal(kv_pages_read(fix->env, &after), 0);
+	return after.used + after.replaced - before.used;
+}
+
+/* A value that is larger than before may find its leaf full: two pages for one change. */
+static void test_room_is_kept_for_values_that_grow(void **state)
+{
+	enum { N = 300 };
+	struct kvfix fix = {0};
+	uint64_t bound;
+	uint64_t taken;
+
+	(void)state;
+	kvfix_open(&fix, 16 * MIB);
+	bound = reckon_change_in_full_leaves(&fix, N, 1340 + 20);
+	taken = fold_and_count(&fix);
+	assert_true(taken >= 2 * N);
+	assert_true(taken <= bound);
+	kvfix_close(&fix);
+}
+
+/* One that is not has the room of what it replaces: else folds would come twice as often as they need. */
+static void test_no_room_is_kept_for_values_that_do_not_grow(void **state)
+{
+	enum { N = 300, LITTLE = 30 };
+	struct kvfix fix = {0};
+
+	(void)state;
+	for (size_t less = 0; less < 2; less++) {
+		uint64_t bound;
+
+		kvfix_open(&fix, 16 * MIB);
+		bound = reckon_change_in_full_leaves(&fix, N, 1340 - less);
+		assert_true(bound <= N + LITTLE);
+		assert_true(fold_and_count(&fix) <= bound);
+		kvfix_close(&fix);
+	}
+}
+
+/* What is in one table: the length of the value of each key, or 0. */
+#define NKEYS	20000
+#define LEN_MAX 2000
+struct filled {
+	enum kv_table table;
+	bool even; /* all values of one length, as of what is free */
+	size_t len[NKEYS];
+};
+
+/* Of every four values that there are so many grow, or go. */
+struct change {
+	uint64_t grow;
+	uint64_t go;
+};
+
+static size_t new_length(const struct filled *f, struct rnd *rnd)
+{
+	if (f->even)
+		return 12;
+	return rnd_one_in(rnd, 3) ? 1560 : rnd_log(rnd, LEN_MAX);
+}
+
+static size_t larger_length(const struct filled *f, struct rnd *rnd, size_t len)
+{
+	size_t more = 1 + rnd_below(rnd, 12);
+
+	return f->even || len + more > LEN_MAX ? len : len + more;
+}
+
+static void change_one(struct kv_txn *txn, struct filled *f, struct rnd *rnd,
+		       const struct change *change, uint64_t key)
+{
+	size_t *len = &f->len[key];
+
+	if (*len > 0 && rnd_below(rnd, 4) < change->go) {
+		kvfix_del(txn, f->table, key);
+		*len = 0;
+		return;
+	}
+	if (*len == 0)
+		*len = new_length(f, rnd);
+	else if (rnd_below(rnd, 4) < change->grow)
+		*len = larger_length(f, rnd, *len);
+	kvfix_put(txn, f->table, key, *len);
+}
+
+/* Keys far from each other, or one behind the other. */
+static void change_some(struct kv_txn *txn, struct filled *f, struct rnd *rnd)
+{
+	struct change change = {.grow = rnd_below(rnd, 5), .go = rnd_below(rnd, 5)};
+	uint64_t step = rnd_one_in(rnd, 2) ? 1 : NKEYS / 7 + rnd_below(rnd, NKEYS / 7);
+	uint64_t key = rnd_below(rnd, NKEYS);
+
+	for (uint64_t n = rnd_log(rnd, NKEYS); n > 0; n--) {
+		change_one(txn, f, rnd, &change, key);
+		key = (key + step) % NKEYS;
+	}
+}
+
+static void fold_within_bound(struct kvfix *fix)
+{
+	struct kv_pages before;
+	uint64_t bound;
+
+	assert_int_equal(kv_pages_read(fix->env, &before), 0);
+	bound = kv_fold_pages(fix->env, &before, fix->env->frozen);
+	assert_true(fold_and_count(fix) <= bound);
+}
+
+/* Whatever changes: much and little, large and small, in place or not, before a fold or behind a cut. */
+static void test_no_fold_takes_more_than_was_reckoned(void **state)
+{
+	static struct filled nodes = {.table = KV_NODE};
+	static struct filled ranges = {.table = KV_FREE, .even = true};
+	struct rnd rnd = rnd_stream(1);
+	struct kvfix fix = {0};
+
+	(void)state;
+	kvfix_open(&fix, 256 * MIB);
+	for (uint64_t n = rnd_count("TEST_FOLDS", 200); n > 0; n--) {
+		for (uint64_t txns = 1 + rnd_below(&rnd, 2); txns > 0; txns--) {
+			struct kv_txn *txn = kvfix_stage(&fix);
+
+			change_some(txn, &nodes, &rnd);
+			change_some(txn, &ranges, &rnd);
+			assert_int_equal(kv_stage_commit(txn), 0);
+		}
+		if (fix.env->frozen)
+			fold_within_bound(&fix);
+		assert_int_equal(kv_cut(fix.env), 0);
+	}
+	kvfix_close(&fix);
+}
+
 /* What goes here and there leaves pages as they are: it makes no room for what comes. */
 static void test_usage_takes_nothing_off_for_deletes(void **state)
 {
@@ -302,10 +463,14 @@ int main(void)
 	    cmocka_unit_test(test_replaced_pages_are_room_again),
 	    cmocka_unit_test(test_usage_counts_what_is_staged),
 	    cmocka_unit_test(test_a_fold_takes_no_more_than_is_kept_for_it),
+	    cmocka_unit_test(test_room_is_kept_for_values_that_grow),
+	    cmocka_unit_test(test_no_room_is_kept_for_values_that_do_not_grow),
+	    cmocka_unit_test(test_no_fold_takes_more_than_was_reckoned),
 	    cmocka_unit_test(test_usage_takes_nothing_off_for_deletes),
 	    cmocka_unit_test(test_a_fold_waits_for_who_keeps_its_pages),
 	};
 
 	must_end_within(300);
+	(void)rnd_seed();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
