@@ -21,6 +21,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/size.h"
 #include "common/thread.h"
 #include "server/conn.h"
 #include "server/cpu.h"
@@ -50,6 +51,8 @@ _Static_assert(2 * OPTIONS_LISTEN_MAX <= MSG_ADDRS_MAX, "a reply has room for wh
 #define LATCH_USEC    500000 /* for the answers that say so */
 #define BUDGET_MIN    (UINT64_C(32) << 20)
 #define BUDGET_MAX    (UINT64_C(256) << 20)
+#define FOLD_MIN      (UINT64_C(32) << 20)
+#define FOLD_MAX      (UINT64_C(128) << 20)
 #define CONNS_MAX     65536u
 #define CONNS_MIN     8u
 #define FDS_SPARE     64u
@@ -309,8 +312,10 @@ static int recover(struct daemon *d, char *why, size_t why_len)
 {
 	uint64_t since = clock_now_ms();
 	struct recover_result *r = &d->recovered;
-	int err = recover_run(d->store.map, d->store.dev, r);
+	int err;
 
+	map_limit_folds(d->store.map, size_within(d->options.cache_bytes / 8, FOLD_MIN, FOLD_MAX));
+	err = recover_run(d->store.map, d->store.dev, r);
 	if (err < 0) {
 		snprintf(why, why_len,
 			 "cannot recover the store %s: %s; \"cowd --store DIR --check\" tells more",
@@ -327,11 +332,7 @@ static int recover(struct daemon *d, char *why, size_t why_len)
 
 static uint64_t budget_bytes(uint64_t cache_bytes)
 {
-	uint64_t bytes = cache_bytes / 4;
-
-	if (bytes < BUDGET_MIN)
-		return BUDGET_MIN;
-	return bytes > BUDGET_MAX ? BUDGET_MAX : bytes;
+	return size_within(cache_bytes / 4, BUDGET_MIN, BUDGET_MAX);
 }
 
 static int start_engine(struct daemon *d)

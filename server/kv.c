@@ -203,8 +203,8 @@ int kv_open(const char *path, kv_seal_fn *seal, struct kv_env **env)
 		kv_close(e);
 		return err;
 	}
-	kv_room_update(e);
 	e->seal = seal;
+	kv_limit_folds(e, UINT64_MAX);
 	*env = e;
 	return 0;
 }

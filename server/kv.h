@@ -175,6 +175,13 @@ void kv_get_staged(const struct kv_env *env, struct kv_staged *staged);
  */
 
 /*
+ * A fold takes up to "bytes" of new pages, or 128 MiB or a quarter of the file if that is less, beside
+ * what one transaction changes: LMDB has them in memory until its commit, and keeps that for the next
+ * one.  Without it they may be as many as these.  To be called before anybody else uses env.
+ */
+void kv_limit_folds(struct kv_env *env, uint64_t bytes);
+
+/*
  * The bytes in use after the last fold with an estimate of what is staged, and how many there may
  * be: the file without what folds need.  Any thread.
  */

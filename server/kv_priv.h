@@ -41,6 +41,7 @@ struct kv_env {
 	kv_seal_fn *seal; /* or NULL */
 	uint64_t map_bytes;
 	uint64_t page_bytes;
+	uint64_t fold_pages_max; /* does not change while anybody uses it */
 
 	pthread_mutex_t stage;
 	pthread_rwlock_t layers;

@@ -19,8 +19,8 @@
 #define KV_MAIN_DBI   1
 #define KV_META_PAGES 2
 
-/* Of one fold: also bounds how much of LMDB is held in memory, and is far from where it spills. */
-#define ROOM_STAGE_PAGES UINT64_C(65536)
+/* Of one fold, far from where LMDB spills; less where kv_limit_folds() says so. */
+#define ROOM_STAGE_PAGES UINT64_C(32768)
 #define ROOM_TXN_PAGES	 ((uint64_t)KV_TXN_CHANGES)
 
 /* What any commit writes, whatever it changes: a path of each of LMDB's own tables, and records of
@@ -192,9 +192,14 @@ static uint64_t total_pages(const struct kv_env *env)
 	return env->map_bytes / env->page_bytes;
 }
 
-static uint64_t stage_pages_max(const struct kv_env *env)
+static uint64_t stage_pages_kept(const struct kv_env *env)
 {
 	return least(ROOM_STAGE_PAGES, total_pages(env) / 4);
+}
+
+static uint64_t stage_pages_max(const struct kv_env *env)
+{
+	return least(env->fold_pages_max, stage_pages_kept(env));
 }
 
 static uint64_t txn_pages_max(const struct kv_env *env)
@@ -293,11 +298,17 @@ void kv_room_update(struct kv_env *env)
 	atomic_store(&env->late_txn, late);
 }
 
+void kv_limit_folds(struct kv_env *env, uint64_t bytes)
+{
+	env->fold_pages_max = bytes / env->page_bytes;
+	kv_room_update(env);
+}
+
 /* ---- for any thread -------------------------------------------------------------------------- */
 
 void kv_usage(const struct kv_env *env, uint64_t *used_bytes, uint64_t *total_bytes)
 {
-	uint64_t kept = stage_pages_max(env) + txn_pages_max(env);
+	uint64_t kept = stage_pages_kept(env) + txn_pages_max(env);
 
 	*used_bytes = atomic_load(&env->used_bytes);
 	*total_bytes = (total_pages(env) - kept) * env->page_bytes;

@@ -119,6 +119,11 @@ fail_free:
 	return err;
 }
 
+void map_limit_folds(struct map *map, uint64_t bytes)
+{
+	kv_limit_folds(map->kv, bytes);
+}
+
 int map_verify_pages(struct map *map)
 {
 	return kv_verify_whole(map->kv);

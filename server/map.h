@@ -120,6 +120,9 @@ int map_create(const char *path, const struct map_geometry *geo) MUST_CHECK;
  */
 int map_open(const char *path, struct map **map) MUST_CHECK;
 
+/* The memory for new pages that a fold takes is up to "bytes" (kv_limit_folds()).  To be called before all else. */
+void map_limit_folds(struct map *map, uint64_t bytes);
+
 /*
  * Looks at every page of its file, those that opening a large one leaves out too; before anything is
  * folded.  -ERR_PAGE, -ERR_NOMEM, -ERR_MAP.

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/size.h"
 #include "common/thread.h"
 #include "server/object_epoch.h"
 #include "server/object_io.h"
@@ -21,8 +22,7 @@
 #define PREALLOC_REST	  4u /* of the cache, for what is not pages */
 #define HOME_PART	  8u /* of the cache, for blocks that are in the journal only */
 #define CROWD_REST	  4u /* of the cache, for payloads that have been let in */
-#define STAGED_MAX_BYTES  (UINT64_C(64) << 20)
-#define STAGED_LEFT_BYTES (UINT64_C(32) << 20)
+#define MIB		  (UINT64_C(1) << 20)
 #define CHECKPOINT_AGE_MS 5000u
 
 /* Space or memory may have become free. */
@@ -59,16 +59,16 @@ static LOOP_FN void objects_freed(void *ctx, const struct map_freed *freed)
 }
 
 /*
- * What is staged takes its part of the cache's limit.  Pages keep the memory that they once had, so what it takes
- * in busy times is left to it in others, too.
+ * What is staged takes its part of the cache's limit.  Pages keep the memory that they once had, so what it and
+ * the pages of folds take in busy times is left to them in others, too.
  */
 static void objects_count_staged(struct objects *objs)
 {
+	uint64_t left = size_within(objs->config.cache_bytes / 8, 32 * MIB, 128 * MIB);
 	struct map_staged staged;
 
 	map_get_staged(objs->config.map, &staged);
-	cache_set_beside(objs->cache,
-			 staged.bytes > STAGED_LEFT_BYTES ? staged.bytes : STAGED_LEFT_BYTES);
+	cache_set_beside(objs->cache, staged.bytes > left ? staged.bytes : left);
 }
 
 static LOOP_FN void objects_committed(void *ctx, bool changed, bool urgent)
@@ -262,7 +262,7 @@ static struct checkpoint *objects_new_checkpoint(struct objects *objs)
 	    .commit = objs->commit,
 	    .journal_nblks = recover_region(objs->config.map).nblks,
 	    .home_max = (objs->config.cache_bytes >> BLK_SHIFT) / HOME_PART,
-	    .staged_max = STAGED_MAX_BYTES,
+	    .staged_max = size_within(objs->config.cache_bytes / 8, 32 * MIB, 64 * MIB),
 	    .age_ms = CHECKPOINT_AGE_MS,
 	    .homed = objects_homed,
 	    .dropped = objects_home_dropped,

@@ -76,6 +76,7 @@ sabotage_patches = \
 	tests/sabotage/422-map-level-unchecked.patch \
 	tests/sabotage/423-kv-merge-unreserved.patch \
 	tests/sabotage/424-kv-growth-forgotten.patch \
+	tests/sabotage/425-kv-folds-without-limit.patch \
 	tests/sabotage/501-fetch-checksum-skipped.patch \
 	tests/sabotage/502-fetch-stale-installed.patch \
 	tests/sabotage/503-fetch-before-home.patch \

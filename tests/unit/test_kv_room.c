@@ -278,6 +278,56 @@ static void test_no_room_is_kept_for_values_that_do_not_grow(void **state)
 	}
 }
 
+/* One value of 2000 bytes after the other is written again, in transactions of their own, until folds are due. */
+static uint64_t rewrite_until_due(struct kvfix *fix, uint64_t n)
+{
+	uint64_t i;
+
+	for (i = 0; i < n && !kv_must_fold(fix->env); i++) {
+		struct kv_txn *txn = kvfix_stage(fix);
+
+		kvfix_put(txn, KV_NODE, 2 * i, 2000); /* of a leaf each */
+		assert_int_equal(kv_stage_commit(txn), 0);
+	}
+	return i;
+}
+
+/* Folds become smaller, and more; what may be in use is the same. */
+static void test_memory_of_folds_is_limited(void **state)
+{
+	enum { N = 2500, LIMIT = 1000 };
+	struct kvfix fix = {0};
+	uint64_t used;
+	uint64_t whole;
+	uint64_t limited;
+
+	(void)state;
+	kvfix_open(&fix, 64 * MIB);
+	for (uint64_t i = 0; i < 2 * N; i += 2 * 180) {
+		struct kv_txn *txn = kvfix_stage(&fix);
+
+		for (uint64_t k = i; k < 2 * N && k < i + 2 * 180; k++)
+			kvfix_put(txn, KV_NODE, k, 2000);
+		assert_int_equal(kv_stage_commit(txn), 0);
+		kvfix_cut_and_fold(&fix);
+	}
+	assert_int_equal(rewrite_until_due(&fix, N), N);
+	kvfix_cut_and_fold(&fix);
+	kv_usage(fix.env, &used, &whole);
+	kv_limit_folds(fix.env, LIMIT * 4096);
+	kv_usage(fix.env, &used, &limited);
+	assert_int_equal(limited, whole);
+	for (int i = 0; i < 3; i++) {
+		uint64_t n = rewrite_until_due(&fix, N);
+
+		assert_true(n > LIMIT * 9 / 10 && n <= LIMIT);
+		assert_int_equal(kv_cut(fix.env), 0);
+		assert_false(kv_must_fold(fix.env));
+		assert_true(fold_and_count(&fix) <= LIMIT);
+	}
+	kvfix_close(&fix);
+}
+
 /* What is in one table: the length of the value of each key, or 0. */
 #define NKEYS	20000
 #define LEN_MAX 2000
@@ -465,6 +515,7 @@ int main(void)
 	    cmocka_unit_test(test_a_fold_takes_no_more_than_is_kept_for_it),
 	    cmocka_unit_test(test_room_is_kept_for_values_that_grow),
 	    cmocka_unit_test(test_no_room_is_kept_for_values_that_do_not_grow),
+	    cmocka_unit_test(test_memory_of_folds_is_limited),
 	    cmocka_unit_test(test_no_fold_takes_more_than_was_reckoned),
 	    cmocka_unit_test(test_usage_takes_nothing_off_for_deletes),
 	    cmocka_unit_test(test_a_fold_waits_for_who_keeps_its_pages),
