@@ -121,9 +121,9 @@ def part_memory(race):
             peak = measure(server, f"a cache of {mib} MiB")
             if peak >= mib:
                 figures.add(f"of that above a cache of {mib} MiB", "MiB", server.name, peak - mib, -1)
-                measure_wide(server, mib)
             else:
-                unfilled.add(f"A cache of {mib} MiB was not filled: of more than that nothing is known.")
+                unfilled.add(f"A cache of {mib} MiB was not filled by the 100: what they take above it is not known.")
+            measure_wide(server, mib)
         return with_cache
 
     for mib in (256, 2048):
