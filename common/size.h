@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * size.h: sizes of memory within bounds, and as people write them.  "4096", "64k", "64K", "64KiB", "1M", "1MiB", ... "T", "TiB"
- * are powers of 1024; "kB", "MB", "GB", "TB" of 1000.  Pure; any thread.
+ * size.h: sizes of memory within bounds, and as people write them.  "4096", "64k", "64K", "64KiB",
+ * "1M", "1MiB", ... "T", "TiB" are powers of 1024; "kB", "MB", "GB", "TB" of 1000.  Pure; any thread.
  */
 #ifndef COMMON_SIZE_H
 #define COMMON_SIZE_H

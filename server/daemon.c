@@ -51,8 +51,6 @@ _Static_assert(2 * OPTIONS_LISTEN_MAX <= MSG_ADDRS_MAX, "a reply has room for wh
 #define LATCH_USEC    500000 /* for the answers that say so */
 #define BUDGET_MIN    (UINT64_C(32) << 20)
 #define BUDGET_MAX    (UINT64_C(256) << 20)
-#define FOLD_MIN      (UINT64_C(32) << 20)
-#define FOLD_MAX      (UINT64_C(128) << 20)
 #define CONNS_MAX     65536u
 #define CONNS_MIN     8u
 #define FDS_SPARE     64u
@@ -314,7 +312,7 @@ static int recover(struct daemon *d, char *why, size_t why_len)
 	struct recover_result *r = &d->recovered;
 	int err;
 
-	map_limit_folds(d->store.map, size_within(d->options.cache_bytes / 8, FOLD_MIN, FOLD_MAX));
+	map_limit_folds(d->store.map, objects_map_bytes(d->options.cache_bytes));
 	err = recover_run(d->store.map, d->store.dev, r);
 	if (err < 0) {
 		snprintf(why, why_len,

@@ -120,7 +120,7 @@ int map_create(const char *path, const struct map_geometry *geo) MUST_CHECK;
  */
 int map_open(const char *path, struct map **map) MUST_CHECK;
 
-/* The memory for new pages that a fold takes is up to "bytes" (kv_limit_folds()).  To be called before all else. */
+/* Bounds the memory that a fold takes for new pages (kv_limit_folds()); to be called before all else. */
 void map_limit_folds(struct map *map, uint64_t bytes);
 
 /*

@@ -533,6 +533,12 @@ struct objects_config {
 /* Starts its threads and the loading of the free space.  -ERR_NOMEM, -ERR_MAP, -ERR_NODE. */
 int objects_new(const struct objects_config *config, struct objects **objs) MUST_CHECK;
 
+/*
+ * What a cache of that size leaves to the map at all times, for what is staged and for the pages of
+ * folds: also what map_limit_folds() is to be told, before anything is recovered.
+ */
+uint64_t objects_map_bytes(uint64_t cache_bytes);
+
 /* The pages of this engine, for who receives payloads. */
 struct page_pool *objects_pages(struct objects *objs);
 

@@ -58,13 +58,18 @@ static LOOP_FN void objects_freed(void *ctx, const struct map_freed *freed)
 		objects_progress(objs); /* perhaps there was nothing to wait for */
 }
 
+uint64_t objects_map_bytes(uint64_t cache_bytes)
+{
+	return size_within(cache_bytes / 8, 32 * MIB, 128 * MIB);
+}
+
 /*
  * What is staged takes its part of the cache's limit.  Pages keep the memory that they once had, so what it and
  * the pages of folds take in busy times is left to them in others, too.
  */
 static void objects_count_staged(struct objects *objs)
 {
-	uint64_t left = size_within(objs->config.cache_bytes / 8, 32 * MIB, 128 * MIB);
+	uint64_t left = objects_map_bytes(objs->config.cache_bytes);
 	struct map_staged staged;
 
 	map_get_staged(objs->config.map, &staged);
