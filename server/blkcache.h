@@ -51,6 +51,9 @@ void blkcache_insert(struct blkcache *bc, pblk_t blk, struct page *page) LOOP_FN
 /* Forgets what it has of these blocks, pinned or not. */
 void blkcache_drop(struct blkcache *bc, pblk_t blk, uint64_t nblks) LOOP_FN;
 
+/* The same, but for those that are pinned: what an eviction may do at any time. */
+void blkcache_forget(struct blkcache *bc, pblk_t blk, uint64_t nblks) LOOP_FN;
+
 /*
  * Evicts up to want pages; returns how many.  Fewer where it would have to look at too many, or
  * where all others are pinned or referenced elsewhere too (evicting those gains nothing).

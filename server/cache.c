@@ -191,6 +191,11 @@ void cache_shrink(struct cache *cache)
 		(void)blkcache_evict(cache->clean, over < SHRINK_PAGES ? over : SHRINK_PAGES);
 }
 
+void cache_unmapped(struct cache *cache, pblk_t blk, uint64_t nblks)
+{
+	blkcache_forget(cache->clean, blk, nblks);
+}
+
 void cache_freed(struct cache *cache, pblk_t blk, uint64_t nblks)
 {
 	blkcache_drop(cache->clean, blk, nblks);

@@ -197,6 +197,10 @@ int cache_busy_runs(struct cache_object *co, lblk_t blk, uint64_t nblks, struct 
 
 /* ---- blocks of the device -------------------------------------------------------------------- */
 
+/* Nothing maps these blocks any more: what is evictable of them gives way to what somebody may look for.
+ * Who has looked them up before reads them from the device, where they still are. */
+void cache_unmapped(struct cache *cache, pblk_t blk, uint64_t nblks) LOOP_FN;
+
 /* These blocks are about to be allocated again: what was there is forgotten. */
 void cache_freed(struct cache *cache, pblk_t blk, uint64_t nblks) LOOP_FN;
 

@@ -12,9 +12,10 @@
 #include "common/thread.h"
 #include "server/recover.h"
 
-#define HOME_WRITES   4u  /* at once: reads are not to wait behind them all */
-#define HOME_RUN_BLKS 256 /* of one write */
-#define HOMED_BLKS    64u /* in one turn of the loop: others have theirs between */
+#define HOME_WRITES   4u   /* at once: reads are not to wait behind them all */
+#define HOME_RUN_BLKS 256  /* of one write */
+#define HOMED_BLKS    64u  /* in one turn of the loop: others have theirs between */
+#define UNMAPPED_BLKS 512u /* likewise */
 #define RETRY_MS      1000u
 #define STUCK_FAILS   2u /* so many in a row: commits do not wait for room any more */
 
@@ -43,6 +44,8 @@ struct checkpoint_write {
 struct checkpoint_freed {
 	struct map_freed list;
 	uint64_t nblks;
+	size_t told;	     /* so many of the list the cache knows of, */
+	uint64_t told_nblks; /* and so much of the next */
 };
 
 struct checkpoint {
@@ -55,6 +58,8 @@ struct checkpoint {
 	/* since the last cut */
 	struct home home;
 	struct checkpoint_freed freed;
+	struct loop_msg unmapped; /* the next turn of telling of them */
+	bool telling;
 	struct checkpoint_waiters waiters;
 	uint64_t since_ms; /* the first change was applied; 0: there is none */
 
@@ -118,6 +123,39 @@ static void checkpoint_dropped(void *ctx, const struct home_blk *hb)
 	cp->config.dropped(cp->config.ctx, hb);
 }
 
+/* Tells of up to so many of them; false: of all. */
+static bool freed_tell(struct checkpoint *cp, uint64_t max_nblks)
+{
+	struct checkpoint_freed *freed = &cp->freed;
+
+	while (freed->told < freed->list.n) {
+		const struct map_range *range = &freed->list.ranges[freed->told];
+		uint64_t left = range->nblks - freed->told_nblks;
+		uint64_t nblks = left < max_nblks ? left : max_nblks;
+
+		if (nblks == 0)
+			return true;
+		cp->config.unmapped(cp->config.ctx, pblk(range->blk.n + freed->told_nblks), nblks);
+		max_nblks -= nblks;
+		freed->told_nblks += nblks;
+		if (freed->told_nblks < range->nblks)
+			return true;
+		freed->told++;
+		freed->told_nblks = 0;
+	}
+	return false;
+}
+
+/* A change may free a million blocks. */
+static LOOP_FN void checkpoint_tell_unmapped(struct loop_msg *msg)
+{
+	struct checkpoint *cp = CONTAINER_OF(msg, struct checkpoint, unmapped);
+
+	cp->telling = freed_tell(cp, UNMAPPED_BLKS);
+	if (cp->telling)
+		loop_post(cp->config.loop, &cp->unmapped);
+}
+
 void checkpoint_freed(struct checkpoint *cp, const struct map_freed *freed)
 {
 	ASSERT_LOOP();
@@ -126,8 +164,14 @@ void checkpoint_freed(struct checkpoint *cp, const struct map_freed *freed)
 	for (size_t i = 0; i < freed->n; i++)
 		home_drop(&cp->home, freed->ranges[i].blk, freed->ranges[i].nblks,
 			  checkpoint_dropped, cp);
-	if (freed_append(&cp->freed, freed) < 0)
+	if (freed_append(&cp->freed, freed) < 0) {
 		log_event(LOG_WARN, "free-blocks-lost-until-restart", "ranges=%zu", freed->n);
+		return;
+	}
+	if (cp->telling)
+		return;
+	cp->telling = true;
+	loop_post(cp->config.loop, &cp->unmapped);
 }
 
 bool checkpoint_fails(const struct checkpoint *cp)
@@ -473,6 +517,7 @@ struct checkpoint *checkpoint_new(const struct checkpoint_config *config)
 	if (!cp)
 		return NULL;
 	cp->config = *config;
+	cp->unmapped.fn = checkpoint_tell_unmapped;
 	STAILQ_INIT(&cp->waiters);
 	STAILQ_INIT(&cp->cut_waiters);
 	return cp;

@@ -50,6 +50,8 @@ struct checkpoint_config {
 	void (*homed)(void *ctx, const struct home_blk *hb);
 	/* LOOP_FN: it is not mapped any more, and will not be written */
 	void (*dropped)(void *ctx, const struct home_blk *hb);
+	/* LOOP_FN: nothing maps these blocks any more; told in turns, and not of those that a cut finds untold */
+	void (*unmapped)(void *ctx, pblk_t blk, uint64_t nblks);
 	/* LOOP_FN: these blocks were freed, and a checkpoint has passed that */
 	void (*release)(void *ctx, const struct map_freed *freed);
 	/* LOOP_FN: the map's outcome is unknown: nothing more may be committed */

@@ -46,6 +46,13 @@ static LOOP_FN void objects_reuse(void *ctx, pblk_t blk, uint64_t nblks)
 	cache_freed(objs->cache, blk, nblks);
 }
 
+static LOOP_FN void objects_unmapped(void *ctx, pblk_t blk, uint64_t nblks)
+{
+	struct objects *objs = ctx;
+
+	cache_unmapped(objs->cache, blk, nblks);
+}
+
 /* Blocks that nothing refers to any more: they may be used again after the next checkpoint. */
 static LOOP_FN void objects_freed(void *ctx, const struct map_freed *freed)
 {
@@ -271,6 +278,7 @@ static struct checkpoint *objects_new_checkpoint(struct objects *objs)
 	    .age_ms = CHECKPOINT_AGE_MS,
 	    .homed = objects_homed,
 	    .dropped = objects_home_dropped,
+	    .unmapped = objects_unmapped,
 	    .release = objects_release,
 	    .latched = objects_latched,
 	    .ctx = objs,

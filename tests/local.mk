@@ -41,6 +41,7 @@ unit_tests = \
 	tests/unit/test_check_owned \
 	tests/unit/test_check_planted \
 	tests/unit/test_checkpoint \
+	tests/unit/test_checkpoint_freed \
 	tests/unit/test_checkpoint_stop \
 	tests/unit/test_claim \
 	tests/unit/test_commit \
@@ -254,6 +255,7 @@ thread_programs = \
 	tests/unit/test_cache \
 	tests/unit/test_cache_share \
 	tests/unit/test_checkpoint \
+	tests/unit/test_checkpoint_freed \
 	tests/unit/test_checkpoint_stop \
 	tests/unit/test_commit \
 	tests/unit/test_commit_batch \

@@ -135,6 +135,18 @@ static void on_dropped(void *ctx, const struct home_blk *hb)
 	free(hb->owner);
 }
 
+static void on_unmapped(void *ctx, pblk_t blk, uint64_t nblks)
+{
+	struct commits *fx = ctx;
+
+	for (uint64_t at = blk.n; at < blk.n + nblks; at++) {
+		assert_true(fx->freed[at]);
+		assert_false(fx->unmapped[at]);
+		fx->unmapped[at] = true;
+	}
+	fx->nunmapped += (unsigned int)nblks;
+}
+
 /* Called without blocks where a checkpoint has failed too: without power it will not be repeated. */
 static void on_release(void *ctx, const struct map_freed *freed)
 {
@@ -146,6 +158,7 @@ static void on_release(void *ctx, const struct map_freed *freed)
 
 			assert_true(fx->freed[blk]);
 			fx->freed[blk] = false;
+			fx->unmapped[blk] = false;
 			fx->taken[blk] = false;
 		}
 	}
@@ -177,6 +190,7 @@ void commits_start_checkpoint(struct commits *fx, unsigned int age_ms)
 					   .age_ms = age_ms,
 					   .homed = on_homed,
 					   .dropped = on_dropped,
+					   .unmapped = on_unmapped,
 					   .release = on_release,
 					   .latched = on_latched,
 					   .ctx = fx};

@@ -33,6 +33,8 @@ struct commits {
 	uint64_t generation;	/* of the last epoch that was asked for */
 	unsigned int nfreed;	/* blocks; each may become free once */
 	bool freed[COMMITS_DEV_NBLKS];
+	unsigned int nunmapped; /* told by a checkpoint, of what is freed, once of each */
+	bool unmapped[COMMITS_DEV_NBLKS];
 	bool
 	    taken[COMMITS_DEV_NBLKS]; /* commits_take(): mapped, about to be, or freed too lately */
 	unsigned int nhomed;	      /* blocks that a checkpoint has brought home */

@@ -100,6 +100,8 @@ sabotage_patches = \
 	tests/sabotage/613-cut-keeps-reservations.patch \
 	tests/sabotage/614-forgotten-still-known.patch \
 	tests/sabotage/615-payloads-let-in-beyond-the-cache.patch \
+	tests/sabotage/616-what-nothing-maps-is-kept.patch \
+	tests/sabotage/617-cache-forgets-the-only-copy.patch \
 	tests/sabotage/701-epoch-out-of-turn.patch \
 	tests/sabotage/702-epoch-tied-apart.patch \
 	tests/sabotage/703-epoch-write-all-apart.patch \

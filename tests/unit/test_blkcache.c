@@ -292,6 +292,32 @@ static void test_pinned_stay_until_unpinned(void **state)
 	assert_int_equal(stats(fx).pinned, 0);
 }
 
+static void test_forgotten_is_what_is_not_pinned(void **state)
+{
+	struct fixture *fx = *state;
+	struct page *held;
+
+	for (uint64_t blk = 100; blk < 300; blk++)
+		if (blk % 3 != 0)
+			put(fx, blk);
+	blkcache_pin(fx->bc, pblk(150), 20);
+	held = page_get(blkcache_peek(fx->bc, pblk(200)));
+	use(fx, 202, 3);
+	blkcache_forget(fx->bc, pblk(110), 100);
+	for (uint64_t blk = 100; blk < 300; blk++) {
+		bool gone = (blk >= 110 && blk < 150) || (blk >= 170 && blk < 210);
+
+		assert_int_equal(holds(fx, blk), blk % 3 != 0 && !gone);
+		assert_int_equal(blkcache_is_pinned(fx->bc, pblk(blk)), blk >= 150 && blk < 170);
+	}
+	assert_int_equal(stats(fx).pinned, 20);
+	assert_int_equal(stats(fx).evicted, 0);
+	page_put(held);
+	assert_int_equal(page_pool_used(fx->pool), stats(fx).pages);
+	blkcache_forget(fx->bc, pblk(0), DEV_NBLKS);
+	assert_int_equal(stats(fx).pages, 13); /* of the pinned ones */
+}
+
 struct asker {
 	struct blkcache *bc;
 	unsigned int seen;
@@ -346,6 +372,7 @@ int main(void)
 	    TEST(test_pages_in_use_elsewhere_are_spared),
 	    TEST(test_pages_in_use_are_passed_by),
 	    TEST(test_pinned_stay_until_unpinned),
+	    TEST(test_forgotten_is_what_is_not_pinned),
 	    TEST(test_hints_are_for_any_thread),
 	};
 

@@ -138,12 +138,17 @@ static void writes_after_a_clone_are_seen_by_one(void **state)
 	assert_int_equal(object_close(a), 0);
 }
 
-/* One object after the other gets the blocks of the one removed before it. */
+/* One object after the other gets the blocks of the one removed before it, and one that the journal alone
+ * had when it was written over. */
 static void reused_blocks_show_what_is_theirs(void **state)
 {
 	struct engine *e = *state;
-	uint64_t before = engine_free_nblks(e);
+	struct handle *small = engine_create_open(e, "small", 0);
+	uint64_t before;
 
+	assert_int_equal(engine_write_blk(e, small, 0, 1), 0);
+	assert_int_equal(engine_fsync(e, small), 0);
+	before = engine_free_nblks(e);
 	for (int round = 0; round < 8; round++) {
 		struct handle *h = engine_create_open(e, "x", 0);
 
@@ -158,9 +163,50 @@ static void reused_blocks_show_what_is_theirs(void **state)
 		}
 		assert_int_equal(object_close(h), 0);
 		assert_int_equal(engine_remove(e, "x"), 0);
+		for (int i = 0; i < 2; i++) {
+			assert_int_equal(engine_write_blk(e, small, 0, (uint8_t)(100 + i)), 0);
+			assert_int_equal(engine_fsync(e, small), 0);
+		}
 		engine_reap(e);
 		assert_int_equal(engine_free_nblks(e), before);
 	}
+	assert_int_equal(object_close(small), 0);
+}
+
+/* Turns until so many blocks are in memory; so many syncs until then, and none of a checkpoint's. */
+static void wait_clean(struct engine *e, size_t nblks, uint64_t syncs)
+{
+	while (stats(e).clean_pages != nblks)
+		engine_turn(e);
+	assert_int_equal(gate_dev_calls(e->gate, GATE_SYNC), syncs);
+}
+
+/*
+ * What nothing maps any more does not wait for a checkpoint to leave; what a clone maps stays, and goes with
+ * the clone.
+ */
+static void what_nothing_maps_leaves_memory(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h = make_cold(e, "a", MIB);
+	const size_t nblks = MIB / BLK_BYTES;
+	uint64_t syncs;
+
+	read_at(e, h, 0, MIB);
+	assert_int_equal(engine_clone(e, "a", "b"), 0);
+	syncs = gate_dev_calls(e->gate, GATE_SYNC);
+	for (int round = 0; round < 4; round++) {
+		assert_int_equal(engine_write_blks(e, h, 0, nblks, (uint8_t)round), 0);
+		assert_int_equal(engine_fsync(e, h), 0);
+		wait_clean(e, 2 * nblks, ++syncs);
+	}
+	assert_int_equal(engine_zero(e, h, 0, MIB / 2, true), 0);
+	assert_int_equal(engine_fsync(e, h), 0);
+	wait_clean(e, nblks + nblks / 2, ++syncs);
+	assert_int_equal(engine_remove(e, "b"), 0);
+	wait_clean(e, nblks / 2, ++syncs);
+	assert_int_equal(stats(e).evicted_nblks, 0);
+	assert_int_equal(object_close(h), 0);
 }
 
 /* ---- scans ----------------------------------------------------------------------------------- */
@@ -473,6 +519,7 @@ int main(void)
 	    TEST(clones_of_an_object_are_read_once),
 	    TEST(writes_after_a_clone_are_seen_by_one),
 	    TEST(reused_blocks_show_what_is_theirs),
+	    TEST(what_nothing_maps_leaves_memory),
 	    TEST(scan_leaves_what_is_used),
 	    TEST(reading_in_sequence_reads_ahead),
 	    TEST(reading_at_random_reads_nothing_ahead),
