@@ -20,6 +20,7 @@
 #include "common/tls.h"
 
 #define COW_TIMEOUT_DEFAULT_MS 60000u
+#define COW_POLL_MAX_US	       1000u
 
 #define TEXT_OF(x)  TEXT_OF2(x)
 #define TEXT_OF2(x) #x
@@ -45,6 +46,7 @@ cow_t *cow_new(void)
 	cow->serial = atomic_fetch_add(&serials, 1) + 1;
 	cow->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	cow->timeout_ms = COW_TIMEOUT_DEFAULT_MS;
+	cow->poll_us = LOOK_MAX_NS / 1000;
 	(void)snprintf(cow->agent, sizeof(cow->agent), "libcow");
 	cow->reconnect = true;
 	link_init(cow);
@@ -69,6 +71,16 @@ int cow_set_timeout(cow_t *cow, unsigned int ms)
 		return errors_set(cow, -ERR_INVAL, "the timeout must be at least 1 ms");
 	(void)pthread_mutex_lock(&cow->lock);
 	cow->timeout_ms = ms;
+	(void)pthread_mutex_unlock(&cow->lock);
+	return 0;
+}
+
+int cow_set_poll(cow_t *cow, unsigned int us)
+{
+	if (us > COW_POLL_MAX_US)
+		return errors_set(cow, -ERR_INVAL, "polling is for 1,000 us at most");
+	(void)pthread_mutex_lock(&cow->lock);
+	cow->poll_us = us;
 	(void)pthread_mutex_unlock(&cow->lock);
 	return 0;
 }

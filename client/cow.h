@@ -196,6 +196,13 @@ const char *cow_error(cow_t *cow);
 int cow_set_timeout(cow_t *cow, unsigned int ms);
 
 /*
+ * How long at most a thread that waits for answers looks for them before it sleeps, in microseconds: 100 unless told
+ * otherwise, at most 1,000; 0: it sleeps at once.  A thread that sleeps takes 5 to 20 us to be woken.  It looks only as
+ * long as has been worth it of late, and not where others need the processor.
+ */
+int cow_set_poll(cow_t *cow, unsigned int us);
+
+/*
  * What becomes of calls when the connection is lost; on (not 0) is the default.
  *
  * On: while there are calls, a new connection is made, to the address that cow_connect() found, and

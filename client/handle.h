@@ -50,6 +50,7 @@
 #include "client/chan.h"
 #include "client/cow.h"
 #include "client/dial.h"
+#include "common/look.h"
 #include "proto/msg.h"
 
 #define HANDLE_NEVER UINT64_MAX /* a time that does not come */
@@ -191,6 +192,8 @@ struct cow {
 	int pump_fd;
 	short pump_events;
 	uint64_t pump_deadline_ns;
+	struct look look;	  /* of the thread that pumps */
+	unsigned int poll_us;	  /* cow_set_poll() */
 	struct call_list waiters; /* calls whose threads wait for the pump */
 
 	struct aio_set aio;

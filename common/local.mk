@@ -18,6 +18,8 @@ libcommon_la_SOURCES = \
 	common/label.h \
 	common/log.c \
 	common/log.h \
+	common/look.c \
+	common/look.h \
 	common/name.c \
 	common/name.h \
 	common/size.c \

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,22 +14,8 @@
 #include "common/clock.h"
 #include "common/err.h"
 #include "common/log.h"
+#include "common/look.h"
 #include "common/thread.h"
-
-/*
- * To be woken costs more than most requests take, so the loop goes on looking for a while before it
- * sleeps: as long as what came of late has come within that, and never longer than this.
- */
-#define POLL_MAX_NS   100000u
-#define POLL_FIRST_NS 10000u
-/*
- * Whoever ran for so long when the loop gave way needs the processor: it does not look for a while, and twice
- * as long where it could not look for as long as that then.  The map thread, or a fold, is done soon; another
- * program may not be.
- */
-#define POLL_IN_WAY_NS	 500000u
-#define POLL_REST_MIN_NS 1000000u
-#define POLL_REST_MAX_NS 1600000000u
 
 STAILQ_HEAD(loop_queue, loop_msg);
 
@@ -38,9 +23,7 @@ struct loop {
 	struct event_base *base;
 	struct event *wake;
 	int wake_fd;
-	uint64_t poll_ns;	 /* how long to look */
-	uint64_t rests_until_ns; /* not at all before then */
-	uint64_t rest_ns;
+	struct look look; /* before it sleeps */
 	bool stopped;
 	pthread_mutex_t lock; /* guards the next two */
 	bool awake;	      /* it looks at the queue by itself */
@@ -83,6 +66,7 @@ struct loop *loop_new(void)
 	if (!loop)
 		return NULL;
 	STAILQ_INIT(&loop->queue);
+	loop->look.max_ns = LOOK_MAX_NS;
 	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (loop->wake_fd < 0)
 		goto fail_free;
@@ -148,36 +132,6 @@ static bool loop_may_sleep(struct loop *loop)
 	return may;
 }
 
-/* Lets others have the processor. */
-static void loop_give_way(struct loop *loop, uint64_t *now)
-{
-	uint64_t before = *now;
-
-	(void)sched_yield();
-	*now = clock_now_ns();
-	if (*now - before < POLL_IN_WAY_NS)
-		return;
-	loop->rest_ns =
-	    *now - loop->rests_until_ns > loop->rest_ns ? POLL_REST_MIN_NS : 2 * loop->rest_ns;
-	if (loop->rest_ns > POLL_REST_MAX_NS)
-		loop->rest_ns = POLL_REST_MAX_NS;
-	loop->rests_until_ns = *now + loop->rest_ns;
-}
-
-/*
- * How long to look is learned as KVM does for a halted processor (grow_halt_poll_ns() and
- * shrink_halt_poll_ns() in Linux' virt/kvm/kvm_main.c): longer where that would have been enough.
- */
-static void loop_learn(struct loop *loop, uint64_t idle_ns)
-{
-	if (idle_ns > POLL_MAX_NS)
-		loop->poll_ns /= 2;
-	else if (idle_ns > loop->poll_ns)
-		loop->poll_ns = loop->poll_ns ? 2 * loop->poll_ns : POLL_FIRST_NS;
-	if (loop->poll_ns > POLL_MAX_NS)
-		loop->poll_ns = POLL_MAX_NS;
-}
-
 /* Runs what there is to do until there is nothing; then sleeps, and runs what has come. */
 static int loop_round(struct loop *loop)
 {
@@ -195,9 +149,7 @@ static int loop_round(struct loop *loop)
 			since = now;
 			continue;
 		}
-		if (now - since < loop->poll_ns && now >= loop->rests_until_ns)
-			loop_give_way(loop, &now);
-		else if (loop_may_sleep(loop))
+		if (!look_again(&loop->look, since, now) && loop_may_sleep(loop))
 			break;
 	}
 	busy = clock_thread_ns();
@@ -209,7 +161,7 @@ static int loop_round(struct loop *loop)
 	loop->awake = true;
 	pthread_mutex_unlock(&loop->lock);
 	now = clock_now_ns() - since;
-	loop_learn(loop, now > busy ? now - busy : 0);
+	look_slept(&loop->look, now > busy ? now - busy : 0);
 	return 0;
 }
 

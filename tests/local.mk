@@ -97,6 +97,7 @@ unit_tests = \
 	tests/unit/test_libcow_tls \
 	tests/unit/test_libcow_verify \
 	tests/unit/test_listen \
+	tests/unit/test_look \
 	tests/unit/test_loop \
 	tests/unit/test_map \
 	tests/unit/test_map_count \
@@ -277,6 +278,7 @@ thread_programs = \
 	tests/unit/test_libcow_names \
 	tests/unit/test_libcow_reconnect \
 	tests/unit/test_libcow_tls \
+	tests/unit/test_look \
 	tests/unit/test_loop \
 	tests/unit/test_object \
 	tests/unit/test_object_adopt \
@@ -464,6 +466,10 @@ tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/t
 
 # It is cut off at any fold, and made to fold often.
 tests_unit_test_repair_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_fold -Wl,--wrap=map_txn_has_room
+# Its time passes as it says.
+tests_unit_test_look_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_now_ns -Wl,--wrap=sched_yield
+# It counts how often somebody looks.
+tests_unit_test_libcow_wait_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sched_yield
 # They let calls fail.
 tests_unit_test_checkpoint_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_cut
 tests_unit_test_checkpoint_stop_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_fold

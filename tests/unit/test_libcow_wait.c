@@ -40,6 +40,18 @@ struct fixture {
 	bool in_time;
 };
 
+/* How often threads gave way. */
+static atomic_uint nyields;
+
+int __real_sched_yield(void);
+int __wrap_sched_yield(void);
+
+int __wrap_sched_yield(void)
+{
+	atomic_fetch_add(&nyields, 1);
+	return __real_sched_yield();
+}
+
 /* A thread, and whether it sleeps. */
 struct sleeper {
 	struct fixture *fx;
@@ -288,6 +300,24 @@ static void test_wait_beside_another_call(void **state)
 	drain(fx);
 }
 
+/* An answer that comes within some microseconds is looked for in the end, unless that is not wanted. */
+static void who_waits_looks_before_it_sleeps(void **state)
+{
+	struct fixture *fx = *state;
+	char byte = 0;
+
+	assert_int_equal(cow_set_poll(fx->cow, 1001), -COW_EINVAL);
+	assert_int_equal(cow_set_poll(fx->cow, 0), 0);
+	atomic_store(&nyields, 0);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(cow_pread(fx->obj, &byte, 1, 0), 1);
+	assert_int_equal(atomic_load(&nyields), 0);
+	assert_int_equal(cow_set_poll(fx->cow, 1000), 0);
+	for (int i = 0; i < 100000 && atomic_load(&nyields) == 0; i++)
+		assert_int_equal(cow_pread(fx->obj, &byte, 1, 0), 1);
+	assert_true(atomic_load(&nyields) > 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -298,6 +328,7 @@ int main(void)
 	    TEST(test_wait_hands_over_before_callbacks),
 	    TEST(test_wait_leaves_the_descriptor_right),
 	    TEST(test_wait_beside_another_call),
+	    TEST(who_waits_looks_before_it_sleeps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

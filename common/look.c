@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/look.h"
+
+#include <sched.h>
+
+#include "common/clock.h"
+
+#define LOOK_FIRST_NS 10000u
+/*
+ * Whoever ran for so long when the thread gave way needs the processor: it does not look for a while, and twice
+ * as long where it has not looked for as long as that since.  Some are done soon; another program may not be.
+ */
+#define LOOK_IN_WAY_NS	 500000u
+#define LOOK_REST_MIN_NS 1000000u
+#define LOOK_REST_MAX_NS 1600000000u
+
+/* Lets others have the processor. */
+static void look_give_way(struct look *look, uint64_t before_ns)
+{
+	uint64_t now;
+
+	(void)sched_yield();
+	now = clock_now_ns();
+	if (now - before_ns < LOOK_IN_WAY_NS) {
+		look->looked_ns += now - before_ns;
+		return;
+	}
+	look->rest_ns = look->looked_ns >= look->rest_ns ? LOOK_REST_MIN_NS : 2 * look->rest_ns;
+	if (look->rest_ns > LOOK_REST_MAX_NS)
+		look->rest_ns = LOOK_REST_MAX_NS;
+	look->rests_until_ns = now + look->rest_ns;
+	look->looked_ns = 0;
+}
+
+bool look_again(struct look *look, uint64_t since_ns, uint64_t now_ns)
+{
+	uint64_t for_ns = look->for_ns < look->max_ns ? look->for_ns : look->max_ns;
+
+	if (now_ns - since_ns >= for_ns || now_ns < look->rests_until_ns)
+		return false;
+	look_give_way(look, now_ns);
+	return true;
+}
+
+void look_slept(struct look *look, uint64_t waited_ns)
+{
+	if (waited_ns > look->max_ns)
+		look->for_ns /= 2;
+	else if (waited_ns > look->for_ns)
+		look->for_ns = look->for_ns ? 2 * look->for_ns : LOOK_FIRST_NS;
+	if (look->for_ns > look->max_ns)
+		look->for_ns = look->max_ns;
+}

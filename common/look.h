@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * look.h: adaptive polling: a thread that waits looks for a while before it sleeps, since to be woken costs
+ * more than most of what it waits for.
+ *
+ *	since = now
+ *	while (look_again(&look, since, now))     others have had the processor
+ *		if (there is something)
+ *			return
+ *	sleep
+ *	look_slept(&look, now - since)
+ *
+ * How long is learned as KVM does for a halted processor (grow_halt_poll_ns() and shrink_halt_poll_ns() in
+ * Linux' virt/kvm/kvm_main.c): longer where that would have been enough, else less.  Whoever looks gives way
+ * each time, and where somebody else needs the processor he does not look for a while.
+ *
+ * Any thread, one at a time.
+ */
+#ifndef COMMON_LOOK_H
+#define COMMON_LOOK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LOOK_MAX_NS 100000u
+
+/* Zeroed but for the first. */
+struct look {
+	uint64_t max_ns;	 /* never longer than this: LOOK_MAX_NS; 0: not at all */
+	uint64_t for_ns;	 /* how long to look */
+	uint64_t rests_until_ns; /* not at all before then */
+	uint64_t rest_ns;
+	uint64_t looked_ns; /* since it last rested */
+};
+
+/* Nothing has come since then (clock_now_ns()): is it worth another look?  If so others had their turn
+ * meanwhile. */
+bool look_again(struct look *look, uint64_t since_ns, uint64_t now_ns);
+
+/* The thread slept: something has come so long after it began to wait. */
+void look_slept(struct look *look, uint64_t waited_ns);
+
+#endif
