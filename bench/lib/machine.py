@@ -45,6 +45,14 @@ def of_status(pid, key):
     return None
 
 
+def bytes_read(pid):
+    """What a process has had read from devices so far."""
+    for line in pathlib.Path(f"/proc/{pid}/io").read_text().splitlines():
+        if line.startswith("read_bytes:"):
+            return int(line.split()[1])
+    return 0
+
+
 def pss_mib(pids):
     """The memory of these processes, what they share counted once."""
     total = 0
