@@ -100,20 +100,20 @@ int call_poll_ms(uint64_t deadline_ns)
 }
 
 /* poll(), which looks for a while before it sleeps.  Of the thread that pumps, without the lock. */
-static int call_poll(struct cow *cow, struct pollfd fds[2], int ms)
+static int call_poll(struct cow *cow, struct pollfd fds[2], uint64_t deadline_ns)
 {
 	uint64_t since = clock_now_ns();
-	uint64_t now = since;
+	uint64_t now;
 	int n;
 
-	while (ms > 0 && look_again(&cow->look, since, now)) {
+	do {
 		n = poll(fds, 2, 0);
-		if (n != 0)
-			return n;
 		now = clock_now_ns();
-	}
-	n = poll(fds, 2, ms);
-	if (n > 0)
+		if (n != 0 || now >= deadline_ns)
+			return n;
+	} while (look_again(&cow->look, since, now));
+	n = poll(fds, 2, call_poll_ms(deadline_ns));
+	if (n >= 0)
 		look_slept(&cow->look, clock_now_ns() - since);
 	return n;
 }
@@ -132,7 +132,7 @@ static short call_sleep(struct cow *cow)
 	cow->polling = true;
 	cow->look.max_ns = cow->poll_us * UINT64_C(1000);
 	(void)pthread_mutex_unlock(&cow->lock);
-	n = call_poll(cow, fds, call_poll_ms(cow->pump_deadline_ns));
+	n = call_poll(cow, fds, cow->pump_deadline_ns);
 	if (n > 0 && fds[1].revents)
 		(void)eventfd_read(cow->wake_fd, &drained);
 	(void)pthread_mutex_lock(&cow->lock);

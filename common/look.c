@@ -8,7 +8,8 @@
 #define LOOK_FIRST_NS 10000u
 /*
  * Whoever ran for so long when the thread gave way needs the processor: it does not look for a while, and twice
- * as long where it has not looked for as long as that since.  Some are done soon; another program may not be.
+ * as long where it has not given way, in all, for as long as that since.  Some are done soon; another program may not
+ * be.
  */
 #define LOOK_IN_WAY_NS	 500000u
 #define LOOK_REST_MIN_NS 1000000u
@@ -22,14 +23,14 @@ static void look_give_way(struct look *look, uint64_t before_ns)
 	(void)sched_yield();
 	now = clock_now_ns();
 	if (now - before_ns < LOOK_IN_WAY_NS) {
-		look->looked_ns += now - before_ns;
+		look->gave_ns += now - before_ns;
 		return;
 	}
-	look->rest_ns = look->looked_ns >= look->rest_ns ? LOOK_REST_MIN_NS : 2 * look->rest_ns;
+	look->rest_ns = look->gave_ns >= look->rest_ns ? LOOK_REST_MIN_NS : 2 * look->rest_ns;
 	if (look->rest_ns > LOOK_REST_MAX_NS)
 		look->rest_ns = LOOK_REST_MAX_NS;
 	look->rests_until_ns = now + look->rest_ns;
-	look->looked_ns = 0;
+	look->gave_ns = 0;
 }
 
 bool look_again(struct look *look, uint64_t since_ns, uint64_t now_ns)

@@ -4,9 +4,10 @@
  * more than most of what it waits for.
  *
  *	since = now
- *	while (look_again(&look, since, now))     others have had the processor
+ *	do
  *		if (there is something)
  *			return
+ *	while (look_again(&look, since, now))     others have had the processor
  *	sleep
  *	look_slept(&look, now - since)
  *
@@ -30,7 +31,7 @@ struct look {
 	uint64_t for_ns;	 /* how long to look */
 	uint64_t rests_until_ns; /* not at all before then */
 	uint64_t rest_ns;
-	uint64_t looked_ns; /* since it last rested */
+	uint64_t gave_ns; /* others have had so much since it last rested */
 };
 
 /* Nothing has come since then (clock_now_ns()): is it worth another look?  If so others had their turn

@@ -16,8 +16,8 @@
  * the oldest change in the journal has some age, or when somebody waits for one.
  *
  * Owns the set of blocks that are not yet home (home.h), each with a reference to its page, and the
- * list of freed blocks that may not be used before the next checkpoint (invariant 6).  All of it is of
- * the loop, but for what a worker sorts at the beginning of HOMING.
+ * list of freed blocks that may not be used before the next checkpoint (invariant 6), of which it tells the
+ * cache meanwhile.  All of it is of the loop, but for what a worker sorts at the beginning of HOMING.
  */
 #ifndef SERVER_CHECKPOINT_H
 #define SERVER_CHECKPOINT_H

@@ -72,6 +72,7 @@ static void load_space(struct commits *fx)
 	struct map_view *view;
 
 	memset(fx->freed, 0, sizeof(fx->freed));
+	memset(fx->unmapped, 0, sizeof(fx->unmapped));
 	memset(fx->taken, 1, sizeof(fx->taken));
 	assert_int_equal(map_view_begin(fx->ts->map, &view), 0);
 	assert_int_equal(map_each_free(view, pblk(0), load_free, fx), 0);
