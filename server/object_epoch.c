@@ -196,21 +196,6 @@ static bool epoch_ring_wants(struct object *obj)
 	return false;
 }
 
-void epoch_close(struct object *obj)
-{
-	bool may = true;
-
-	ASSERT_LOOP();
-	if (!epoch_ring_wants(obj))
-		return;
-	TIE_FOREACH (other, obj) {
-		other->open.close_wanted = true;
-		may = may && other->nclosed < EPOCH_CLOSED_MAX && !epoch_head_failed(other);
-	}
-	if (may)
-		(void)epoch_freeze(obj); /* who waits is told */
-}
-
 /* What is in open epochs, of those bounds that one record has. */
 struct epoch_load {
 	uint64_t nblks;
@@ -227,6 +212,36 @@ static void epoch_add_load(struct object *obj, struct epoch_load *load)
 		load->nholes += other->open.holes.n;
 		load->nobjs++;
 	}
+}
+
+/*
+ * How many of an object may be closed before it.  One that has to be written is written while another is being
+ * committed.  One that fits into its record has nothing to gain: it is submitted behind that in any case, and until
+ * then takes more.
+ */
+static unsigned int epoch_closed_max(struct object *obj)
+{
+	struct epoch_load load = {0};
+
+	epoch_add_load(obj, &load);
+	return load.nblks > WRITEBACK_INLINE_BLKS ? EPOCH_CLOSED_MAX : 1;
+}
+
+void epoch_close(struct object *obj)
+{
+	bool may = true;
+	unsigned int max;
+
+	ASSERT_LOOP();
+	if (!epoch_ring_wants(obj))
+		return;
+	max = epoch_closed_max(obj);
+	TIE_FOREACH (other, obj) {
+		other->open.close_wanted = true;
+		may = may && other->nclosed < max && !epoch_head_failed(other);
+	}
+	if (may)
+		(void)epoch_freeze(obj); /* who waits is told */
 }
 
 /* May this much more be in it?  Each hole takes its part of the blocks and folios too: what all of it

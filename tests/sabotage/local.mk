@@ -121,6 +121,8 @@ sabotage_patches = \
 	tests/sabotage/718-claim-granted-to-two.patch \
 	tests/sabotage/719-epoch-newest-place-counts.patch \
 	tests/sabotage/720-expire-closed-forgotten.patch \
+	tests/sabotage/721-epoch-closed-too-soon.patch \
+	tests/sabotage/722-epoch-closed-too-late.patch \
 	tests/sabotage/801-writeback-short.patch \
 	tests/sabotage/802-writeback-error-dropped.patch \
 	tests/sabotage/803-writeback-reservation-twice.patch \

@@ -171,6 +171,58 @@ static void a_third_fsync_is_closed_when_its_turn_comes(void **state)
 	assert_int_equal(object_close(h), 0);
 }
 
+/* What fits into a record gains nothing by being closed before its turn, and until then others share it. */
+static void fsyncs_behind_one_share_an_epoch(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h = engine_create_open(e, "a", 0);
+	uint64_t syncs = gate_dev_calls(e->gate, GATE_SYNC);
+	struct result sync[ENGINE_WRITTEN_BLKS] = {0};
+
+	gate_dev_hold(e->gate, GATE_SYNC);
+	for (uint64_t i = 0; i < ARRAY_LEN(sync); i++) {
+		assert_int_equal(engine_write_blk(e, h, i, (uint8_t)(i + 1)), 0);
+		object_fsync(h, engine_done_cb, &sync[i]);
+		engine_wait_calls(e, GATE_SYNC, syncs + 1);
+		engine_settle(e);
+	}
+	gate_dev_open(e->gate, GATE_SYNC);
+	for (size_t i = 0; i < ARRAY_LEN(sync); i++)
+		assert_int_equal(engine_wait(e, &sync[i]), 0);
+	assert_int_equal(gate_dev_calls(e->gate, GATE_SYNC), syncs + 2);
+	assert_int_equal(object_close(h), 0);
+	engine_restart(e);
+	h = engine_open(e, "a");
+	for (uint64_t i = 0; i < ARRAY_LEN(sync); i++)
+		assert_int_equal(engine_blk_byte(e, h, i), i + 1);
+	assert_int_equal(object_close(h), 0);
+}
+
+/* What does not is written while the one before it is being committed. */
+static void a_large_epoch_is_written_beside_one(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h = engine_create_open(e, "a", 0);
+	uint64_t syncs = gate_dev_calls(e->gate, GATE_SYNC);
+	struct result first = {0};
+	struct result second = {0};
+	uint64_t writes;
+
+	gate_dev_hold(e->gate, GATE_SYNC);
+	assert_int_equal(engine_write_blk(e, h, 0, 1), 0);
+	object_fsync(h, engine_done_cb, &first);
+	engine_wait_calls(e, GATE_SYNC, syncs + 1);
+	writes = gate_dev_calls(e->gate, GATE_WRITE);
+	assert_int_equal(engine_write_blks(e, h, 1, ENGINE_WRITTEN_BLKS, 2), 0);
+	object_fsync(h, engine_done_cb, &second);
+	engine_wait_calls(e, GATE_WRITE, writes + 1);
+	assert_false(first.done || second.done);
+	gate_dev_open(e->gate, GATE_SYNC);
+	assert_int_equal(engine_wait(e, &first), 0);
+	assert_int_equal(engine_wait(e, &second), 0);
+	assert_int_equal(object_close(h), 0);
+}
+
 static void the_tail_of_the_last_block_is_zeros(void **state)
 {
 	struct engine *e = *state;
@@ -383,6 +435,8 @@ int main(void)
 	    TEST(a_clone_is_not_overtaken_by_what_a_callback_starts),
 	    TEST(a_closed_truncation_hides_the_map),
 	    TEST(a_third_fsync_is_closed_when_its_turn_comes),
+	    TEST(fsyncs_behind_one_share_an_epoch),
+	    TEST(a_large_epoch_is_written_beside_one),
 	    TEST(the_tail_of_the_last_block_is_zeros),
 	    TEST(reservations_are_given_back),
 	    TEST(all_parked_writes_go_on),
