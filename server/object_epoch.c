@@ -187,6 +187,11 @@ static bool epoch_head_failed(const struct object *obj)
 	return head && set_failed(head->set);
 }
 
+static bool epoch_is_in_ring(const struct object *obj)
+{
+	return obj->tie.next != obj;
+}
+
 /* Is anything open in the ring, or waited for? */
 static bool epoch_ring_wants(struct object *obj)
 {
@@ -215,16 +220,18 @@ static void epoch_add_load(struct object *obj, struct epoch_load *load)
 }
 
 /*
- * How many of an object may be closed before it.  One that has to be written is written while another is being
- * committed.  One that fits into its record has nothing to gain: it is submitted behind that in any case, and until
- * then takes more.
+ * How many may be closed and not durable behind which the open one is closed.  One that has data to be written is
+ * written while another is being committed.  One that fits into its record, or has all of it placed, is submitted
+ * behind that in any case, so it takes what comes until then.
  */
-static unsigned int epoch_closed_max(struct object *obj)
+static unsigned int epoch_closed_max(const struct object *obj)
 {
-	struct epoch_load load = {0};
+	const struct cache_object *co = &obj->cache;
+	uint64_t inlined = co->nplaced > 0 ? 0 : WRITEBACK_INLINE_BLKS;
 
-	epoch_add_load(obj, &load);
-	return load.nblks > WRITEBACK_INLINE_BLKS ? EPOCH_CLOSED_MAX : 1;
+	if (epoch_is_in_ring(obj))
+		return EPOCH_CLOSED_MAX; /* who leaves may be the one whose turn the others wait for */
+	return co->ndirty - co->nplaced > inlined ? EPOCH_CLOSED_MAX : 1;
 }
 
 void epoch_close(struct object *obj)
@@ -292,7 +299,7 @@ bool epoch_is_tied(const struct object *obj)
 {
 	const struct epoch *epoch;
 
-	if (obj->tie.next != obj)
+	if (epoch_is_in_ring(obj))
 		return true;
 	TAILQ_FOREACH (epoch, &obj->closed, link)
 		if (epoch->state != EPOCH_APPLYING && epoch->set->nleft > 1)
@@ -363,6 +370,10 @@ int epoch_make_room_all(struct object *const *objs, uint32_t n, const struct epo
 		err = epoch_close_rings(objs, n);
 		load = epoch_load_of(objs, n);
 	}
+	/* those who were left out may be the ones whose turn the others waited for */
+	for (uint32_t i = 0; i < n; i++)
+		if (objs[i]->open.close_wanted)
+			epoch_close(objs[i]);
 	if (err == 0 && load.nobjs > EPOCH_TIED_MAX)
 		err = -ERR_LIMIT;
 	return err;
@@ -376,6 +387,17 @@ int epoch_tie(struct object *const *objs, uint32_t n, const struct epoch_needs *
 	for (uint32_t i = 1; i < n && err == 0; i++)
 		epoch_join(objs[0], objs[i]);
 	return err;
+}
+
+void epoch_leave(struct object *obj)
+{
+	struct object *rest = obj->tie.next;
+
+	ASSERT_LOOP();
+	tie_leave(obj);
+	/* perhaps it was for this one's turn that they waited */
+	if (rest != obj && rest->open.close_wanted && !obj->objs->wb.stopping)
+		epoch_close(rest);
 }
 
 /* ---- retrying -------------------------------------------------------------------------------- */
@@ -467,7 +489,7 @@ void epoch_sync_tied(struct object *obj, struct epoch_waiter *waiter)
 	bool clean = true;
 
 	ASSERT_LOOP();
-	if (obj->tie.next == obj) {
+	if (!epoch_is_in_ring(obj)) {
 		epoch_sync(obj, waiter);
 		return;
 	}
@@ -519,7 +541,7 @@ void epoch_discard(struct object *obj)
 	ASSERT_LOOP();
 	assert(STAILQ_EMPTY(&obj->open.waiters));
 	alloc_unreserve(obj->objs->alloc, cache_punch(&obj->cache, lblk(0), BLK_OBJECT_MAX));
-	tie_leave(obj);
+	epoch_leave(obj);
 	obj->open.meta = false;
 	obj->open.close_wanted = false;
 	holes_fini(&obj->open.holes);

@@ -126,6 +126,9 @@ void epoch_sync_all(struct object *const *objs, uint32_t n, struct epoch_waiter 
  */
 void epoch_discard(struct object *obj) LOOP_FN;
 
+/* Takes the object out of its ring; what is wanted closed of the others may be closed by that. */
+void epoch_leave(struct object *obj) LOOP_FN;
+
 /* Is some object's writeback under way, so that waiting for it makes sense? */
 bool epoch_any_moving(const struct objects *objs) LOOP_FN;
 

@@ -366,7 +366,7 @@ static void mutate_kick(struct object *obj)
 {
 	struct objects *objs = obj->objs;
 
-	if (epoch_is_full(obj) ||
+	if (epoch_is_full(obj) || obj->open.close_wanted ||
 	    (cache_busy_pages(objs->cache) > objs->dirty_limit / 2 && obj->cache.ndirty > 0))
 		epoch_close(obj);
 }

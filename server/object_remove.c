@@ -120,7 +120,7 @@ static void remove_step(struct name_op *op)
 	struct object *obj = op->obj;
 
 	if (!epoch_open_any(obj))
-		tie_leave(obj); /* there is nothing of it that others could be seen without */
+		epoch_leave(obj); /* there is nothing of it that others could be seen without */
 	if (remove_must_sync(remove_of(op))) {
 		op->waiter.ready = remove_settled;
 		epoch_sync(obj, &op->waiter);

@@ -162,7 +162,8 @@ static void a_third_fsync_is_closed_when_its_turn_comes(void **state)
 
 	gate_dev_hold(e->gate, GATE_SYNC);
 	for (uint64_t i = 0; i < ARRAY_LEN(sync); i++) {
-		assert_int_equal(engine_write_blk(e, h, i, 1), 0);
+		assert_int_equal(
+		    engine_write_blks(e, h, i * ENGINE_WRITTEN_BLKS, ENGINE_WRITTEN_BLKS, 1), 0);
 		object_fsync(h, engine_done_cb, &sync[i]);
 	}
 	gate_dev_open(e->gate, GATE_SYNC);
@@ -198,7 +199,7 @@ static void fsyncs_behind_one_share_an_epoch(void **state)
 	assert_int_equal(object_close(h), 0);
 }
 
-/* What does not is written while the one before it is being committed. */
+/* What does not is written while the one before it is being committed, and so is what has grown. */
 static void a_large_epoch_is_written_beside_one(void **state)
 {
 	struct engine *e = *state;
@@ -213,8 +214,11 @@ static void a_large_epoch_is_written_beside_one(void **state)
 	object_fsync(h, engine_done_cb, &first);
 	engine_wait_calls(e, GATE_SYNC, syncs + 1);
 	writes = gate_dev_calls(e->gate, GATE_WRITE);
-	assert_int_equal(engine_write_blks(e, h, 1, ENGINE_WRITTEN_BLKS, 2), 0);
+	assert_int_equal(engine_write_blk(e, h, 1, 2), 0);
 	object_fsync(h, engine_done_cb, &second);
+	engine_settle(e);
+	assert_int_equal(gate_dev_calls(e->gate, GATE_WRITE), writes);
+	assert_int_equal(engine_write_blks(e, h, 2, ENGINE_WRITTEN_BLKS, 2), 0);
 	engine_wait_calls(e, GATE_WRITE, writes + 1);
 	assert_false(first.done || second.done);
 	gate_dev_open(e->gate, GATE_SYNC);

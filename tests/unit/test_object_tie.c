@@ -445,6 +445,38 @@ static void a_tied_object_can_be_reset(void **state)
 	assert_after_crash(e, 3, 3);
 }
 
+/* What is to be closed of the others waits for the turn of the one that leaves them. */
+static void who_is_removed_holds_up_nobody(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h[] = {engine_create_open(e, "a", 0), engine_create_open(e, "b", 0)};
+	uint64_t writes;
+	struct result reset = {0};
+	struct result removed = {0};
+
+	assert_int_equal(engine_write_blk(e, h[1], 0, 1), 0);
+	assert_int_equal(snapshot(e, "b@v"), 0);
+	assert_int_equal(engine_write_blk(e, h[1], 0, 2), 0);
+	assert_int_equal(engine_fsync(e, h[1]), 0);
+	writes = gate_dev_calls(e->gate, GATE_WRITE);
+	gate_dev_hold(e->gate, GATE_WRITE);
+	for (uint64_t i = 1; i <= 2; i++) {
+		assert_int_equal(engine_write_blks(e, h[0], 0, ENGINE_WRITTEN_BLKS, 1), 0);
+		engine_wait_calls(e, GATE_WRITE, writes + i); /* closed by the timer */
+	}
+	assert_int_equal(tie(h[0], h[1]), 0);
+	object_reset(e->objs, "b@v", engine_info_cb, &reset);
+	engine_settle(e);
+	assert_int_equal(object_close(h[0]), 0);
+	object_remove(e->objs, "a", false, engine_done_cb, &removed);
+	engine_settle(e);
+	gate_dev_open(e->gate, GATE_WRITE);
+	assert_int_equal(engine_wait(e, &removed), 0);
+	assert_int_equal(engine_wait(e, &reset), 0);
+	assert_int_equal(engine_blk_byte(e, h[1], 0), 1);
+	assert_int_equal(object_close(h[1]), 0);
+}
+
 /* What changes an object by another way than its epochs keeps the order too. */
 static void a_reset_comes_behind_what_was_acknowledged(void **state)
 {
@@ -623,6 +655,7 @@ int main(void)
 
 	    TEST(a_removal_of_a_tied_object_that_fails_gives_nothing_up),
 	    TEST(a_tied_object_can_be_reset),
+	    TEST_TICKING(who_is_removed_holds_up_nobody),
 	    TEST(a_reset_comes_behind_what_was_acknowledged),
 	    TEST(a_range_clone_comes_behind_what_was_acknowledged),
 	    TEST(a_snapshot_of_a_tied_object_closes_the_set),
