@@ -234,21 +234,26 @@ static unsigned int epoch_closed_max(const struct object *obj)
 	return co->ndirty - co->nplaced > inlined ? EPOCH_CLOSED_MAX : 1;
 }
 
-void epoch_close(struct object *obj)
+/* Where there is no memory for it who waits is told. */
+static int epoch_try_close(struct object *obj)
 {
 	bool may = true;
 	unsigned int max;
 
-	ASSERT_LOOP();
 	if (!epoch_ring_wants(obj))
-		return;
+		return 0;
 	max = epoch_closed_max(obj);
 	TIE_FOREACH (other, obj) {
 		other->open.close_wanted = true;
 		may = may && other->nclosed < max && !epoch_head_failed(other);
 	}
-	if (may)
-		(void)epoch_freeze(obj); /* who waits is told */
+	return may ? epoch_freeze(obj) : 0;
+}
+
+void epoch_close(struct object *obj)
+{
+	ASSERT_LOOP();
+	(void)epoch_try_close(obj);
 }
 
 /* May this much more be in it?  Each hole takes its part of the blocks and folios too: what all of it
@@ -371,9 +376,9 @@ int epoch_make_room_all(struct object *const *objs, uint32_t n, const struct epo
 		load = epoch_load_of(objs, n);
 	}
 	/* those who were left out may be the ones whose turn the others waited for */
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n && err == 0; i++)
 		if (objs[i]->open.close_wanted)
-			epoch_close(objs[i]);
+			err = epoch_try_close(objs[i]);
 	if (err == 0 && load.nobjs > EPOCH_TIED_MAX)
 		err = -ERR_LIMIT;
 	return err;
@@ -541,10 +546,10 @@ void epoch_discard(struct object *obj)
 	ASSERT_LOOP();
 	assert(STAILQ_EMPTY(&obj->open.waiters));
 	alloc_unreserve(obj->objs->alloc, cache_punch(&obj->cache, lblk(0), BLK_OBJECT_MAX));
-	epoch_leave(obj);
 	obj->open.meta = false;
 	obj->open.close_wanted = false;
 	holes_fini(&obj->open.holes);
+	epoch_leave(obj);
 	/* at the end of all nothing moves: what is durable and could not be applied the journal has */
 	TAILQ_FOREACH_SAFE (epoch, &obj->closed, link, next)
 		if (epoch->state == EPOCH_FAILED || epoch->state == EPOCH_WRITTEN ||

@@ -44,7 +44,8 @@ int epoch_make_room(struct object *obj, const struct epoch_needs *needs) LOOP_FN
 
 /*
  * The same for n objects that are about to be changed as one: after it, and in this turn, epoch_tie()
- * closes nothing and cannot fail.  Also -ERR_LIMIT, as that.
+ * closes nothing and cannot fail.  What of them is wanted closed, and may be, is closed here.  Also
+ * -ERR_LIMIT, as that.
  */
 int epoch_make_room_all(struct object *const *objs, uint32_t n,
 			const struct epoch_needs *needs) LOOP_FN MUST_CHECK;
