@@ -256,18 +256,6 @@ static void blkcache_remove(struct blkcache *bc, pblk_t blk)
 	page_put(page);
 }
 
-void blkcache_drop(struct blkcache *bc, pblk_t blk, uint64_t nblks)
-{
-	uint64_t end = blk.n + nblks;
-
-	ASSERT_LOOP();
-	assert(end <= bc->dev_nblks);
-	for (uint64_t at = bit_next(bc->present, blk.n, end); at < end;
-	     at = bit_next(bc->present, at + 1, end))
-		blkcache_remove(bc, pblk(at));
-	blkcache_unpin(bc, blk, nblks);
-}
-
 void blkcache_forget(struct blkcache *bc, pblk_t blk, uint64_t nblks)
 {
 	uint64_t end = blk.n + nblks;
@@ -278,6 +266,12 @@ void blkcache_forget(struct blkcache *bc, pblk_t blk, uint64_t nblks)
 	     at = bit_next(bc->present, at + 1, end))
 		if (!bit_get(bc->pinned, pblk(at)))
 			blkcache_remove(bc, pblk(at));
+}
+
+void blkcache_drop(struct blkcache *bc, pblk_t blk, uint64_t nblks)
+{
+	blkcache_unpin(bc, blk, nblks);
+	blkcache_forget(bc, blk, nblks);
 }
 
 /* ---- evicting -------------------------------------------------------------------------------- */

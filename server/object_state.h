@@ -20,9 +20,9 @@
  *  - Epochs of an object are committed whole and in the order of closing: only the head, the oldest
  *    that is not durable, is submitted.  So after a crash the object holds a prefix of its
  *    acknowledged writes.
- *  - At most EPOCH_CLOSED_MAX are closed and not durable, and one, of an object that is not tied, where what
- *    is open has nothing to be written before its record; more fsyncs meanwhile share the next one.  Only one that is full, or
- *    whose moment counts (epoch_sync_now()), is closed nevertheless.
+ *  - At most EPOCH_CLOSED_MAX are closed and not durable; of an object that is not tied one, where what is
+ *    open has nothing to be written before its record.  More fsyncs meanwhile share the next one.  Only
+ *    one that is full, or whose moment counts (epoch_sync_now()), is closed nevertheless.
  *  - APPLYING: durable, but not in the map yet: its blocks stay staged in the cache.
  *  - A failed epoch keeps its place, its blocks stay in the cache, and everybody who waits for it
  *    or a later one is told.  It is written again, to other extents, at the next fsync, and by the
