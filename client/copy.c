@@ -20,8 +20,13 @@ struct copy {
 	bool ended;
 
 	pthread_mutex_t lock; /* of all below; never taken before source_lock is released */
-	pthread_cond_t turned;
-	uint64_t turn; /* the ticket whose piece an ordered sink takes next */
+	uint64_t turn;	      /* the ticket whose piece an ordered sink takes next */
+	/*
+	 * The turn of this ticket has come: no two that wait have the same remainder, since each thread has one ticket
+	 * and they have their turns in order.  Where several threads wait on one, glibc before 2.41 may lose a
+	 * signal (its bug 25847).
+	 */
+	pthread_cond_t turned[COPY_THREADS];
 	bool failed;
 	struct copy_error *error;
 	struct copy_result *result;
@@ -81,7 +86,8 @@ static void copy_stop(struct copy *cp, const struct copy_error *error)
 		cp->failed = true;
 		*cp->error = *error;
 	}
-	(void)pthread_cond_broadcast(&cp->turned);
+	for (unsigned int i = 0; i < COPY_THREADS; i++)
+		(void)pthread_cond_signal(&cp->turned[i]);
 	(void)pthread_mutex_unlock(&cp->lock);
 }
 
@@ -120,7 +126,7 @@ static bool copy_await_turn(struct copy *cp, uint64_t ticket)
 
 	(void)pthread_mutex_lock(&cp->lock);
 	while (!cp->failed && cp->turn != ticket)
-		(void)pthread_cond_wait(&cp->turned, &cp->lock);
+		(void)pthread_cond_wait(&cp->turned[ticket % COPY_THREADS], &cp->lock);
 	ok = !cp->failed;
 	(void)pthread_mutex_unlock(&cp->lock);
 	return ok;
@@ -130,7 +136,7 @@ static void copy_account(struct copy *cp, const struct copy_piece *piece)
 {
 	(void)pthread_mutex_lock(&cp->lock);
 	cp->turn++;
-	(void)pthread_cond_broadcast(&cp->turned);
+	(void)pthread_cond_signal(&cp->turned[cp->turn % COPY_THREADS]);
 	cp->result->total_bytes += piece->len;
 	if (!piece->hole)
 		cp->result->data_bytes += piece->len;
@@ -187,7 +193,6 @@ int copy_run(struct copy_source *src, struct copy_sink *sink, unsigned int nthre
 	    .buf_len = buf_len,
 	    .source_lock = PTHREAD_MUTEX_INITIALIZER,
 	    .lock = PTHREAD_MUTEX_INITIALIZER,
-	    .turned = PTHREAD_COND_INITIALIZER,
 	    .error = error,
 	    .result = result,
 	    .progress = progress,
@@ -195,6 +200,8 @@ int copy_run(struct copy_source *src, struct copy_sink *sink, unsigned int nthre
 	pthread_t threads[COPY_THREADS];
 	unsigned int n = 0;
 
+	for (unsigned int i = 0; i < COPY_THREADS; i++)
+		cp.turned[i] = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	*result = (struct copy_result){0};
 	/* this thread is one of them, so a copy goes on where no other can be made */
 	while (n + 1 < nthreads && n < COPY_THREADS - 1 &&

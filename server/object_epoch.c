@@ -554,7 +554,7 @@ void epoch_discard(struct object *obj)
 	TAILQ_FOREACH_SAFE (epoch, &obj->closed, link, next)
 		if (epoch->state == EPOCH_FAILED || epoch->state == EPOCH_WRITTEN ||
 		    (epoch->state == EPOCH_APPLYING && obj->objs->wb.stopping))
-			epoch_forget(epoch);
+			epoch_abandon(epoch);
 	object_promise_update(obj);
 	epoch_settle(obj);
 }

@@ -41,4 +41,7 @@ void set_retry(struct epoch_set *set) LOOP_FN;
 /* Takes an epoch that no thread works on out of its object and its set. */
 void epoch_forget(struct epoch *epoch) LOOP_FN;
 
+/* So, too, of an object that goes: the others of the set may have waited for it, and go on. */
+void epoch_abandon(struct epoch *epoch) LOOP_FN;
+
 #endif

@@ -282,14 +282,30 @@ static LOOP_FN void epoch_done(struct writeback_batch *batch, int err)
 
 /* ---- written, submitted ---------------------------------------------------------------------- */
 
+void epoch_abandon(struct epoch *epoch)
+{
+	struct epoch_set *set = epoch->set;
+
+	ASSERT_LOOP();
+	set->holds++;
+	epoch_forget(epoch);
+	set_advance(set);
+	set->holds--;
+	set_free_if_gone(set);
+}
+
 /* Of an object that has been removed. */
 static void epoch_drop(struct epoch *epoch)
 {
 	struct epoch_waiters waiters = STAILQ_HEAD_INITIALIZER(waiters);
+	struct epoch_set *set = epoch->set;
 
 	STAILQ_CONCAT(&waiters, &epoch->waiters);
-	epoch->set->nmoving--;
+	set->holds++;
 	epoch_forget(epoch);
+	set_rest(set);
+	set->holds--;
+	set_free_if_gone(set);
 	epoch_wake(&waiters, 0);
 }
 
@@ -307,7 +323,8 @@ static LOOP_FN void epoch_written(struct writeback_batch *batch)
 /* Are all of it written, and is nothing before it? */
 static bool set_is_ready(struct epoch_set *set)
 {
-	if (set->durable || set->nmoving > 0 || set->nfailed > 0 || set->objs->wb.stopping)
+	if (set->durable || set->nleft == 0 || set->nmoving > 0 || set->nfailed > 0 ||
+	    set->objs->wb.stopping)
 		return false;
 	SET_FOREACH (epoch, set)
 		if (epoch != epoch_head(epoch->obj) || epoch->obj->waking ||

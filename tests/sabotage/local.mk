@@ -125,6 +125,7 @@ sabotage_patches = \
 	tests/sabotage/722-epoch-closed-too-late.patch \
 	tests/sabotage/723-tie-left-with-others-waiting.patch \
 	tests/sabotage/724-epoch-grown-not-closed.patch \
+	tests/sabotage/725-rest-of-set-forgotten.patch \
 	tests/sabotage/801-writeback-short.patch \
 	tests/sabotage/802-writeback-error-dropped.patch \
 	tests/sabotage/803-writeback-reservation-twice.patch \

@@ -404,6 +404,27 @@ static void a_tied_object_whose_writes_fail_can_be_removed(void **state)
 	assert_int_equal(byte_after(e, "b"), 2);
 }
 
+/* What was written of the others is committed then; nobody has to ask. */
+static void who_is_left_of_a_failed_set_goes_on(void **state)
+{
+	struct engine *e = *state;
+	struct handle *h[] = {engine_create_open(e, "a", 0), engine_create_open(e, "b", 0)};
+	uint64_t writes = gate_dev_calls(e->gate, GATE_WRITE);
+
+	assert_int_equal(tie(h[0], h[1]), 0);
+	assert_int_equal(engine_write_blks(e, h[0], 0, ENGINE_WRITTEN_BLKS, 1), 0);
+	assert_int_equal(engine_write_blk(e, h[1], 0, 2), 0);
+	assert_int_equal(object_close(h[0]), 0);
+	gate_dev_fail_upto(e->gate, GATE_WRITE, writes + 2);
+	assert_int_equal(engine_remove(e, "a"), 0);
+	engine_wait_calls(e, GATE_WRITE, writes + 4); /* the removal's record, and that of b */
+	engine_settle(e);
+	assert_int_equal(object_close(h[1]), -ERR_WRITEBACK); /* it is told */
+	crash(e);
+	assert_false(exists(e, "a"));
+	assert_int_equal(byte_after(e, "b"), 2);
+}
+
 /* Neither what was to be made durable before, nor the removal: all is as if nobody had asked. */
 static void a_removal_of_a_tied_object_that_fails_gives_nothing_up(void **state)
 {
@@ -652,6 +673,7 @@ int main(void)
 	    TEST_TICKING(the_timer_writes_a_failed_set_again),
 	    TEST(a_tied_object_is_removed_with_its_set_durable),
 	    TEST(a_tied_object_whose_writes_fail_can_be_removed),
+	    TEST(who_is_left_of_a_failed_set_goes_on),
 
 	    TEST(a_removal_of_a_tied_object_that_fails_gives_nothing_up),
 	    TEST(a_tied_object_can_be_reset),
