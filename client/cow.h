@@ -197,7 +197,7 @@ int cow_set_timeout(cow_t *cow, unsigned int ms);
 
 /*
  * How long at most the thread that polls for all who wait for answers looks for them before it sleeps, in microseconds:
- * 100 unless told otherwise, at most 1,000; 0: it sleeps at once.  A thread that sleeps takes 5 to 20 us to be woken.  It
+ * 200 unless told otherwise, at most 1,000; 0: it sleeps at once.  A thread that sleeps takes 5 to 20 us to be woken.  It
  * looks only as long as has been worth it of late, and not where others need the processor.  For waits begun afterwards.
  */
 int cow_set_poll(cow_t *cow, unsigned int us);

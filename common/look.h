@@ -23,7 +23,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LOOK_MAX_NS 100000u
+/* As KVM's halt_poll_ns.  A fast device reads a block, or makes one durable, in less: who waits for that need not be woken. */
+#define LOOK_MAX_NS 200000u
 
 /* Zeroed but for the first. */
 struct look {

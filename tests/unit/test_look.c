@@ -68,19 +68,19 @@ static void what_comes_soon_is_looked_for(void **state)
 	look_slept(look, 11 * US);
 	assert_int_equal(looked(look), 20 * US);
 	for (int i = 0; i < 10; i++)
-		look_slept(look, 99 * US);
-	assert_int_equal(looked(look), 100 * US);
+		look_slept(look, 199 * US);
+	assert_int_equal(looked(look), 200 * US);
 }
 
 static void what_comes_late_is_not(void **state)
 {
 	struct look *look = *state;
 
-	for (int i = 0; i < 5; i++)
-		look_slept(look, 90 * US);
+	for (int i = 0; i < 6; i++)
+		look_slept(look, 190 * US);
+	assert_int_equal(looked(look), 200 * US);
+	look_slept(look, 201 * US);
 	assert_int_equal(looked(look), 100 * US);
-	look_slept(look, 101 * US);
-	assert_int_equal(looked(look), 50 * US);
 	for (int i = 0; i < 20; i++)
 		look_slept(look, UINT64_MAX);
 	assert_int_equal(looked(look), 0);
