@@ -25,9 +25,9 @@ AM_TESTS_ENVIRONMENT = \
 	CC='$(CC)'; export CC; \
 	PYTHON='$(PYTHON)'; export PYTHON; \
 	PYTHONDONTWRITEBYTECODE=1; export PYTHONDONTWRITEBYTECODE; \
-	ASAN_OPTIONS="detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:$$ASAN_OPTIONS"; \
+	ASAN_OPTIONS="exitcode=66:detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:$$ASAN_OPTIONS"; \
 	export ASAN_OPTIONS; \
-	UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1:$$UBSAN_OPTIONS"; export UBSAN_OPTIONS; \
+	UBSAN_OPTIONS="exitcode=66:print_stacktrace=1:halt_on_error=1:$$UBSAN_OPTIONS"; export UBSAN_OPTIONS; \
 	TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:$$TSAN_OPTIONS"; export TSAN_OPTIONS;
 
 unit_tests = \

@@ -159,9 +159,10 @@ static bool on_failure(void *ctx, const struct writer *w, int err, unsigned int 
 	if (phase == PHASE_OVER)
 		return false;
 	if (phase == PHASE_READING) {
-		MUST(err == COW_EIO || err == COW_ECONN, "%s", cow_error(w->cow));
+		MUST(err == COW_EIO || err == COW_ECONN || err == COW_ESHUTDOWN, "%s",
+		     cow_error(w->cow));
 		l->nunread += err == COW_EIO;
-		atomic_store(&l->ended, err == COW_ECONN);
+		atomic_store(&l->ended, err != COW_EIO);
 		return false;
 	}
 	MUST(phase != PHASE_WELL, "%s, seed %" PRIu64, cow_error(w->cow), rnd_seed());
@@ -287,7 +288,7 @@ static void end_daemon(struct load *l)
 	if (!atomic_load(&l->ended))
 		(void)kill(l->d.pid, stop ? SIGTERM : SIGKILL);
 	status = daemon_wait(&l->d);
-	MUST(status == 1 || (stop && status == 0) || (!atomic_load(&l->ended) && status == 137),
+	MUST(status == 1 || (!atomic_load(&l->ended) && (status == 137 || (stop && status == 0))),
 	     "the daemon ended with %d, seed %" PRIu64, status, rnd_seed());
 	if (status == 0)
 		writers_synced(&l->writers);
@@ -434,7 +435,9 @@ static void read_again(struct load *l, bool dead)
 {
 	writers_disconnect(&l->writers);
 	end_daemon(l);
-	MUST(!atomic_load(&l->ended) || has_logged(l, "SIGBUS"), "how it ended");
+	MUST(!atomic_load(&l->ended) || has_logged(l, "SIGBUS") ||
+		 (dead && has_logged(l, "event=latched")),
+	     "how it ended");
 	l->nends += atomic_load(&l->ended);
 	l->ndead += dead;
 	if (dead)

@@ -215,6 +215,7 @@ sabotage_patches = \
 	tests/sabotage/978-tls-identities-by-one.patch \
 	tests/sabotage/979-nbd-context-ends-reply.patch \
 	tests/sabotage/998-conn-silent-keep-others-out.patch \
+	tests/sabotage/999-copy-interrupted-behind-the-end.patch \
 	tests/sabotage/997-nbd-readonly-written.patch \
 	tests/sabotage/961-peer-not-looked-at.patch \
 	tests/sabotage/962-peer-refused-goes-on.patch \

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -12,6 +13,8 @@
 #include <string.h>
 #include <time.h>
 #include <cmocka.h>
+
+#include "client/ctl.h"
 
 #define TOTAL_BYTES 1000003u
 #define CHUNK_BYTES 4096u
@@ -27,6 +30,8 @@ struct ends {
 	uint64_t fail_get; /* likewise in next() */
 	uint64_t late;	   /* the piece whose fetch() ends after next() has failed */
 	atomic_bool failed;
+	atomic_bool ended; /* a thread has been told of the end */
+	bool interrupted;  /* it is, then, while the last piece is being put */
 	pthread_mutex_t lock;
 	uint64_t next_put; /* where an ordered sink must be written to next */
 	bool out_of_order;
@@ -55,6 +60,7 @@ static int ends_next(struct copy_source *src, struct copy_piece *piece, struct c
 	piece->hole = e->pos / CHUNK_BYTES % 5 == 4;
 	piece->len = left < piece->buf_len ? left : piece->buf_len;
 	e->pos += piece->len;
+	atomic_store(&e->ended, left == 0);
 	return 0;
 }
 
@@ -78,10 +84,16 @@ static int ends_fetch(struct copy_source *src, const struct copy_piece *piece,
 static int ends_put(struct copy_sink *sink, const struct copy_piece *piece,
 		    struct copy_error *error)
 {
+	const struct timespec tick = {.tv_nsec = 1000000};
 	struct ends *e = of_sink(sink);
 
 	if (piece->offset == e->fail_at)
 		return copy_fail(error, 8, "sink", "full");
+	if (e->interrupted && piece->offset + piece->len == TOTAL_BYTES) {
+		while (!atomic_load(&e->ended))
+			nanosleep(&tick, NULL);
+		(void)raise(SIGINT);
+	}
 	(void)pthread_mutex_lock(&e->lock);
 	if (piece->offset != e->next_put)
 		e->out_of_order = true;
@@ -214,6 +226,41 @@ static void test_copy_before_a_failing_source(void **state)
 	}
 }
 
+/* Whoever has put the last piece then looks for the next one, and nobody is left who could wake him. */
+static void test_copy_interrupted_at_the_end(void **state)
+{
+	struct copy_result result;
+	struct copy_error error;
+	struct ends e;
+
+	(void)state;
+	ends_init(&e);
+	e.sink.ordered = true;
+	e.interrupted = true;
+	assert_int_equal(ctl_catch_interrupts(), 0);
+	assert_int_equal(ends_run(&e, 2, &result, &error), 0);
+	assert_int_equal(ctl_interrupted(), SIGINT);
+	assert_memory_equal(e.to, e.from, TOTAL_BYTES);
+	ends_fini(&e);
+}
+
+static void test_copy_interrupted(void **state)
+{
+	struct copy_result result;
+	struct copy_error error;
+	struct ends e;
+
+	(void)state;
+	for (int ordered = 0; ordered < 2; ordered++) {
+		ends_init(&e);
+		e.sink.ordered = ordered;
+		assert_int_equal(ends_run(&e, COPY_THREADS, &result, &error), -1);
+		assert_string_equal(error.text, "interrupted");
+		assert_int_equal(result.total_bytes, 0);
+		ends_fini(&e);
+	}
+}
+
 /* ---- zeros ----------------------------------------------------------------------------------- */
 
 static void test_copy_is_zero(void **state)
@@ -279,6 +326,9 @@ int main(void)
 	    cmocka_unit_test(test_copy_before_a_failing_source),
 	    cmocka_unit_test(test_copy_is_zero),
 	    cmocka_unit_test(test_copy_next_data),
+	    /* the signal stays: all that is copied behind it is interrupted */
+	    cmocka_unit_test(test_copy_interrupted_at_the_end),
+	    cmocka_unit_test(test_copy_interrupted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,6 +180,7 @@ static void what_is_being_removed_cannot_be_opened(void **state)
 	struct result sync = {0};
 	struct result gone = {0};
 	struct result open = {0};
+	struct result info;
 	uint64_t syncs;
 
 	assert_int_equal(engine_create(e, "a", 0), 0);
@@ -189,7 +190,11 @@ static void what_is_being_removed_cannot_be_opened(void **state)
 	object_fsync(b, engine_done_cb, &sync);
 	engine_wait_calls(e, GATE_SYNC, syncs + 1); /* what is submitted now waits behind it */
 	object_remove(e->objs, "a", false, engine_done_cb, &gone);
-	engine_settle(e);
+	do { /* it is being looked up for the removal */
+		info = (struct result){0};
+		object_info(e->objs, "a", engine_info_cb, &info);
+	} while (engine_wait(e, &info) == 0);
+	assert_int_equal(info.err, -ERR_NOENT);
 	object_open(e->objs, "a", 0, "test", opened_cb, &open);
 	assert_int_equal(engine_wait(e, &open), -ERR_NOENT);
 	gate_dev_open(e->gate, GATE_SYNC);
