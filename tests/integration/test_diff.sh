@@ -14,6 +14,12 @@ put() {
 	head -c 4096 /dev/urandom | cowctl write --offset $(($2 * 4096)) "$1"
 }
 
+# change OBJ BLOCK: each byte of that block of the data becomes another one.
+change() {
+	head -c $((($2 + 1) * 4096)) "$dir/data" | tail -c 4096 | LC_ALL=C tr '\0-\377' '\1-\377\0' |
+		cowctl write --offset $(($2 * 4096)) "$1"
+}
+
 # ---- diff ----------------------------------------------------------------------------------------
 
 head -c 4000000 /dev/urandom >"$dir/data"
@@ -21,7 +27,7 @@ good 'an object is made' cowctl cp "$dir/data" a
 good 'and cloned' cowctl clone a b
 good 'two that share all' cowctl diff -H a b
 check 'do not differ' [ -z "$out" ]
-put b 3 && put b 4 && put b 100
+change b 3 && change b 4 && change b 100
 cowctl zero --offset 40k --length 8k b
 good 'what was written and zeroed since' cowctl diff -H a b
 check 'differs, as ranges of data and holes' \
