@@ -177,6 +177,7 @@ dd if=/dev/zero of="$dir/want" bs=4096 seek=5 count=2 conv=notrunc status=none
 cowctl cat copy >"$dir/back"
 check 'and is of whole blocks only' cmp -s "$dir/want" "$dir/back"
 good 'zero of all of an object' cowctl zero -y --fsync copy
+run cowctl set copy note=x # is answered when what was durable before it is in its place
 run cowctl --json info copy
 json_is 'gives all its space back' objects.0.mapped 0
 json_is 'and leaves its size' objects.0.size "$(stat -c %s "$dir/random")"

@@ -16,6 +16,7 @@
 #include "server/check.h"
 #include "server/dev.h"
 #include "server/loop.h"
+#include "server/object_state.h"
 #include "server/recover.h"
 
 /* ---- the engine, synchronously --------------------------------------------------------------- */
@@ -96,6 +97,12 @@ void engine_wait_calls(struct engine *e, enum gate_op op, uint64_t n)
 {
 	while (gate_dev_calls(e->gate, op) < n)
 		(void)engine_free_nblks(e);
+}
+
+void engine_wait_clone(struct engine *e, const struct handle *h)
+{
+	while (h->obj->renewing_nblks == 0)
+		engine_turn(e);
 }
 
 static int engine_open_dev(const struct engine *e, struct dev **dev)

@@ -79,6 +79,9 @@ void engine_wait_calls(struct engine *e, enum gate_op op, uint64_t n);
 /* Many ways through a worker and back: what waits for no gate has come to rest meanwhile. */
 void engine_settle(struct engine *e);
 
+/* Turns the loop until a clone of this object that was begun has found it, and waits for its epoch. */
+void engine_wait_clone(struct engine *e, const struct handle *h);
+
 /* Callbacks that fill in the struct result that is their context. */
 void engine_done_cb(void *ctx, int err);
 void engine_info_cb(void *ctx, int err, const struct map_obj *info);

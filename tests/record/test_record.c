@@ -216,10 +216,10 @@ static void judge(struct recording *rec, const struct replay *r, struct history 
 	left_fini(&before);
 }
 
-/* So many states are to come from an entry that all together are as many as wanted. */
-static uint64_t share_of_entry(const struct recording *rec, struct rnd *rnd, uint64_t want)
+/* So many states are to come from the entry of this number that all together are as many as wanted. */
+static uint64_t share_of_entry(const struct recording *rec, uint64_t number, uint64_t want)
 {
-	return want / rec->nentries + (rnd_below(rnd, rec->nentries) < want % rec->nentries);
+	return (number + 1) * want / rec->nentries - number * want / rec->nentries;
 }
 
 static void test_power_cut_anywhere(void **state)
@@ -229,6 +229,7 @@ static void test_power_cut_anywhere(void **state)
 	uint64_t nstarts = rnd_count("TEST_STARTED", STARTED);
 	struct rnd rnd = rnd_stream(2);
 	const struct trace_entry *e;
+	uint64_t number = 0;
 	uint64_t states = 0;
 	uint64_t starts = 0;
 	uint64_t cuts = 0;
@@ -241,7 +242,7 @@ static void test_power_cut_anywhere(void **state)
 	while ((e = replay_step(&r))) {
 		if (e->kind == TRACE_MARK)
 			work_replay(&rec->work, &h, e);
-		for (uint64_t n = share_of_entry(rec, &rnd, want); n > 0; n--) {
+		for (uint64_t n = share_of_entry(rec, number++, want); n > 0; n--) {
 			bool start = starts < nstarts && starts * want <= cuts++ * nstarts;
 
 			judge(rec, &r, &h, &rnd, start, &states);

@@ -226,7 +226,8 @@ static void all_space_is_there_before_any_is_placed(void **state)
 		memset(bytes, (int)i + 1, sizeof(bytes));
 		pv = engine_payload(d.e, off, bytes, sizeof(bytes));
 		object_write(d.h, off, &pv, engine_done_cb, &res[i]);
-		engine_settle(d.e); /* the edges are filled */
+		engine_wait_calls(d.e, GATE_WRITE, before + 1); /* the edges are filled */
+		engine_settle(d.e);
 		assert_int_equal(writes(&d), before + 1);
 	}
 	gate_dev_open(d.e->gate, GATE_WRITE);

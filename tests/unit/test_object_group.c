@@ -224,7 +224,7 @@ static void a_group_is_not_overtaken_by_what_a_callback_starts(void **state)
 	assert_int_equal(engine_write_blk(e, on.h[1], 0, 1), 0);
 	object_fsync(on.h[0], goes_on_cb, &on);
 	clone_all_start(e, pairs, ARRAY_LEN(pairs), &cloned);
-	engine_settle(e); /* it waits for the same set, behind the fsync */
+	engine_wait_clone(e, on.h[1]); /* for the same set, behind the fsync */
 	gate_dev_open(e->gate, GATE_SYNC);
 	assert_int_equal(engine_wait(e, &cloned.res), 0);
 	for (size_t i = 0; i < 2; i++) {

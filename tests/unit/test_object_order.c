@@ -62,7 +62,7 @@ static void clone_goes_before(struct engine *e, uint64_t nblks)
 	object_fsync(h, engine_done_cb, &first);
 	engine_wait_calls(e, GATE_SYNC, syncs + 1);
 	object_clone(e->objs, "a", "b", NULL, engine_info_cb, &clone);
-	engine_settle(e); /* it has found "a" and waits for the epoch */
+	engine_wait_clone(e, h);
 	assert_int_equal(engine_write_blks(e, h, 0, nblks, 2), 0);
 	object_fsync(h, engine_done_cb, &second);
 	if (nblks >= ENGINE_WRITTEN_BLKS)
@@ -115,7 +115,7 @@ static void a_clone_is_not_overtaken_by_what_a_callback_starts(void **state)
 	assert_int_equal(engine_write_blk(e, on.h, 0, 1), 0);
 	object_fsync(on.h, goes_on_cb, &on);
 	object_clone(e->objs, "a", "b", NULL, engine_info_cb, &clone);
-	engine_settle(e); /* the clone waits for the same epoch, behind the fsync */
+	engine_wait_clone(e, on.h); /* for the same epoch, behind the fsync */
 	gate_dev_open(e->gate, GATE_SYNC);
 	assert_int_equal(engine_wait(e, &clone), 0);
 	assert_int_equal(clone.info.size_bytes, BLK_BYTES);

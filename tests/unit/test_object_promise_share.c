@@ -210,7 +210,7 @@ static void beside_a_clone_nothing_is_taken_from_others(void **state)
 	assert_int_equal(engine_write_blk(e, h, 2 * OWN, 2), 0); /* the clone waits for it */
 	gate_dev_hold(e->gate, GATE_SYNC);
 	object_clone(e->objs, "own", "copy", NULL, engine_info_cb, &cloned);
-	engine_settle(e);
+	engine_wait_clone(e, h);
 	for (unsigned int i = 0; i < ARRAY_LEN(beside); i++)
 		begin_write(e, h, 3 * OWN + i * (OWN / 2), OWN / 2, 3, &beside[i]);
 	engine_settle(e);
