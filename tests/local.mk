@@ -15,6 +15,7 @@ AM_LOG_DRIVER_FLAGS = --kind cmocka
 SH_LOG_COMPILER = bash
 PY_LOG_COMPILER = $(PYTHON)
 
+# What a sanitizer ends has an exit status that no program of ours has.
 AM_TESTS_ENVIRONMENT = \
 	srcdir='$(abs_top_srcdir)'; export srcdir; \
 	builddir='$(abs_top_builddir)'; export builddir; \
