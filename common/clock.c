@@ -21,6 +21,11 @@ uint64_t clock_thread_ns(void)
 	return clock_read(CLOCK_THREAD_CPUTIME_ID);
 }
 
+uint64_t clock_process_ns(void)
+{
+	return clock_read(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 uint64_t clock_wall_ns(void)
 {
 	return clock_read(CLOCK_REALTIME);

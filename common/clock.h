@@ -17,6 +17,9 @@ uint64_t clock_wall_ns(void);
 /* Nanoseconds of processor time that the calling thread has used. */
 uint64_t clock_thread_ns(void);
 
+/* Nanoseconds of processor time that all threads of the process have used. */
+uint64_t clock_process_ns(void);
+
 static inline uint64_t clock_now_ms(void)
 {
 	return clock_now_ns() / 1000000;

@@ -14,22 +14,41 @@
 #define LOOK_IN_WAY_NS	 500000u
 #define LOOK_REST_MIN_NS 1000000u
 #define LOOK_REST_MAX_NS 1600000000u
+/* The processor time of the process's own threads is known to so much: to read it each time would take as long as a look. */
+#define LOOK_OWN_NS 200000u
+
+static uint64_t look_own_ns(void)
+{
+	return clock_process_ns() - clock_thread_ns();
+}
+
+/* Of so long that others ran from then on, what nobody but other processes can have had. */
+static uint64_t look_foreign_ns(const struct look *look, uint64_t gave_ns)
+{
+	uint64_t own = look->ignore_own ? look_own_ns() - look->own_ns : 0;
+
+	return gave_ns > own ? gave_ns - own : 0;
+}
 
 /* Lets others have the processor. */
 static void look_give_way(struct look *look, uint64_t before_ns)
 {
-	uint64_t now;
+	uint64_t gave;
 
+	if (look->ignore_own && before_ns - look->own_at_ns >= LOOK_OWN_NS) {
+		look->own_ns = look_own_ns();
+		look->own_at_ns = before_ns;
+	}
 	(void)sched_yield();
-	now = clock_now_ns();
-	if (now - before_ns < LOOK_IN_WAY_NS) {
-		look->gave_ns += now - before_ns;
+	gave = clock_now_ns() - before_ns;
+	if (gave < LOOK_IN_WAY_NS || look_foreign_ns(look, gave) < LOOK_IN_WAY_NS) {
+		look->gave_ns += gave;
 		return;
 	}
 	look->rest_ns = look->gave_ns >= look->rest_ns ? LOOK_REST_MIN_NS : 2 * look->rest_ns;
 	if (look->rest_ns > LOOK_REST_MAX_NS)
 		look->rest_ns = LOOK_REST_MAX_NS;
-	look->rests_until_ns = now + look->rest_ns;
+	look->rests_until_ns = before_ns + gave + look->rest_ns;
 	look->gave_ns = 0;
 }
 

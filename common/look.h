@@ -13,7 +13,8 @@
  *
  * How long is learned as KVM does for a halted processor (grow_halt_poll_ns() and shrink_halt_poll_ns() in
  * Linux' virt/kvm/kvm_main.c): longer where that would have been enough, else less.  Whoever looks gives way
- * each time, and where somebody else needs the processor he does not look for a while.
+ * each time, and where somebody else needs the processor he does not look for a while.  Who says so (ignore_own)
+ * means other processes alone by that.
  *
  * Any thread, one at a time.
  */
@@ -26,13 +27,18 @@
 /* As KVM's halt_poll_ns.  A fast device reads a block, or makes one durable, in less: who waits for that need not be woken. */
 #define LOOK_MAX_NS 200000u
 
-/* Zeroed but for the first. */
+/* Zeroed but for the first two. */
 struct look {
-	uint64_t max_ns;	 /* never longer than this: LOOK_MAX_NS; 0: not at all */
+	uint64_t max_ns; /* never longer than this: LOOK_MAX_NS; 0: not at all */
+	bool
+	    ignore_own; /* the other threads of the process work for moments: none of them is in the way */
 	uint64_t for_ns;	 /* how long to look */
 	uint64_t rests_until_ns; /* not at all before then */
 	uint64_t rest_ns;
 	uint64_t gave_ns; /* others have had so much since it last rested */
+	uint64_t
+	    own_ns; /* processor time of the other threads of the process, and when it was read */
+	uint64_t own_at_ns;
 };
 
 /* Nothing has come since then (clock_now_ns()): is it worth another look?  If so others had their turn

@@ -67,6 +67,7 @@ struct loop *loop_new(void)
 		return NULL;
 	STAILQ_INIT(&loop->queue);
 	loop->look.max_ns = LOOK_MAX_NS;
+	loop->look.ignore_own = true;
 	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (loop->wake_fd < 0)
 		goto fail_free;

@@ -468,7 +468,8 @@ tests_unit_test_conn_limits_SOURCES = $(fake_engine) $(fake_client) tests/unit/t
 # It is cut off at any fold, and made to fold often.
 tests_unit_test_repair_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=map_fold -Wl,--wrap=map_txn_has_room
 # Its time passes as it says.
-tests_unit_test_look_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_now_ns -Wl,--wrap=sched_yield
+tests_unit_test_look_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=clock_now_ns -Wl,--wrap=clock_process_ns \
+	-Wl,--wrap=clock_thread_ns -Wl,--wrap=sched_yield
 # It counts how often somebody looks.
 tests_unit_test_libcow_wait_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sched_yield
 # They let calls fail.

@@ -17,8 +17,13 @@
 static uint64_t now;
 static uint64_t others_ns; /* take so long when they have their turn */
 static unsigned int turns;
+static uint64_t mine_ns;      /* what the thread has had of the processors, */
+static uint64_t own_ns;	      /* what the other threads of its process have had, */
+static uint64_t own_share_ns; /* and have while others have their turn */
 
 uint64_t __wrap_clock_now_ns(void);
+uint64_t __wrap_clock_process_ns(void);
+uint64_t __wrap_clock_thread_ns(void);
 int __wrap_sched_yield(void);
 
 uint64_t __wrap_clock_now_ns(void)
@@ -26,9 +31,21 @@ uint64_t __wrap_clock_now_ns(void)
 	return now;
 }
 
+uint64_t __wrap_clock_process_ns(void)
+{
+	return mine_ns + own_ns;
+}
+
+uint64_t __wrap_clock_thread_ns(void)
+{
+	return mine_ns;
+}
+
 int __wrap_sched_yield(void)
 {
 	now += others_ns;
+	own_ns += own_share_ns;
+	mine_ns += US;
 	turns++;
 	return 0;
 }
@@ -41,6 +58,7 @@ static int setup(void **state)
 	now = 1000 * (uint64_t)MS;
 	others_ns = US;
 	turns = 0;
+	mine_ns = own_ns = own_share_ns = 0;
 	*state = &look;
 	return 0;
 }
@@ -141,6 +159,48 @@ static void who_needs_the_processor_is_left_alone(void **state)
 	assert_int_equal(rested(look), MS);
 }
 
+static void own_threads_are_in_the_way_only_of_who_does_not_ignore_them(void **state)
+{
+	struct look *look = *state;
+
+	for (int i = 0; i < 5; i++)
+		look_slept(look, 90 * US);
+	others_ns = own_share_ns = 3 * MS;
+	assert_true(look_again(look, now, now));
+	assert_int_equal(rested(look), MS);
+	now += 2 * (uint64_t)MS;
+	look->ignore_own = true;
+	for (int i = 0; i < 5; i++) {
+		assert_true(look_again(look, now, now));
+		assert_int_equal(rested(look), 0);
+	}
+	own_share_ns = 6 * MS; /* on two processors */
+	assert_true(look_again(look, now, now));
+	assert_int_equal(rested(look), 0);
+	own_share_ns = 3 * MS - 500 * US + 1;
+	assert_true(look_again(look, now, now));
+	assert_int_equal(rested(look), 0);
+	own_share_ns = 3 * MS - 500 * US; /* the rest was another's */
+	assert_true(look_again(look, now, now));
+	assert_int_equal(rested(look), MS);
+}
+
+/* What they had before it gave way is known but for 200 us of it. */
+static void what_own_threads_had_before_is_not_counted(void **state)
+{
+	struct look *look = *state;
+
+	for (int i = 0; i < 5; i++)
+		look_slept(look, 90 * US);
+	look->ignore_own = true;
+	assert_true(look_again(look, now, now));
+	now += 200 * (uint64_t)US;
+	own_ns += 10 * (uint64_t)MS;
+	others_ns = 500 * US;
+	assert_true(look_again(look, now, now));
+	assert_int_equal(rested(look), MS);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -150,6 +210,8 @@ int main(void)
 	    TEST(what_comes_late_is_not),
 	    TEST(none_looks_longer_than_it_may),
 	    TEST(who_needs_the_processor_is_left_alone),
+	    TEST(own_threads_are_in_the_way_only_of_who_does_not_ignore_them),
+	    TEST(what_own_threads_had_before_is_not_counted),
 	};
 
 	return cmocka_run_group_tests_name("look", tests, NULL, NULL);
