@@ -9,7 +9,7 @@
 #include "common/clock.h"
 
 #define SLICE_NS   100000u /* the shortest that the system gives */
-#define STRETCH_NS 50000u  /* of work, before others have their turn */
+#define STRETCH_NS 10000u  /* of work, before others have their turn */
 
 /* As the kernel has it, in the first of its sizes (SCHED_ATTR_SIZE_VER0); the C library has no name for it. */
 struct cpu_attr {

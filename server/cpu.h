@@ -20,7 +20,7 @@ void cpu_short_slices(void) ANY_FN;
 void cpu_waits_its_turn(void) ANY_FN;
 
 /*
- * For a thread that nobody waits for, between two pieces of its work: where 50 us have passed since it last did so,
+ * For a thread that nobody waits for, between two pieces of its work: where 10 us have passed since it last did so,
  * others have the processor.  By itself the system looks at who is to have it when somebody is woken, and else at its next
  * tick, some milliseconds later: who is woken while a slice lasts would wait for that.
  */
