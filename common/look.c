@@ -22,7 +22,8 @@ static uint64_t look_own_ns(void)
 	return clock_process_ns() - clock_thread_ns();
 }
 
-/* Of so long that others ran from then on, what nobody but other processes can have had. */
+/* Of so long that others ran from then on, what nobody but other processes can have had; they may have had more, if own
+ * threads had other processors meanwhile. */
 static uint64_t look_foreign_ns(const struct look *look, uint64_t gave_ns)
 {
 	uint64_t own = look->ignore_own ? look_own_ns() - look->own_ns : 0;

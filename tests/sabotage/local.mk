@@ -174,6 +174,7 @@ sabotage_patches = \
 	tests/sabotage/933-client-write-all-covers-one.patch \
 	tests/sabotage/934-client-close-says-nothing.patch \
 	tests/sabotage/935-client-too-many-at-once.patch \
+	tests/sabotage/936-look-own-in-the-way.patch \
 	tests/sabotage/937-diff-without-end.patch \
 	tests/sabotage/938-server-nbd-unmarked.patch \
 	tests/sabotage/939-with-clone-immortal.patch \
