@@ -29,16 +29,14 @@
 
 /* Zeroed but for the first two. */
 struct look {
-	uint64_t max_ns; /* never longer than this: LOOK_MAX_NS; 0: not at all */
-	bool
-	    ignore_own; /* the other threads of the process work for moments: none of them is in the way */
+	uint64_t max_ns;	 /* never longer than this: LOOK_MAX_NS; 0: not at all */
+	bool ignore_own;	 /* the process's other threads are never in the way */
 	uint64_t for_ns;	 /* how long to look */
 	uint64_t rests_until_ns; /* not at all before then */
 	uint64_t rest_ns;
-	uint64_t gave_ns; /* others have had so much since it last rested */
-	uint64_t
-	    own_ns; /* processor time of the other threads of the process, and when it was read */
-	uint64_t own_at_ns;
+	uint64_t gave_ns;   /* others have had so much since it last rested */
+	uint64_t own_ns;    /* processor time of the process's other threads, */
+	uint64_t own_at_ns; /* read then */
 };
 
 /* Nothing has come since then (clock_now_ns()): is it worth another look?  If so others had their turn
