@@ -447,7 +447,7 @@ static void leaves_of_a_large_file_are_for_who_asks(void **state)
 		refused += kv_verify_whole(fix.env) == -ERR_PAGE;
 		f.bytes[at] ^= 2;
 	}
-	assert_true(refused > 5); /* of a page that is free nobody asks */
+	assert_true(refused > 15); /* of a page that is free nobody asks: one in a hundred */
 	refused = 0;
 	for (unsigned int i = 0; i < 200; i++) {
 		at = find_page(&f, 1, &rnd) * PAGE + rnd_below(&rnd, 16);
